@@ -1,0 +1,109 @@
+"""Every drop, skip, refusal and stale result has a counter here: nothing fails silently.
+
+A counter has a name and a reason. Reasons are short words; they say which way it went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+
+class Count(StrEnum):
+    """Names of the counters. `docs/counters.md` tells what each reason means."""
+
+    # Market channel
+    MARKET_MESSAGES = "market_messages"
+    """Messages decoded, by kind."""
+    WIRE_SKIPPED = "wire_skipped"
+    """Frames or messages not understood, by kind."""
+    STREAM_CONNECTS = "stream_connects"
+    """Connections made, by stream."""
+    STREAM_LOSSES = "stream_losses"
+    """Connections lost or given up, by reason."""
+    BOOK_UNKNOWN = "book_unknown"
+    """Times a book became unknown, by reason."""
+    BOOK_SKIPPED = "book_skipped"
+    """Book messages not applied, by reason."""
+    BOOK_MISMATCH = "book_mismatch"
+    """Tops of book that differ from the venue's own, by outcome."""
+
+    # Gate and router
+    GATE_PASSED = "gate_passed"
+    """Events that passed a session's gate, by kind."""
+    GATE_DROPPED = "gate_dropped"
+    """Events that a session's gate refused, by reason."""
+    ROUTER_PARKED = "router_parked"
+    """User events kept until a switch is done or their session opens, by reason."""
+    ROUTER_DROPPED = "router_dropped"
+    """User events that no session owns, by reason."""
+    ROUTER_SETTLEMENT = "router_settlement"
+    """User events of dead cycles, handed to the settlement side, by kind."""
+    USER_DROPPED = "user_dropped"
+    """User messages lost because the bounded queue was full, by kind."""
+    USER_MESSAGES = "user_messages"
+    """User messages decoded, by kind."""
+
+    # Engine and trading
+    ENGINE_STALE = "engine_stale"
+    """Commands of a generation that is not the engine's, by command."""
+    ENGINE_IGNORED = "engine_ignored"
+    """Updates that changed nothing or were impossible, by reason."""
+    ORDERS_DENIED = "orders_denied"
+    """Orders refused locally, by rule."""
+    ORDERS_SENT = "orders_sent"
+    """Orders sent to the venue, by answer."""
+    CANCELS_SENT = "cancels_sent"
+    """Cancels sent to the venue, by answer."""
+    LATE_ANSWERS = "late_answers"
+    """Answers that came after their cycle was over, by what they said."""
+
+    # Strategies and cycles
+    SWITCHES = "switches"
+    """Cycles begun and ended, by kind."""
+    MARKET_WAITS = "market_waits"
+    """Attempts to find the next market that found none, by reason."""
+    STRATEGY_ERRORS = "strategy_errors"
+    """Hooks that raised, by hook."""
+    TASKS_OVERDUE = "tasks_overdue"
+    """Tasks that outlived their cycle's deadline, by strategy."""
+    EVENTS_DISCARDED = "events_discarded"
+    """Events left in a strategy's queue when its cycle ended, by kind."""
+
+
+class Counters:
+    """Counts by name and reason. Cheap enough for every message.
+
+    One set belongs to an environment and lives as long as it.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[Count, str], int] = {}
+
+    def add(self, name: Count, reason: str, amount: int = 1) -> int:
+        """Add `amount` and return the new count."""
+        key = (name, reason)
+        total = self._counts.get(key, 0) + amount
+        self._counts[key] = total
+        return total
+
+    def get(self, name: Count, reason: str | None = None) -> int:
+        """Return one count, or the sum over all reasons."""
+        if reason is not None:
+            return self._counts.get((name, reason), 0)
+        return sum(count for (key, _), count in self._counts.items() if key is name)
+
+    def reasons(self, name: Count) -> dict[str, int]:
+        """Return the counts of `name` by reason."""
+        return {reason: count for (key, reason), count in self._counts.items() if key is name}
+
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        """Return all counts as ``{name: {reason: count}}``, plain values for a report."""
+        table: dict[str, dict[str, int]] = {}
+        for (name, reason), count in sorted(self._counts.items()):
+            table.setdefault(name.value, {})[reason] = count
+        return table
+
+    def __iter__(self) -> Iterator[tuple[Count, str, int]]:
+        for (name, reason), count in self._counts.items():
+            yield name, reason, count

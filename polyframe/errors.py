@@ -1,0 +1,136 @@
+"""Every error that polyframe raises on purpose, as one tree.
+
+::
+
+    PolyframeError
+    ├── ConfigError                 a setting is wrong: names the field and the fix
+    ├── StrategyDefinitionError     a strategy class that would leak state between cycles
+    ├── StrategyFailed              a hook raised, and the policy of that strategy is "raise"
+    ├── StaleCycleError             the cycle of this call is over
+    ├── OrderError
+    │   ├── OrderDenied             refused here, nothing was sent: names the rule
+    │   ├── OrderRejected           refused by the venue
+    │   └── OrderOutcomeUnknown     sent, but no answer: it may be live
+    └── ExchangeError
+        ├── ExchangeUnavailable     no connection, time-out, restart, overload: may work later
+        ├── RateLimited             too many requests; knows when to come back
+        └── AuthenticationFailed    credentials or clock are wrong
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyframe.model.order import Order
+
+
+class PolyframeError(Exception):
+    """Base of all errors that polyframe raises on purpose."""
+
+
+class ConfigError(PolyframeError, ValueError):
+    """A setting is wrong. The message names the field and what to put there."""
+
+
+class StrategyDefinitionError(PolyframeError, TypeError):
+    """A strategy class that would carry state from one cycle into the next."""
+
+
+class StrategyFailed(PolyframeError):
+    """A hook raised and the strategy's policy is ``"raise"``; the cause is chained.
+
+    Attributes:
+        strategy: Name of the strategy.
+        hook: Name of the hook that raised.
+    """
+
+    def __init__(self, strategy: str, hook: str) -> None:
+        super().__init__(f"strategy {strategy!r} failed in {hook}()")
+        self.strategy = strategy
+        self.hook = hook
+
+
+class StaleCycleError(PolyframeError):
+    """The call belongs to a cycle that is over; it changed nothing.
+
+    Attributes:
+        what: The call or command that came too late.
+        generation: Generation that the call carried (start of its cycle, epoch seconds).
+        current: Generation that the engine is in now, ``None`` between two cycles.
+    """
+
+    def __init__(self, what: str, generation: int, current: int | None) -> None:
+        now = "no cycle is open" if current is None else f"the current cycle is {current}"
+        super().__init__(f"{what}: cycle {generation} is over ({now}); nothing was changed")
+        self.what = what
+        self.generation = generation
+        self.current = current
+
+
+class OrderError(PolyframeError):
+    """Base of what can go wrong with one order."""
+
+
+class OrderDenied(OrderError):
+    """Refused locally before anything was sent to the venue.
+
+    Attributes:
+        rule: Short stable name of the rule, for example ``"tick"`` or ``"cash"``.
+    """
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(f"order denied by rule {rule!r}: {text}")
+        self.rule = rule
+
+
+class OrderRejected(OrderError):
+    """Refused by the venue.
+
+    Attributes:
+        code: Short stable code, for example ``"not_enough_balance"`` or ``"fok_not_filled"``.
+        order: The order in its final state.
+    """
+
+    def __init__(self, code: str, text: str, order: Order) -> None:
+        super().__init__(f"order rejected by the venue ({code}): {text}")
+        self.code = code
+        self.order = order
+
+
+class OrderOutcomeUnknown(OrderError):
+    """The order was sent but the answer was lost: it may rest or fill at the venue.
+
+    It is never sent again. Its cash stays reserved until the venue says what became of it.
+
+    Attributes:
+        order: The order, in state ``UNKNOWN``.
+    """
+
+    def __init__(self, text: str, order: Order) -> None:
+        super().__init__(f"outcome of order {order.client_id} unknown: {text}")
+        self.order = order
+
+
+class ExchangeError(PolyframeError):
+    """Base of what can go wrong between us and the venue."""
+
+
+class ExchangeUnavailable(ExchangeError):
+    """No connection, a time-out, a restart or an overload of the venue; may work later."""
+
+
+class RateLimited(ExchangeError):
+    """Too many requests.
+
+    Attributes:
+        retry_after: Seconds to wait, ``None`` if the venue did not say.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class AuthenticationFailed(ExchangeError):
+    """The venue did not accept the credentials, or our clock is off."""

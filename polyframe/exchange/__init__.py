@@ -1,0 +1,1 @@
+"""The seam to a venue: protocols in `base`, Polymarket in `polymarket`."""

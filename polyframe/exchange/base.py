@@ -1,0 +1,202 @@
+"""What the runtime asks of a venue. Live, paper, back-test and tests differ only behind this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from polyframe.clock import Clock
+from polyframe.counters import Counters
+from polyframe.model.events import MarketMessage, OrderReport, StreamState, TradeReport, UserMessage
+from polyframe.model.market import Market, Resolution
+from polyframe.model.order import OrderRequest
+from polyframe.model.series import Series, Window
+
+
+class MarketSink(Protocol):
+    """Takes what one market stream decodes. Both calls are synchronous and never raise."""
+
+    def on_market_message(self, message: MarketMessage) -> None:
+        """Take one decoded message."""
+        ...
+
+    def on_market_stream(self, state: StreamState, reason: str) -> None:
+        """Take a change of the connection."""
+        ...
+
+
+class UserSink(Protocol):
+    """Takes what the account's user stream decodes. Both calls are synchronous and never raise."""
+
+    def on_user_message(self, message: UserMessage) -> None:
+        """Take one decoded message, in the order in which they came."""
+        ...
+
+    def on_user_stream(self, state: StreamState, reason: str) -> None:
+        """Take a change of the connection; between two connections messages may be missing."""
+        ...
+
+
+class DataStream(Protocol):
+    """One subscription that keeps itself connected until it is closed."""
+
+    def start(self) -> None:
+        """Begin to connect, in a task of its own; the sink is told when it is up."""
+        ...
+
+    def detach(self) -> None:
+        """Stop all deliveries at once: no call reaches the sink after this returns."""
+        ...
+
+    def resync(self, reason: str) -> None:
+        """Give up the present connection and make a new one."""
+        ...
+
+    async def close(self) -> None:
+        """Detach, then close the socket and end the task. Bounded in time; safe to repeat."""
+        ...
+
+
+@frozen
+class PreparedOrder:
+    """An order that is signed and ready to send: its id at the venue is known.
+
+    Attributes:
+        venue_id: The id that the venue will use.
+        market: Its market.
+        request: What was asked for.
+        payload: What the exchange object sends; opaque to everybody else.
+    """
+
+    venue_id: str
+    market: Market
+    request: OrderRequest
+    payload: Mapping[str, Any] = field(repr=False, factory=dict)
+
+
+class PlaceResult(StrEnum):
+    """What became of a sent order."""
+
+    LIVE = "live"
+    """Accepted, rests."""
+    MATCHED = "matched"
+    """Accepted, at least partly filled; the trades tell how much."""
+    DELAYED = "delayed"
+    """Accepted, not matched yet."""
+    REJECTED = "rejected"
+    """Refused; it does not exist at the venue."""
+    UNKNOWN = "unknown"
+    """Sent, but the answer was lost or says nothing: it may be live."""
+
+
+@frozen
+class PlaceAnswer:
+    """The venue's answer to one order.
+
+    Attributes:
+        result: What became of it.
+        code: Short stable code of a refusal, ``""`` otherwise.
+        text: The venue's own words.
+    """
+
+    result: PlaceResult
+    code: str = ""
+    text: str = ""
+
+
+@frozen
+class CancelAnswer:
+    """The venue's answer to a cancel.
+
+    Attributes:
+        cancelled: Ids that are cancelled now.
+        refused: Ids that are not, with the venue's words; their state is unknown.
+    """
+
+    cancelled: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(factory=dict)
+
+
+class Exchange(Protocol):
+    """A venue and one account at it."""
+
+    name: str
+    """Short name for logs and reports."""
+    is_live: bool
+    """Whether orders move real money."""
+    redeems: bool
+    """Whether winning shares turn into cash by themselves after resolution."""
+
+    async def open(self, clock: Clock, counters: Counters) -> None:
+        """Open pools and check the configuration. Called once, before anything else."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything. Safe to repeat."""
+        ...
+
+    async def fetch_market(self, series: Series, window: Window) -> Market | None:
+        """Return the market of `window`, ``None`` if it does not exist or cannot be traded yet.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        ...
+
+    async def fetch_resolution(self, market: Market) -> Resolution | None:
+        """Return how `market` ended, ``None`` if that is not final yet.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        ...
+
+    def market_stream(self, market: Market, sink: MarketSink) -> DataStream:
+        """Return a fresh, not yet started stream of both tokens of `market`."""
+        ...
+
+    def user_stream(self, sink: UserSink) -> DataStream | None:
+        """Return the account's stream, not yet started; ``None`` without credentials."""
+        ...
+
+    def prepare_order(self, market: Market, request: OrderRequest) -> PreparedOrder:
+        """Sign `request`; sends nothing.
+
+        Raises:
+            ConfigError: This exchange object cannot sign orders for its host.
+        """
+        ...
+
+    async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
+        """Send one order, once. Never raises for what the venue says: the answer tells."""
+        ...
+
+    async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
+        """Cancel orders by the venue's id.
+
+        Raises:
+            ExchangeError: The venue did not answer; nothing is known.
+        """
+        ...
+
+    async def fetch_open_orders(self, market: Market | None = None) -> list[OrderReport]:
+        """Return all open orders of the account (of one market), every page or an error."""
+        ...
+
+    async def fetch_order(self, venue_id: str) -> OrderReport | None:
+        """Return one order in whatever state, ``None`` if the venue does not know it."""
+        ...
+
+    async def fetch_trades(
+        self, market: Market | None = None, after: int | None = None
+    ) -> list[TradeReport]:
+        """Return the account's trades (of one market, since epoch second `after`)."""
+        ...
+
+    async def fetch_balance(self) -> Decimal:
+        """Return the account's cash in USD."""
+        ...

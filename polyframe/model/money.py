@@ -1,0 +1,105 @@
+"""Exact numbers: prices, sizes and cash never touch binary floating point.
+
+Market-data prices also exist as integer *units* of 1e-4 USD, the finest tick of the venue: a unit
+indexes a book level without hashing a ``Decimal``. Both forms come out of bounded memo tables,
+because the same few hundred price texts arrive over and over.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+
+PRICE_UNITS = 10_000
+"""Units in one USD: the venue's finest tick is 0.0001."""
+
+MICRO = Decimal("0.000001")
+"""The smallest amount of cash or shares on chain (6 decimals)."""
+
+_MEMO_LIMIT = 100_000
+
+
+def decimal(value: object, field: str = "value") -> Decimal:
+    """Return `value` as an exact, finite ``Decimal``.
+
+    Accepts ``Decimal``, ``int`` and decimal text (also ``".48"``). A ``float`` is taken by its
+    shortest text, which is what a JSON number meant before it was parsed.
+
+    Raises:
+        ValueError: Not a finite decimal number; the message names `field`.
+    """
+    if type(value) is Decimal:
+        number = value
+    elif isinstance(value, str):
+        number = _DECIMALS[value.strip()]
+    elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        msg = f"{field}: expected a decimal number, got {value!r}"
+        raise ValueError(msg)
+    else:
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not number.is_finite():
+        msg = f"{field}: expected a finite decimal number, got {value!r}"
+        raise ValueError(msg)
+    return number
+
+
+class _DecimalMemo(dict[str, Decimal]):
+    def __missing__(self, text: str) -> Decimal:
+        try:
+            # "1_000" is a Python habit, not a number of the wire.
+            number = Decimal(text) if "_" not in text else Decimal("NaN")
+        except InvalidOperation:
+            number = Decimal("NaN")
+        if len(self) < _MEMO_LIMIT:
+            self[text] = number
+        return number
+
+
+_DECIMALS = _DecimalMemo()
+
+
+class _UnitsMemo(dict[str, int]):
+    def __missing__(self, text: str) -> int:
+        scaled = decimal(text, "price") * PRICE_UNITS
+        units = int(scaled)
+        if units != scaled or not 0 <= units <= PRICE_UNITS:
+            msg = f"price: expected a multiple of 0.0001 from 0 to 1, got {text!r}"
+            raise ValueError(msg)
+        if len(self) < _MEMO_LIMIT:
+            self[text] = units
+        return units
+
+
+_UNITS = _UnitsMemo()
+
+
+def price_units(text: str) -> int:
+    """Return a price text of the wire as integer units of 1e-4 USD (0 to 10,000).
+
+    Raises:
+        ValueError: Not a number, off the 0.0001 grid, or outside 0 to 1.
+    """
+    return _UNITS[text]
+
+
+def size_decimal(text: str) -> Decimal:
+    """Return a size text of the wire as an exact, non-negative ``Decimal`` of shares.
+
+    Raises:
+        ValueError: Not a finite number, or negative.
+    """
+    number = _DECIMALS[text]
+    if not number.is_finite() or number < 0:
+        msg = f"size: expected a decimal number of at least 0, got {text!r}"
+        raise ValueError(msg)
+    return number
+
+
+_PRICES = tuple(Decimal(units).scaleb(-4).normalize() for units in range(PRICE_UNITS + 1))
+
+
+def units_price(units: int) -> Decimal:
+    """Return the price in USD of integer units of 1e-4 USD."""
+    return _PRICES[units]

@@ -1,0 +1,144 @@
+"""Orders: what a strategy asks for, and what became of it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from polyframe.model.market import Outcome
+from polyframe.model.money import ZERO, decimal
+
+
+class Side(StrEnum):
+    """Buy or sell shares of one outcome."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class OrderType(StrEnum):
+    """How long an order lives (PROTOCOL §2.10)."""
+
+    GTC = "GTC"
+    """Rests until it is filled, cancelled, or the market ends."""
+    FOK = "FOK"
+    """All of it now, or nothing."""
+    FAK = "FAK"
+    """What is there now; the rest is cancelled."""
+
+
+class OrderStatus(StrEnum):
+    """Life of an order; it only moves forward, and final states are final."""
+
+    NEW = "new"
+    """Known and reserved here, not yet sent."""
+    SUBMITTING = "submitting"
+    """Sent, no answer yet."""
+    UNKNOWN = "unknown"
+    """Sent, and the answer was lost: it may be live."""
+    LIVE = "live"
+    """Rests at the venue, nothing filled."""
+    PARTIALLY_FILLED = "partially_filled"
+    """Some of it is filled, the rest still open."""
+    CANCELLING = "cancelling"
+    """A cancel is on its way; fills may still come."""
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can change the state any more."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED})
+
+
+def _price(value: object) -> Decimal:
+    return decimal(value, "price")
+
+
+def _size(value: object) -> Decimal:
+    return decimal(value, "size")
+
+
+@frozen
+class OrderRequest:
+    """What a strategy wants: plain values, checked against the market when it is placed.
+
+    Attributes:
+        outcome: Which share.
+        side: Buy or sell.
+        price: Limit in USD per share, strictly between 0 and 1.
+        size: Shares.
+        order_type: How long it lives.
+        post_only: Refuse it rather than take liquidity (GTC only).
+    """
+
+    outcome: Outcome
+    side: Side
+    price: Decimal = field(converter=_price)
+    size: Decimal = field(converter=_size)
+    order_type: OrderType = OrderType.GTC
+    post_only: bool = False
+
+
+@frozen
+class Order:
+    """One order at one instant. Never changes: every change makes a new value.
+
+    Attributes:
+        client_id: Our own id from birth; the key everywhere.
+        venue_id: The venue's id, known before the order is sent.
+        generation: The cycle that it belongs to.
+        slug: Its market.
+        token: Its token id.
+        strategy: Name of the strategy that owns it; ``""`` for an order we did not place.
+        outcome, side, price, size, order_type, post_only: As requested.
+        status: Where it is in its life.
+        filled: Shares filled, the sum of its fills that did not fail.
+        matched: Shares that the venue reports as matched; a cross-check of `filled`.
+        average_price: Mean price of the fills in USD, ``None`` before the first.
+        fees: Fees paid in USD.
+        reason: Why it ended or was refused, in the venue's words.
+        created_ms, updated_ms: Epoch milliseconds on our clock.
+    """
+
+    client_id: str
+    venue_id: str
+    generation: int
+    slug: str
+    token: str
+    strategy: str
+    outcome: Outcome
+    side: Side
+    price: Decimal
+    size: Decimal
+    order_type: OrderType = OrderType.GTC
+    post_only: bool = False
+    status: OrderStatus = OrderStatus.NEW
+    filled: Decimal = ZERO
+    matched: Decimal = ZERO
+    average_price: Decimal | None = None
+    fees: Decimal = ZERO
+    reason: str = ""
+    created_ms: int = 0
+    updated_ms: int = 0
+
+    @property
+    def remaining(self) -> Decimal:
+        """Shares not yet filled (not negative)."""
+        return max(self.size - self.filled, ZERO)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still fill."""
+        return not self.status.is_final
+
+    @property
+    def is_external(self) -> bool:
+        """Whether somebody else placed it: another program, or an earlier run."""
+        return not self.strategy

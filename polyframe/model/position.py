@@ -1,0 +1,36 @@
+"""What is held of one outcome, and what it cost."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from attrs import frozen
+
+from polyframe.model.market import Outcome
+from polyframe.model.money import ZERO
+
+
+@frozen
+class Position:
+    """Shares of one outcome. Never changes: every change makes a new value.
+
+    Attributes:
+        outcome: Whose shares.
+        size: Shares held, counted from the match on.
+        settled: Shares of `size` whose trades are confirmed on chain.
+        cost: What the held shares cost in USD, without fees.
+        fees: Fees paid in USD, buys and sells.
+        realised: Profit of shares sold in USD, without fees.
+    """
+
+    outcome: Outcome
+    size: Decimal = ZERO
+    settled: Decimal = ZERO
+    cost: Decimal = ZERO
+    fees: Decimal = ZERO
+    realised: Decimal = ZERO
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Mean cost of a held share in USD, ``None`` when nothing is held."""
+        return self.cost / self.size if self.size else None
