@@ -71,6 +71,15 @@ class Count(StrEnum):
     """Events left in a strategy's queue when its cycle ended, by kind."""
 
 
+class Cell:
+    """One count. Bind it once where every message is counted: an attribute is cheaper than a key."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
 class Counters:
     """Counts by name and reason. Cheap enough for every message.
 
@@ -78,32 +87,40 @@ class Counters:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[Count, str], int] = {}
+        self._cells: dict[tuple[Count, str], Cell] = {}
+
+    def cell(self, name: Count, reason: str) -> Cell:
+        """Return the cell that holds a count; it stays the same object."""
+        key = (name, reason)
+        cell = self._cells.get(key)
+        if cell is None:
+            cell = self._cells[key] = Cell()
+        return cell
 
     def add(self, name: Count, reason: str, amount: int = 1) -> int:
         """Add `amount` and return the new count."""
-        key = (name, reason)
-        total = self._counts.get(key, 0) + amount
-        self._counts[key] = total
-        return total
+        cell = self.cell(name, reason)
+        cell.value += amount
+        return cell.value
 
     def get(self, name: Count, reason: str | None = None) -> int:
         """Return one count, or the sum over all reasons."""
-        if reason is not None:
-            return self._counts.get((name, reason), 0)
-        return sum(count for (key, _), count in self._counts.items() if key is name)
+        return sum(
+            count for key, why, count in self if key is name and (reason is None or why == reason)
+        )
 
     def reasons(self, name: Count) -> dict[str, int]:
-        """Return the counts of `name` by reason."""
-        return {reason: count for (key, reason), count in self._counts.items() if key is name}
+        """Return the counts of `name` by reason, without those that are 0."""
+        return {reason: count for key, reason, count in self if key is name}
 
     def snapshot(self) -> dict[str, dict[str, int]]:
         """Return all counts as ``{name: {reason: count}}``, plain values for a report."""
         table: dict[str, dict[str, int]] = {}
-        for (name, reason), count in sorted(self._counts.items()):
+        for name, reason, count in sorted(self):
             table.setdefault(name.value, {})[reason] = count
         return table
 
     def __iter__(self) -> Iterator[tuple[Count, str, int]]:
-        for (name, reason), count in self._counts.items():
-            yield name, reason, count
+        for (name, reason), cell in self._cells.items():
+            if cell.value:
+                yield name, reason, cell.value
