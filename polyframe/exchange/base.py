@@ -142,6 +142,8 @@ class Exchange(Protocol):
     async def fetch_market(self, series: Series, window: Window) -> Market | None:
         """Return the market of `window`, ``None`` if it does not exist or cannot be traded yet.
 
+        Counts why it is ``None`` under ``Count.MARKET_WAITS``.
+
         Raises:
             ExchangeError: The venue did not answer.
         """

@@ -1,0 +1,151 @@
+"""What lives longer than a cycle: the venue, the clock, the account, the books of account.
+
+An environment is opened and closed as a whole (``async with``), in order and back.
+"""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from polyframe.clock import Clock, WallClock
+from polyframe.counters import Counters
+from polyframe.errors import ConfigError
+from polyframe.exchange.base import DataStream, Exchange
+from polyframe.model.money import ZERO
+from polyframe.router import SessionEventRouter
+from polyframe.trading.account import Account
+from polyframe.trading.ledger import Ledger
+from polyframe.trading.settlement import Settlement
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Environment:
+    """The world around the cycles.
+
+    ::
+
+        async with Environment(exchange=PolymarketExchange(...)) as env:
+            trader = Trader(env)
+            ...
+
+    Args:
+        exchange: The venue and the account at it.
+        clock: Market time; the wall by default.
+        counters: Where everything is counted; a fresh set by default.
+        ledger: Where finished cycles are recorded; one in memory by default.
+
+    Attributes:
+        account: Cash and reservations, shared by all series; read from the venue when it opens.
+        settlement: Carries dead cycles to their end.
+        router: Gives the account's events to the sessions.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        clock: Clock | None = None,
+        counters: Counters | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.exchange = exchange
+        self.clock: Clock = clock or WallClock()
+        self.counters = counters or Counters()
+        self.ledger = ledger or Ledger()
+        self.account = Account(ZERO)
+        self.settlement = Settlement(
+            exchange=exchange, clock=self.clock, counters=self.counters, ledger=self.ledger
+        )
+        self.router = SessionEventRouter(self.counters, self.settlement)
+        self._services: dict[type, Any] = {}
+        self._user_stream: DataStream | None = None
+        self._is_open = False
+
+    # ------------------------------------------------------------------ shared services
+
+    def provide(self, service: object, *, as_type: type | None = None) -> None:
+        """Give strategies something that outlives cycles: a price feed, a model.
+
+        Raises:
+            ConfigError: Something of this type was provided already.
+        """
+        key = as_type or type(service)
+        if key in self._services:
+            msg = f"provide: a {key.__name__} is there already; give another as_type="
+            raise ConfigError(msg)
+        self._services[key] = service
+
+    def get(self, kind: type[T]) -> T:
+        """Return the service that was provided as `kind`.
+
+        Raises:
+            ConfigError: Nothing was provided as `kind`.
+        """
+        try:
+            found: T = self._services[kind]
+        except KeyError:
+            have = ", ".join(sorted(key.__name__ for key in self._services)) or "nothing"
+            msg = (
+                f"get: no {kind.__name__} was provided (there is: {have}); call env.provide() first"
+            )
+            raise ConfigError(msg) from None
+        return found
+
+    # ------------------------------------------------------------------ life
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the environment is between ``__aenter__`` and ``__aexit__``."""
+        return self._is_open
+
+    async def __aenter__(self) -> Self:
+        """Open the exchange, read the cash, start the account's stream.
+
+        Raises:
+            ExchangeError: The venue did not answer; what was opened is closed again.
+        """
+        if self._is_open:
+            msg = "the environment is open already"
+            raise RuntimeError(msg)
+        try:
+            await self.exchange.open(self.clock, self.counters)
+            self._user_stream = self.exchange.user_stream(self.router)
+            if self._user_stream is not None:
+                self.account.receive(await self._read_balance())
+                self._user_stream.start()
+            else:
+                log.info("no credentials: market data only, every order will be denied")
+            self.settlement.start()
+        except BaseException:
+            await self._close()
+            raise
+        self._is_open = True
+        mode = "LIVE, real money" if self.exchange.is_live else "not live, no real money"
+        log.info("environment open on %s (%s)", self.exchange.name, mode)
+        return self
+
+    async def _read_balance(self) -> Decimal:
+        return await self.exchange.fetch_balance()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close everything in the opposite order."""
+        await self._close()
+
+    async def _close(self) -> None:
+        self._is_open = False
+        await self.settlement.stop()
+        stream, self._user_stream = self._user_stream, None
+        if stream is not None:
+            await stream.close()
+        await self.exchange.close()

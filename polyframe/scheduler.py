@@ -1,0 +1,229 @@
+"""The calendar of one series: finds markets, prepares sessions, and switches at the boundary.
+
+The switch is a barrier: a sequence of synchronous steps that the event loop cannot interrupt. See
+`docs/design.md`, "The path of a switch".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from attrs import field, frozen, validators
+
+from polyframe.clock import Clock
+from polyframe.counters import Count, Counters
+from polyframe.errors import ExchangeError
+from polyframe.exchange.base import Exchange
+from polyframe.model.market import Market
+from polyframe.model.series import Series, Window
+from polyframe.router import SessionEventRouter
+from polyframe.session import ExchangeSession
+from polyframe.trading.service import TradingService
+
+log = logging.getLogger(__name__)
+
+SwitchHandler = Callable[[ExchangeSession | None, ExchangeSession | None, Market | None], None]
+"""``on_session_switch(old, new, market)``: synchronous, called within the barrier."""
+
+
+@frozen
+class ScheduleSettings:
+    """When the next market is looked for.
+
+    Attributes:
+        prepare_ahead: Market seconds before the boundary at which the next market is fetched and
+            connected; half the period at most.
+        retry_first, retry_cap: Market seconds between two attempts to find a market: the first
+            delay and the largest. Delays grow by half each time and are jittered.
+        books_timeout: Network seconds that a session which is already late waits for its books
+            before it starts without them.
+    """
+
+    prepare_ahead: float = field(default=60.0, validator=validators.gt(0))
+    retry_first: float = field(default=1.0, validator=validators.gt(0))
+    retry_cap: float = field(default=15.0, validator=validators.gt(0))
+    books_timeout: float = field(default=5.0, validator=validators.ge(0))
+
+
+class MarketScheduler:
+    """Carries one series from cycle to cycle.
+
+    Args:
+        series: The series.
+        exchange: Where its markets are.
+        clock: Market time.
+        counters: Where switches and waits are counted.
+        router: The account's event router.
+        trading: The series' trading service.
+        on_session_switch: Called in each switch, within the barrier, to start the new strategies.
+        settings: When to look for markets.
+        rng: Source of the jitter.
+    """
+
+    def __init__(
+        self,
+        series: Series,
+        *,
+        exchange: Exchange,
+        clock: Clock,
+        counters: Counters,
+        router: SessionEventRouter,
+        trading: TradingService,
+        on_session_switch: SwitchHandler,
+        settings: ScheduleSettings | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.series = series
+        self.session: ExchangeSession | None = None
+        self._exchange = exchange
+        self._clock = clock
+        self._counters = counters
+        self._router = router
+        self._trading = trading
+        self._on_session_switch = on_session_switch
+        self._settings = settings or ScheduleSettings()
+        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._prepared: ExchangeSession | None = None
+
+    # ------------------------------------------------------------------ the loop
+
+    async def run(self, cycles: int | None = None) -> None:
+        """Carry the series on until cancelled, or until `cycles` markets were lived through."""
+        lived = 0
+        window = self.series.window_at(self._clock.time())
+        while cycles is None or lived < cycles:
+            session = await self._session_for(window)
+            if session is not None:
+                await self._clock.sleep_until(window.start)
+                self.switch(session)
+                lived += 1
+                if lived == cycles:
+                    await self._clock.sleep_until(window.end)
+                    break
+            following = self.series.next(window)
+            window = max(following, self.series.window_at(self._clock.time()))
+            if window == following:
+                await self._clock.sleep_until(window.start - self._lead(window))
+        self.switch(None)
+
+    async def stop(self) -> None:
+        """Drop a session that was prepared and will not be used."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            self._router.forget(prepared)
+            await prepared.close()
+
+    def _lead(self, window: Window) -> float:
+        return min(self._settings.prepare_ahead, (window.end - window.start) / 2)
+
+    async def _session_for(self, window: Window) -> ExchangeSession | None:
+        """Return a connected session for `window`, ``None`` if its market never appeared.
+
+        The old session ends at the boundary, whether or not the new one is there.
+        """
+        search = asyncio.create_task(self._prepare(window), name=f"prepare {self.series}")
+        boundary = asyncio.create_task(
+            self._clock.sleep_until(window.start), name=f"boundary {self.series}"
+        )
+        try:
+            await asyncio.wait({search, boundary}, return_when=asyncio.FIRST_COMPLETED)
+            if not search.done() and self.session is not None:
+                log.warning("%s: the next market is not there yet; trading is paused", self.series)
+                self.switch(None)
+            return await search
+        finally:
+            for task in (search, boundary):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _prepare(self, window: Window) -> ExchangeSession | None:
+        market = await self._find(window)
+        if market is None:
+            return None
+        session = ExchangeSession(
+            market, clock=self._clock, counters=self._counters, user_gate=self._trading
+        )
+        self._prepared = session
+        self._router.prepare(session)
+        session.open(self._exchange)
+        # Before the boundary there is time to wait for the books; after it, only a little.
+        books = asyncio.create_task(session.wait_books(), name=f"books {session.slug}")
+        boundary = asyncio.create_task(
+            self._boundary_or_timeout(window), name=f"books deadline {session.slug}"
+        )
+        try:
+            await asyncio.wait({books, boundary}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (books, boundary):
+                task.cancel()
+        return session
+
+    async def _boundary_or_timeout(self, window: Window) -> None:
+        if self._clock.time() < window.start:
+            await self._clock.sleep_until(window.start)
+        else:
+            await asyncio.sleep(self._settings.books_timeout)
+
+    async def _find(self, window: Window) -> Market | None:
+        """Ask for the market of `window` until it is there or its window is over."""
+        delay = self._settings.retry_first
+        while self._clock.time() < window.end:
+            try:
+                market = await self._exchange.fetch_market(self.series, window)
+            except ExchangeError as error:
+                self._counters.add(Count.MARKET_WAITS, "error")
+                log.warning("%s: asking for the next market failed: %s", self.series, error)
+            else:
+                if market is not None:
+                    return market
+            await self._clock.sleep(delay * self._rng.uniform(0.5, 1.0))
+            delay = min(delay * 1.5, self._settings.retry_cap)
+        log.warning("%s: no market for the window of %d", self.series, window.start)
+        return None
+
+    # ------------------------------------------------------------------ the switch
+
+    def switch(self, new: ExchangeSession | None) -> None:
+        """Move the series to `new` (``None``: no market, trading paused) in one piece."""
+        if new is None and self.session is None:
+            return
+        for _ in self.switch_steps(new):
+            pass
+
+    def switch_steps(self, new: ExchangeSession | None) -> Iterator[str]:
+        """Run the barrier, yielding the name of each step once it is done.
+
+        Nothing here awaits: run through in one go, no event can come between two steps.
+        """
+        old = self.session
+        market = None if new is None else new.market
+        self._router.disable()
+        yield "gate"
+        try:
+            self._trading.set_current_market(market, new)
+            yield "reset"
+            self._router.set_session(old, new)
+            self.session = new
+            if new is self._prepared:
+                self._prepared = None
+            yield "route"
+            if old is not None:
+                old.shut()
+            yield "detach"
+            self._on_session_switch(old, new, market)
+            yield "start"
+        finally:
+            self._router.enable()
+        self._counters.add(Count.SWITCHES, "paused" if new is None else "opened")
+        log.info(
+            "%s: %s → %s",
+            self.series,
+            old.slug if old else "no market",
+            new.slug if new else "no market",
+        )
+        yield "open"

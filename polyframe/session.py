@@ -1,0 +1,489 @@
+"""One market, one generation: the only door through which events reach a strategy.
+
+A session owns its market connection and both books. Everything that comes in passes its gate; what
+passes is given the cycle's names (slug, outcome) and goes on: prices to the books and from there,
+merged, to the subscribers; orders and trades to the engine and from there, one by one, to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from polyframe.clock import Clock
+from polyframe.counters import Count, Counters
+from polyframe.errors import StaleCycleError
+from polyframe.model.book import Book
+from polyframe.model.events import (
+    BestQuote,
+    BookDelta,
+    BookSnapshot,
+    MarketMessage,
+    MarketResolved,
+    MarketTraded,
+    OrderChanged,
+    OrderReport,
+    PriceChanged,
+    StreamState,
+    TickSizeChange,
+    TradeChanged,
+    TradePrint,
+    TradeReport,
+)
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import PRICE_UNITS, units_price
+
+if TYPE_CHECKING:
+    from polyframe.exchange.base import DataStream, Exchange
+
+log = logging.getLogger(__name__)
+
+MISMATCH_LIMIT = 20
+"""Consecutive tops of book that differ from the venue's own before the books are fetched anew."""
+
+
+class Subscriber(Protocol):
+    """Takes what passed the gate. Every call is synchronous; one that raises is counted."""
+
+    def price_changed(self, outcome: Outcome) -> None:
+        """The best bid or ask of `outcome` changed: ask the session for the latest."""
+        ...
+
+    def book_changed(self, outcome: Outcome) -> None:
+        """Some level of `outcome`'s book changed."""
+        ...
+
+    def market_traded(self, event: MarketTraded) -> None:
+        """Somebody traded in this market."""
+        ...
+
+    def order_changed(self, event: OrderChanged) -> None:
+        """An order of the account in this market changed."""
+        ...
+
+    def trade_changed(self, event: TradeChanged) -> None:
+        """A fill of the account in this market is new, settled or failed."""
+        ...
+
+
+class UserGate(Protocol):
+    """What a session hands order and trade reports to once they passed its gate."""
+
+    def apply_order_report(self, generation: int, report: OrderReport) -> None:
+        """Apply what the venue says of an order."""
+        ...
+
+    def apply_trade_report(self, generation: int, report: TradeReport) -> None:
+        """Apply what the venue says of a trade."""
+        ...
+
+
+class SessionState(Enum):
+    """Life of a session; it only moves forward."""
+
+    OPEN = "open"
+    """The gate is open (also while the session is prepared ahead of its window)."""
+    CLOSING = "closing"
+    """The gate is shut; the last known values can still be read by strategies that clean up."""
+    DEAD = "dead"
+    """Every use raises `StaleCycleError`."""
+
+
+class ExchangeSession:
+    """One market for one cycle.
+
+    Args:
+        market: The market.
+        clock: Market time, for ages.
+        counters: Where drops and passes are counted.
+        user_gate: Takes order and trade reports behind the gate (the series' `TradingService`).
+    """
+
+    def __init__(
+        self, market: Market, *, clock: Clock, counters: Counters, user_gate: UserGate
+    ) -> None:
+        self.market = market
+        self.generation = market.generation
+        self.slug = market.slug
+        self._clock = clock
+        self._counters = counters
+        self._user_gate = user_gate
+        self._state = SessionState.OPEN
+        self._stream: DataStream | None = None
+        self._subscribers: list[Subscriber] = []
+        self._outcomes = {market.up_token: Outcome.UP, market.down_token: Outcome.DOWN}
+        tick = int(market.tick_size * PRICE_UNITS)
+        self._books = {Outcome.UP: Book(tick), Outcome.DOWN: Book(tick)}
+        self._mismatches = dict.fromkeys(Outcome, 0)
+        self._told = dict.fromkeys(Outcome, (0, PRICE_UNITS, False))
+        self._was_known = False
+        self._books_known = asyncio.Event()
+        self._last_book_message_ms = 0
+        self.connected = False
+        self.resolved: MarketResolved | None = None
+        self._passed_books = counters.cell(Count.GATE_PASSED, "book")
+        self._passed_trades = counters.cell(Count.GATE_PASSED, "market_trade")
+        self._passed_other = counters.cell(Count.GATE_PASSED, "market_other")
+
+    # ------------------------------------------------------------------ life
+
+    def open(self, exchange: Exchange) -> None:
+        """Begin to connect. Whatever is to see the first message subscribes before."""
+        self._stream = exchange.market_stream(self.market, self)
+        self._stream.start()
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session is in its life."""
+        return self._state
+
+    def shut(self) -> None:
+        """Shut the gate, at once and for good: subscribers first, then the stream's deliveries."""
+        if self._state is SessionState.OPEN:
+            self._state = SessionState.CLOSING
+        self._subscribers.clear()
+        if self._stream is not None:
+            self._stream.detach()
+
+    async def close(self) -> None:
+        """Shut the gate, close the socket; afterwards every use raises. Safe to repeat."""
+        self.shut()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.close()
+        self._state = SessionState.DEAD
+
+    # ------------------------------------------------------------------ reading
+
+    def book(self, outcome: Outcome) -> Book:
+        """Return the live book of `outcome`; read it, never write it.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        self._check_alive("session.book")
+        return self._books[outcome]
+
+    def price(self, outcome: Outcome) -> PriceChanged:
+        """Return the latest top of `outcome`'s book, also when nothing is known yet.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        self._check_alive("session.price")
+        return self._price(outcome)
+
+    def tick_size(self, outcome: Outcome) -> Decimal:
+        """Return the price step that holds now, in USD.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        self._check_alive("session.tick_size")
+        return self._books[outcome].tick_size
+
+    @property
+    def books_known(self) -> bool:
+        """Whether both books had a snapshot on the present connection."""
+        return self._was_known
+
+    async def wait_books(self) -> None:
+        """Return once both books are known."""
+        await self._books_known.wait()
+
+    def _check_alive(self, what: str) -> None:
+        if self._state is SessionState.DEAD:
+            raise StaleCycleError(what, self.generation, None)
+
+    def _price(self, outcome: Outcome) -> PriceChanged:
+        book = self._books[outcome]
+        known = self._was_known
+        return PriceChanged(
+            slug=self.slug,
+            generation=self.generation,
+            outcome=outcome,
+            bid=book.bid if known else None,
+            ask=book.ask if known else None,
+            bid_size=book.bid_size if known else None,
+            ask_size=book.ask_size if known else None,
+            known=known,
+            timestamp_ms=book.timestamp_ms,
+            received=book.received,
+        )
+
+    # ------------------------------------------------------------------ subscribers
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Add a subscriber and hand it the latest known state, Up before Down.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        if self._state is not SessionState.OPEN:
+            what = "session.subscribe"
+            raise StaleCycleError(what, self.generation, None)
+        self._subscribers.append(subscriber)
+        if self._was_known:
+            for outcome in Outcome:
+                self._tell_price(outcome, (subscriber,))
+                self._tell_book(outcome, (subscriber,))
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber; unknown ones are ignored."""
+        if subscriber in self._subscribers:
+            self._subscribers.remove(subscriber)
+
+    def publish(self, change: OrderChanged | TradeChanged) -> None:
+        """Hand a change that the engine made to the subscribers."""
+        for subscriber in tuple(self._subscribers):
+            try:
+                if isinstance(change, OrderChanged):
+                    subscriber.order_changed(change)
+                else:
+                    subscriber.trade_changed(change)
+            except Exception as error:  # noqa: BLE001
+                self._subscriber_failed(error)
+
+    def _tell_price(self, outcome: Outcome, subscribers: Iterable[Subscriber]) -> None:
+        for subscriber in tuple(subscribers):
+            try:
+                subscriber.price_changed(outcome)
+            except Exception as error:  # noqa: BLE001
+                self._subscriber_failed(error)
+
+    def _tell_book(self, outcome: Outcome, subscribers: Iterable[Subscriber]) -> None:
+        for subscriber in tuple(subscribers):
+            try:
+                subscriber.book_changed(outcome)
+            except Exception as error:  # noqa: BLE001
+                self._subscriber_failed(error)
+
+    def _subscriber_failed(self, error: Exception) -> None:
+        # One subscriber's defect is not another's: the rest still hear of it.
+        self._counters.add(Count.STRATEGY_ERRORS, "subscriber")
+        log.error("%s: a subscriber raised", self.slug, exc_info=error)
+
+    # ------------------------------------------------------------------ market channel
+
+    def on_market_stream(self, state: StreamState, reason: str) -> None:
+        """Take a change of the market connection: either way the books are void."""
+        if self._state is not SessionState.OPEN:
+            self._counters.add(Count.GATE_DROPPED, "closed")
+            return
+        self.connected = state is StreamState.CONNECTED
+        self._void_books("reconnect" if self.connected else f"lost:{reason}")
+
+    def on_market_message(self, message: MarketMessage) -> None:
+        """Gate one message of the market channel and apply it."""
+        if self._state is not SessionState.OPEN:
+            self._counters.add(Count.GATE_DROPPED, "closed")
+            return
+        if message.market != self.market.condition_id:
+            reason = "foreign_market" if message.market else "no_market"
+            self._counters.add(Count.GATE_DROPPED, reason)
+            return
+        if isinstance(message, BookDelta):
+            self._on_delta(message)
+            return
+        token = message.winning_token if isinstance(message, MarketResolved) else message.token
+        outcome = self._outcomes.get(token)
+        if outcome is None:
+            self._drop_token(token)
+        elif isinstance(message, BookSnapshot):
+            self._on_snapshot(message, outcome)
+        elif isinstance(message, BestQuote):
+            self._passed_other.value += 1
+            if self._was_known:
+                self._check_top(outcome, message.best_bid, message.best_ask)
+                self._flush()
+        elif isinstance(message, TradePrint):
+            self._on_print(message, outcome)
+        elif isinstance(message, TickSizeChange):
+            self._passed_other.value += 1
+            self._resync("tick")
+        else:
+            self._passed_other.value += 1
+            self.resolved = message
+
+    def _drop_token(self, token: str) -> None:
+        if token:
+            self._counters.add(Count.GATE_DROPPED, "foreign_token")
+        elif self._counters.add(Count.GATE_DROPPED, "no_asset") == 1:
+            log.warning("%s: dropped a market message without asset id", self.slug)
+
+    def _on_snapshot(self, message: BookSnapshot, outcome: Outcome) -> None:
+        book = self._books[outcome]
+        try:
+            applied = book.apply_snapshot(
+                message.bids, message.asks, message.timestamp_ms, message.tick_units
+            )
+        except ValueError:
+            self._counters.add(Count.BOOK_SKIPPED, "bad_level")
+            return
+        if not applied:
+            self._counters.add(Count.BOOK_SKIPPED, "stale_snapshot")
+            return
+        self._passed_books.value += 1
+        book.received = self._clock.time()
+        self._mismatches[outcome] = 0
+        if not self._was_known and all(book.known for book in self._books.values()):
+            self._was_known = True
+            self._books_known.set()
+            self._tell_books()
+        elif self._was_known:
+            self._tell_book(outcome, self._subscribers)
+        self._flush()
+
+    def _on_delta(self, message: BookDelta) -> None:
+        touched = self._apply_changes(message)
+        if not touched:
+            return
+        self._passed_books.value += 1
+        now = self._clock.time()
+        for outcome in touched:
+            book = self._books[outcome]
+            book.touch(message.timestamp_ms)
+            book.received = now
+        # Within one message a book may be crossed for a moment: look only after all of it.
+        if self._was_known:
+            self._check_tops(message)
+        if self._was_known:  # a check that failed once too often has voided the books
+            for outcome in Outcome:
+                if outcome in touched:
+                    self._tell_book(outcome, self._subscribers)
+            self._flush()
+
+    def _apply_changes(self, message: BookDelta) -> set[Outcome]:
+        """Apply the level changes of one message; return whose books changed."""
+        touched: set[Outcome] = set()
+        for change in message.changes:
+            outcome = self._outcomes.get(change.token)
+            if outcome is None:
+                self._drop_token(change.token)
+                continue
+            book = self._books[outcome]
+            if not book.known:
+                self._counters.add(Count.BOOK_SKIPPED, "before_snapshot")
+                continue
+            try:
+                book.apply_change(change.is_bid, change.price, change.size)
+            except ValueError:
+                self._counters.add(Count.BOOK_SKIPPED, "bad_level")
+                continue
+            touched.add(outcome)
+        return touched
+
+    def _check_tops(self, message: BookDelta) -> None:
+        """Compare with the venue's own top of book: the last word per token is what holds."""
+        last = {change.token: change for change in message.changes if change.best_bid >= 0}
+        for token, change in last.items():
+            outcome = self._outcomes.get(token)
+            if outcome is not None:
+                self._check_top(outcome, change.best_bid, change.best_ask)
+
+    def _on_print(self, message: TradePrint, outcome: Outcome) -> None:
+        self._passed_trades.value += 1
+        event = MarketTraded(
+            slug=self.slug,
+            generation=self.generation,
+            outcome=outcome,
+            price=units_price(message.price),
+            size=message.size,
+            side=message.side,
+            timestamp_ms=message.timestamp_ms,
+        )
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber.market_traded(event)
+            except Exception as error:  # noqa: BLE001
+                self._subscriber_failed(error)
+
+    def _check_top(self, outcome: Outcome, best_bid: int, best_ask: int) -> None:
+        book = self._books[outcome]
+        if best_bid == book.bid_units and best_ask == book.ask_units:
+            self._mismatches[outcome] = 0
+            return
+        self._counters.add(Count.BOOK_MISMATCH, outcome)
+        self._mismatches[outcome] += 1
+        if self._mismatches[outcome] >= MISMATCH_LIMIT:
+            self._resync("mismatch")
+
+    def _resync(self, reason: str) -> None:
+        # Both tokens of a market have a tick change each; the second finds the books void already.
+        if self._void_books(reason) and self._stream is not None:
+            self._stream.resync(reason)
+
+    def _void_books(self, reason: str) -> bool:
+        if not any(book.known for book in self._books.values()):
+            return False
+        self._counters.add(Count.BOOK_UNKNOWN, reason.partition(":")[0])
+        for outcome, book in self._books.items():
+            book.invalidate()
+            self._mismatches[outcome] = 0
+        if self._was_known:
+            self._was_known = False
+            self._books_known.clear()
+            self._tell_books()
+            self._flush()
+        return True
+
+    def _tell_books(self) -> None:
+        for outcome in Outcome:
+            self._tell_book(outcome, self._subscribers)
+
+    def _flush(self) -> None:
+        """Tell of each outcome whose top is another than the one told last, Up before Down."""
+        known = self._was_known
+        for outcome in Outcome:
+            book = self._books[outcome]
+            top = (book.bid_units, book.ask_units, known)
+            if top != self._told[outcome] and (known or self._told[outcome][2]):
+                self._told[outcome] = top
+                self._tell_price(outcome, self._subscribers)
+
+    # ------------------------------------------------------------------ user channel
+
+    def emit_order_update(self, report: OrderReport) -> None:
+        """Gate one order report, fill in slug and outcome, and hand it on."""
+        outcome = self._gate_user(report.market, report.token)
+        if outcome is not None:
+            self._counters.add(Count.GATE_PASSED, "order")
+            enriched = msgspec.structs.replace(report, slug=self.slug, outcome=outcome)
+            self._user_gate.apply_order_report(self.generation, enriched)
+
+    def emit_trade_update(self, report: TradeReport) -> None:
+        """Gate one trade report and every leg of it, fill in the slug, and hand it on."""
+        if self._gate_user(report.market, report.token) is None:
+            return
+        legs = tuple(leg for leg in report.legs if leg.token in self._outcomes)
+        if len(legs) != len(report.legs):
+            self._counters.add(Count.GATE_DROPPED, "foreign_leg", len(report.legs) - len(legs))
+        self._counters.add(Count.GATE_PASSED, "trade")
+        enriched = msgspec.structs.replace(report, slug=self.slug, legs=legs)
+        self._user_gate.apply_trade_report(self.generation, enriched)
+
+    def _gate_user(self, market: str, token: str) -> Outcome | None:
+        reason = ""
+        outcome = self._outcomes.get(token)
+        if self._state is not SessionState.OPEN:
+            reason = "closed"
+        elif not token:
+            reason = "no_asset"
+        elif outcome is None:
+            reason = "foreign_token"
+        elif market and market != self.market.condition_id:
+            reason = "foreign_market"
+        if not reason:
+            return outcome
+        if self._counters.add(Count.GATE_DROPPED, reason) == 1 and reason == "no_asset":
+            log.warning("%s: dropped an order or trade event without asset id", self.slug)
+        return None
+
+    def __repr__(self) -> str:
+        return f"<ExchangeSession {self.slug} {self._state.value}>"

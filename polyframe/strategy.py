@@ -1,0 +1,251 @@
+"""What users write: a `Strategy` with the hooks they need.
+
+The object given to ``Trader.add`` is a template. Every cycle gets a fresh instance with copies of its
+settings, so nothing that a strategy keeps in its fields can reach the next cycle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import attrs
+from attrs import define, field
+
+from polyframe.errors import PolyframeError, StrategyDefinitionError
+from polyframe.model.events import (
+    CycleEndReason,
+    MarketTraded,
+    OrderChanged,
+    PriceChanged,
+    TradeChanged,
+)
+from polyframe.model.market import Market, Outcome
+
+if TYPE_CHECKING:
+    from polyframe.clock import Clock
+    from polyframe.environment import Environment
+    from polyframe.session import ExchangeSession
+    from polyframe.trading.service import StrategyTrading
+
+S = TypeVar("S", bound="Strategy")
+
+
+class Spawner(Protocol):
+    """Starts tasks that belong to a cycle."""
+
+    def spawn(self, coro: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+        """Start a task that ends with the cycle."""
+        ...
+
+
+@define(frozen=True)
+class StrategyContext:
+    """What a running strategy instance is given for its one cycle."""
+
+    env: Environment
+    session: ExchangeSession
+    trading: StrategyTrading
+    tasks: Spawner
+    name: str
+
+
+@define
+class Strategy:
+    """Base class of strategies. Decorate every subclass with ``attrs.define``.
+
+    Settings are ``init`` fields with defaults and validators; state is ``field(init=False, …)`` and
+    dies with the cycle. All hooks are optional and run one at a time. Prices and books are merged
+    while a hook runs (only the latest is delivered), orders and trades never are.
+
+    A hook that raises ends this strategy's cycle, by the policy given to ``Trader.add``.
+    """
+
+    _context: StrategyContext | None = field(init=False, default=None, repr=False, eq=False)
+
+    # ------------------------------------------------------------------ hooks
+
+    async def on_cycle_start(self) -> None:
+        """A new market begins. Runs before every other hook of the cycle."""
+
+    async def on_price(self, event: PriceChanged) -> None:
+        """The best bid or ask of one outcome changed; Up comes before Down."""
+
+    async def on_book(self, outcome: Outcome) -> None:
+        """Some level of one outcome's book changed: read ``self.session.book(outcome)``."""
+
+    async def on_market_trade(self, event: MarketTraded) -> None:
+        """Somebody traded in this market."""
+
+    async def on_order(self, event: OrderChanged) -> None:
+        """One of this strategy's orders changed, or an order that nobody here placed."""
+
+    async def on_trade(self, event: TradeChanged) -> None:
+        """A fill of one of this strategy's orders (or of a foreign one) is new, settled or failed."""
+
+    async def run(self) -> None:
+        """Run beside the hooks for as long as the cycle lives; cancelled at its end."""
+
+    async def on_cycle_end(self, reason: CycleEndReason) -> None:
+        """The cycle is over. Cancels still pass, new orders do not; there is a deadline."""
+
+    # ------------------------------------------------------------------ what a strategy uses
+
+    @property
+    def trading(self) -> StrategyTrading:
+        """Place and cancel orders, read orders, positions and cash of this strategy and cycle."""
+        return self._running().trading
+
+    @property
+    def session(self) -> ExchangeSession:
+        """Prices and books of this cycle's market."""
+        return self._running().session
+
+    @property
+    def market(self) -> Market:
+        """This cycle's market."""
+        return self._running().session.market
+
+    @property
+    def env(self) -> Environment:
+        """What lives longer than a cycle: the clock, shared services."""
+        return self._running().env
+
+    @property
+    def clock(self) -> Clock:
+        """Market time."""
+        return self._running().env.clock
+
+    @property
+    def name(self) -> str:
+        """The name under which this strategy trades."""
+        return self._running().name
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that names strategy and market in every line."""
+        context = self._running()
+        return _CycleLog(
+            logging.getLogger("polyframe.strategy." + context.name),
+            {"market": context.session.slug},
+        )
+
+    def seconds_left(self) -> float:
+        """Return the market seconds until the window ends (negative afterwards)."""
+        return self.market.window.end - self.clock.time()
+
+    def spawn(self, coro: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+        """Start a task that belongs to this cycle; it is cancelled when the cycle ends.
+
+        An exception in it counts like one in a hook.
+
+        Raises:
+            StaleCycleError: The cycle is over; nothing was started.
+        """
+        return self._running().tasks.spawn(coro, name)
+
+    def _running(self) -> StrategyContext:
+        if self._context is None:
+            msg = (
+                f"{type(self).__name__}: not running yet; market, trading and session exist from "
+                "on_cycle_start() on"
+            )
+            raise PolyframeError(msg)
+        return self._context
+
+
+class _CycleLog(logging.LoggerAdapter[logging.Logger]):
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        market = (self.extra or {})["market"]
+        return f"[{market}] {msg}", kwargs
+
+
+def overrides(strategy: Strategy, hook: str) -> bool:
+    """Return whether the class of `strategy` has its own version of `hook`."""
+    return getattr(type(strategy), hook) is not getattr(Strategy, hook)
+
+
+def fresh(template: S) -> S:
+    """Return a new instance of a template: copied settings, state at its defaults.
+
+    Raises:
+        StrategyDefinitionError: A setting cannot be copied.
+    """
+    settings = {}
+    for attribute in attrs.fields(type(template)):
+        if attribute.init:
+            try:
+                settings[attribute.alias] = copy.deepcopy(getattr(template, attribute.name))
+            except Exception as error:
+                msg = (
+                    f"{type(template).__name__}.{attribute.name}: a setting must be copyable for "
+                    f"each cycle ({error}); give long-lived objects to env.provide() instead"
+                )
+                raise StrategyDefinitionError(msg) from error
+    return type(template)(**settings)
+
+
+_MUTABLE = (list, dict, set, bytearray, deque)
+
+
+def check_definition(template: Strategy) -> None:
+    """Refuse a strategy class that would carry state from one cycle into the next.
+
+    Raises:
+        StrategyDefinitionError: A class without its own ``@define``, mutable class attributes, a
+            shared mutable default, or a setting that cannot be copied.
+    """
+    if isinstance(template, type):
+        msg = f"expected a strategy object, got the class {template.__name__}: call it"
+        raise StrategyDefinitionError(msg)
+    if not isinstance(template, Strategy):
+        msg = f"expected a Strategy, got {type(template).__name__}"
+        raise StrategyDefinitionError(msg)
+    for klass in type(template).__mro__:
+        if klass is Strategy:
+            break
+        _check_class(klass)
+    for attribute in attrs.fields(type(template)):
+        if isinstance(attribute.default, _MUTABLE):
+            msg = (
+                f"{type(template).__name__}.{attribute.name}: its default is one "
+                f"{type(attribute.default).__name__} shared by all cycles; use "
+                f"field(factory={type(attribute.default).__name__})"
+            )
+            raise StrategyDefinitionError(msg)
+    fresh(template)
+
+
+def _check_class(klass: type) -> None:
+    if issubclass(klass, Strategy) and "__attrs_attrs__" not in vars(klass):
+        msg = f"{klass.__name__}: decorate it with @define (from attrs), or its fields are shared"
+        raise StrategyDefinitionError(msg)
+    for name, value in vars(klass).items():
+        if isinstance(value, _MUTABLE) and not name.startswith("__"):
+            msg = (
+                f"{klass.__name__}.{name}: a mutable class attribute is shared by all cycles; make "
+                f"it a field: {name}: {type(value).__name__} = "
+                f"field(init=False, factory={type(value).__name__})"
+            )
+            raise StrategyDefinitionError(msg)
+    for hook in _HOOKS:
+        own = vars(klass).get(hook)
+        if own is not None and not asyncio.iscoroutinefunction(own):
+            msg = f"{klass.__name__}.{hook}: write it as 'async def {hook}'"
+            raise StrategyDefinitionError(msg)
+
+
+_HOOKS = (
+    "on_cycle_start",
+    "on_price",
+    "on_book",
+    "on_market_trade",
+    "on_order",
+    "on_trade",
+    "run",
+    "on_cycle_end",
+)

@@ -1,0 +1,272 @@
+"""One strategy instance in one cycle: its events, its tasks, its end.
+
+A run has one task that delivers events, so hooks never overlap. Orders, trades and market trades
+wait in a queue and are all delivered; prices and books are only marked, and read when their turn
+comes, so a slow hook sees the latest and never a backlog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Literal
+
+from polyframe.counters import Count, Counters
+from polyframe.errors import StaleCycleError
+from polyframe.model.events import CycleEndReason, MarketTraded, OrderChanged, TradeChanged
+from polyframe.model.market import Outcome
+from polyframe.strategy import Strategy, StrategyContext, overrides
+
+if TYPE_CHECKING:
+    from polyframe.environment import Environment
+    from polyframe.session import ExchangeSession
+    from polyframe.trading.service import StrategyTrading
+
+log = logging.getLogger(__name__)
+
+ErrorPolicy = Literal["skip_cycle", "halt", "raise"]
+"""What happens when a hook raises: sit out the rest of the cycle, of the run, or stop the trader."""
+
+MARKET_TRADES_KEPT = 1_000
+"""Public trades that may wait for a slow strategy; older ones are dropped and counted."""
+
+
+class StrategyRun:
+    """A `Subscriber` that carries one strategy instance through one cycle.
+
+    Args:
+        strategy: A fresh instance.
+        name: Its name.
+        env: The environment.
+        session: The cycle's session.
+        trading: The strategy's handle for this cycle.
+        counters: Where errors and overdue tasks are counted.
+        on_failed: Called once, synchronously, when a hook or task of the strategy raised.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        *,
+        name: str,
+        env: Environment,
+        session: ExchangeSession,
+        trading: StrategyTrading,
+        counters: Counters,
+        on_failed: Callable[[StrategyRun, str, Exception], None],
+    ) -> None:
+        self.strategy = strategy
+        self.name = name
+        self.session = session
+        self.trading = trading
+        self._counters = counters
+        self._on_failed = on_failed
+        self._fifo: deque[OrderChanged | TradeChanged | MarketTraded] = deque()
+        self._market_trades = 0
+        self._prices = dict.fromkeys(Outcome, False)
+        self._books = dict.fromkeys(Outcome, False)
+        self._waker: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ending = False
+        self._failed = False
+        self._wants_price = overrides(strategy, "on_price")
+        self._wants_book = overrides(strategy, "on_book")
+        self._wants_market_trades = overrides(strategy, "on_market_trade")
+        strategy._context = StrategyContext(  # noqa: SLF001
+            env=env, session=session, trading=trading, tasks=self, name=name
+        )
+
+    # ------------------------------------------------------------------ subscriber
+
+    def price_changed(self, outcome: Outcome) -> None:
+        """Mark one outcome's price as new."""
+        if self._wants_price:
+            self._prices[outcome] = True
+            self._wake()
+
+    def book_changed(self, outcome: Outcome) -> None:
+        """Mark one outcome's book as new."""
+        if self._wants_book:
+            self._books[outcome] = True
+            self._wake()
+
+    def market_traded(self, event: MarketTraded) -> None:
+        """Queue a public trade, if the strategy wants them."""
+        if not self._wants_market_trades:
+            return
+        if self._market_trades >= MARKET_TRADES_KEPT:
+            self._counters.add(Count.EVENTS_DISCARDED, "market_trade")
+            return
+        self._market_trades += 1
+        self._fifo.append(event)
+        self._wake()
+
+    def order_changed(self, event: OrderChanged) -> None:
+        """Queue a change of one of this strategy's orders, or of a foreign one."""
+        if event.order.strategy in (self.name, ""):
+            self._fifo.append(event)
+            self._wake()
+
+    def trade_changed(self, event: TradeChanged) -> None:
+        """Queue a change of one of this strategy's fills, or of a foreign one."""
+        if event.order.strategy in (self.name, ""):
+            self._fifo.append(event)
+            self._wake()
+
+    def _wake(self) -> None:
+        waker = self._waker
+        if waker is not None:
+            self._waker = None
+            if not waker.done():
+                waker.set_result(None)
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Subscribe to the session and start the run's task. Synchronous: part of the barrier."""
+        self._add_task(self._deliver(), "events")
+        self.session.subscribe(self)
+
+    def spawn(self, coro: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+        """Start a task that belongs to the cycle.
+
+        Raises:
+            StaleCycleError: The cycle is over; the coroutine is closed unrun.
+        """
+        label = name or getattr(coro, "__name__", "task")
+        if self._ending:
+            coro.close()
+            what = f"spawn({label})"
+            raise StaleCycleError(what, self.session.generation, None)
+        return self._add_task(self._guard(coro, label), label)
+
+    def _add_task(self, coro: Coroutine[Any, Any, Any], label: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(coro, name=f"{self.name}/{label}@{self.session.slug}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guard(self, coro: Coroutine[Any, Any, Any], label: str) -> Any:
+        """Await a coroutine of the user's; an exception is reported and ends the cycle."""
+        task = asyncio.current_task()
+        try:
+            return await coro
+        except asyncio.CancelledError:
+            if self._ending or (task is not None and task.cancelling()):
+                raise
+            # Nobody asked: the user's code let a cancellation of its own escape.
+            self._fail(label, RuntimeError("a cancellation escaped from it"))
+        except Exception as error:  # noqa: BLE001
+            self._fail(label, error)
+        return None
+
+    def _fail(self, where: str, error: Exception) -> None:
+        if self._ending:
+            self._report(where, error)
+            return
+        self._report(where, error)
+        if not self._failed:
+            self._failed = True
+            self._on_failed(self, where, error)
+
+    def _report(self, where: str, error: Exception) -> None:
+        self._counters.add(Count.STRATEGY_ERRORS, where)
+        log.error(
+            "strategy %s failed in %s() on %s: %s",
+            self.name,
+            where,
+            self.session.slug,
+            error,
+            exc_info=error,
+        )
+
+    async def _deliver(self) -> None:
+        strategy = self.strategy
+        await self._call("on_cycle_start", strategy.on_cycle_start())
+        if overrides(strategy, "run") and not self._stopped:
+            self.spawn(strategy.run(), "run")
+        while not self._stopped:
+            if self._fifo:
+                await self._deliver_next()
+            elif (outcome := _take(self._prices)) is not None:
+                await self._call("on_price", strategy.on_price(self.session.price(outcome)))
+            elif (outcome := _take(self._books)) is not None:
+                await self._call("on_book", strategy.on_book(outcome))
+            else:
+                self._waker = asyncio.get_running_loop().create_future()
+                await self._waker
+
+    async def _deliver_next(self) -> None:
+        event = self._fifo.popleft()
+        strategy = self.strategy
+        if isinstance(event, OrderChanged):
+            await self._call("on_order", strategy.on_order(event))
+        elif isinstance(event, TradeChanged):
+            await self._call("on_trade", strategy.on_trade(event))
+        else:
+            self._market_trades -= 1
+            await self._call("on_market_trade", strategy.on_market_trade(event))
+
+    async def _call(self, hook: str, call: Coroutine[Any, Any, None]) -> None:
+        await self._guard(call, hook)
+
+    @property
+    def _stopped(self) -> bool:
+        return self._ending or self._failed
+
+    # ------------------------------------------------------------------ the end
+
+    async def end(self, reason: CycleEndReason, *, timeout: float) -> None:
+        """Cancel the tasks, let the strategy clean up, then make its handle dead.
+
+        Args:
+            reason: Told to ``on_cycle_end``.
+            timeout: Network seconds for all of it; half for the tasks, the rest for the hook.
+        """
+        self._ending = True
+        self.session.unsubscribe(self)
+        self.trading.begin_closing()
+        self._count_discarded()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        await self._stop_tasks(timeout / 2)
+        if overrides(self.strategy, "on_cycle_end"):
+            # Hooks run one at a time, but one that ignores its cancellation must not keep the
+            # strategy from cleaning up: then, and only then, on_cycle_end overlaps with it.
+            hook = self._add_task(
+                self._guard(self.strategy.on_cycle_end(reason), "on_cycle_end"), "on_cycle_end"
+            )
+            await _wait({hook}, deadline - loop.time())
+            await self._stop_tasks(max(deadline - loop.time(), 0.05))
+        self.trading.kill()
+        for task in tuple(self._tasks):
+            self._counters.add(Count.TASKS_OVERDUE, self.name)
+            log.error("task %r outlived its cycle and was abandoned", task.get_name())
+
+    async def _stop_tasks(self, timeout: float) -> None:
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await _wait(tasks, timeout)
+
+    def _count_discarded(self) -> None:
+        while self._fifo:
+            event = self._fifo.popleft()
+            kind = {OrderChanged: "order", TradeChanged: "trade", MarketTraded: "market_trade"}
+            self._counters.add(Count.EVENTS_DISCARDED, kind[type(event)])
+
+
+def _take(marks: dict[Outcome, bool]) -> Outcome | None:
+    """Unmark and return the first marked outcome, Up before Down."""
+    for outcome, marked in marks.items():
+        if marked:
+            marks[outcome] = False
+            return outcome
+    return None
+
+
+async def _wait(tasks: set[asyncio.Task[Any]], timeout: float) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=max(timeout, 0.0))

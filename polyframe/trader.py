@@ -1,0 +1,315 @@
+"""Mounts strategies on series and carries them from cycle to cycle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from attrs import define, field, frozen, validators
+
+from polyframe.environment import Environment
+from polyframe.errors import ConfigError, StrategyFailed
+from polyframe.model.events import CycleEndReason
+from polyframe.model.market import Market
+from polyframe.model.series import Series
+from polyframe.scheduler import MarketScheduler, ScheduleSettings
+from polyframe.session import ExchangeSession
+from polyframe.strategy import Strategy, check_definition, fresh
+from polyframe.strategyrun import ErrorPolicy, StrategyRun
+from polyframe.trading.service import TradingService
+
+log = logging.getLogger(__name__)
+
+_POLICIES = ("skip_cycle", "halt", "raise")
+
+
+@frozen
+class TraderSettings:
+    """How the trader behaves at the ends of cycles. Times in network seconds.
+
+    Attributes:
+        cycle_end_timeout: For the tasks and ``on_cycle_end`` of one strategy when its cycle ends.
+        shutdown_timeout: For all of the shutdown.
+        cancel_on_exit: Cancel all of our open orders when the program stops.
+        schedule: When the next market is looked for.
+    """
+
+    cycle_end_timeout: float = field(default=3.0, validator=validators.gt(0))
+    shutdown_timeout: float = field(default=4.0, validator=validators.gt(0))
+    cancel_on_exit: bool = False
+    schedule: ScheduleSettings = field(factory=ScheduleSettings)
+
+
+@define
+class _Mount:
+    """One strategy template on one series."""
+
+    template: Strategy
+    name: str
+    on_error: ErrorPolicy
+    is_halted: bool = False
+
+
+@define(eq=False)
+class _Desk:
+    """Everything of one series."""
+
+    series: Series
+    trading: TradingService
+    mounts: list[_Mount] = field(factory=list)
+    runs: list[StrategyRun] = field(factory=list)
+    scheduler: MarketScheduler | None = None
+
+
+class Trader:
+    """Runs strategies.
+
+    Args:
+        env: The environment; open while the trader runs.
+        settings: Deadlines and habits.
+    """
+
+    def __init__(self, env: Environment, settings: TraderSettings | None = None) -> None:
+        self._env = env
+        self._settings = settings or TraderSettings()
+        self._desks: dict[Series, _Desk] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] | None = None
+        self._end_reason = CycleEndReason.BOUNDARY
+
+    # ------------------------------------------------------------------ mounting
+
+    def add(
+        self,
+        strategy: Strategy,
+        *,
+        on: str | Series | Iterable[str | Series],
+        name: str | None = None,
+        on_error: ErrorPolicy = "skip_cycle",
+    ) -> None:
+        """Mount a strategy on one or more series.
+
+        Args:
+            strategy: The template; each cycle runs a fresh copy of it.
+            on: A series such as ``"btc-updown-15m"``, or several.
+            name: Under which it trades; the class name by default. Unique per series.
+            on_error: What happens when it raises: ``"skip_cycle"`` sits out the rest of the cycle,
+                ``"halt"`` the rest of the run, ``"raise"`` stops the trader.
+
+        Raises:
+            StrategyDefinitionError: The class would leak state between cycles.
+            ConfigError: A duplicate name, an unknown policy or series, or the trader runs already.
+        """
+        if self._failure is not None:
+            msg = "add: the trader is running; mount strategies before run()"
+            raise ConfigError(msg)
+        check_definition(strategy)
+        if on_error not in _POLICIES:
+            msg = f"on_error: expected one of {', '.join(_POLICIES)}, got {on_error!r}"
+            raise ConfigError(msg)
+        label = type(strategy).__name__ if name is None else name
+        if not label.strip():
+            msg = "name: expected some text, got an empty name"
+            raise ConfigError(msg)
+        wanted = [on] if isinstance(on, str | Series) else list(on)
+        if not wanted:
+            msg = "on: expected at least one series, for example 'btc-updown-15m'"
+            raise ConfigError(msg)
+        desks = [self._desk(Series.parse(item)) for item in wanted]
+        for desk in desks:
+            if any(mount.name == label for mount in desk.mounts):
+                msg = f"name: {label!r} is mounted on {desk.series} already; give another name="
+                raise ConfigError(msg)
+            desk.mounts.append(_Mount(strategy, label, on_error))
+
+    def _desk(self, series: Series) -> _Desk:
+        if series not in self._desks:
+            env = self._env
+            trading = TradingService(
+                series,
+                exchange=env.exchange,
+                clock=env.clock,
+                counters=env.counters,
+                account=env.account,
+                settlement=env.settlement,
+                ledger=env.ledger,
+            )
+            self._desks[series] = _Desk(series, trading)
+        return self._desks[series]
+
+    def trading(self, series: str | Series) -> TradingService:
+        """Return the trading service of a series that has strategies.
+
+        Raises:
+            ConfigError: No strategy is mounted on it.
+        """
+        desk = self._desks.get(Series.parse(series))
+        if desk is None:
+            msg = f"series: nothing is mounted on {series}; call trader.add(…, on={str(series)!r})"
+            raise ConfigError(msg)
+        return desk.trading
+
+    @property
+    def series(self) -> list[Series]:
+        """The series that have strategies."""
+        return list(self._desks)
+
+    def session(self, series: str | Series) -> ExchangeSession | None:
+        """Return the session that is open on a series, ``None`` between markets."""
+        desk = self._desks.get(Series.parse(series))
+        return None if desk is None or desk.scheduler is None else desk.scheduler.session
+
+    # ------------------------------------------------------------------ running
+
+    async def run(self, cycles: int | None = None) -> None:
+        """Trade until cancelled, or until every series lived through `cycles` markets.
+
+        However it ends, strategies get ``on_cycle_end`` with working cancels, within the deadline.
+
+        Raises:
+            ConfigError: The environment is not open, or nothing is mounted.
+            StrategyFailed: A strategy with policy ``"raise"`` raised.
+        """
+        if not self._env.is_open:
+            msg = "run: the environment is not open; use 'async with Environment(...) as env:'"
+            raise ConfigError(msg)
+        if not self._desks:
+            msg = "run: no strategy is mounted; call trader.add(MyStrategy(), on='btc-updown-15m')"
+            raise ConfigError(msg)
+        if cycles is not None and cycles < 1:
+            msg = f"cycles: expected at least 1, got {cycles}"
+            raise ConfigError(msg)
+        if self._failure is not None:
+            msg = "run: this trader is running already"
+            raise ConfigError(msg)
+        self._failure = asyncio.get_running_loop().create_future()
+        tasks: list[asyncio.Future[None]] = [
+            asyncio.create_task(self._scheduler(desk).run(cycles), name=f"schedule {desk.series}")
+            for desk in self._desks.values()
+        ]
+        try:
+            await self._wait_all(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._shut_down()
+            self._failure = None
+
+    async def _wait_all(self, tasks: list[asyncio.Future[None]]) -> None:
+        """Wait for all tasks; the first failure of one of them or of a strategy ends the wait."""
+        failure = self._failure
+        if failure is None:  # pragma: no cover - run() sets it first
+            return
+        pending: set[asyncio.Future[None]] = set(tasks)
+        while pending:
+            done, _ = await asyncio.wait({*pending, failure}, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            pending -= done
+
+    def _scheduler(self, desk: _Desk) -> MarketScheduler:
+        env = self._env
+        desk.scheduler = MarketScheduler(
+            desk.series,
+            exchange=env.exchange,
+            clock=env.clock,
+            counters=env.counters,
+            router=env.router,
+            trading=desk.trading,
+            on_session_switch=lambda old, new, market: self._on_switch(desk, old, new, market),
+            settings=self._settings.schedule,
+        )
+        return desk.scheduler
+
+    # ------------------------------------------------------------------ cycles
+
+    def _on_switch(
+        self,
+        desk: _Desk,
+        old: ExchangeSession | None,
+        new: ExchangeSession | None,
+        market: Market | None,
+    ) -> None:
+        """Start the new runs and leave the old ones to the background; part of the barrier."""
+        runs, desk.runs = desk.runs, []
+        if old is not None:
+            self._background(self._end_cycle(old, runs, self._end_reason), f"end of {old.slug}")
+        if new is None or market is None:
+            return
+        for mount in desk.mounts:
+            if not mount.is_halted:
+                self._start(desk, mount, new)
+
+    def _start(self, desk: _Desk, mount: _Mount, session: ExchangeSession) -> None:
+        run = StrategyRun(
+            fresh(mount.template),
+            name=mount.name,
+            env=self._env,
+            session=session,
+            trading=desk.trading.handle(mount.name),
+            counters=self._env.counters,
+            on_failed=lambda run, where, error: self._on_failed(desk, mount, run, where, error),
+        )
+        desk.runs.append(run)
+        run.start()
+
+    def _on_failed(
+        self, desk: _Desk, mount: _Mount, run: StrategyRun, where: str, error: Exception
+    ) -> None:
+        if mount.on_error == "halt":
+            mount.is_halted = True
+        if run in desk.runs:
+            desk.runs.remove(run)
+        self._background(
+            run.end(CycleEndReason.ERROR, timeout=self._settings.cycle_end_timeout),
+            f"end of {mount.name} on {run.session.slug}",
+        )
+        if mount.on_error == "raise" and self._failure is not None and not self._failure.done():
+            failed = StrategyFailed(mount.name, where)
+            failed.__cause__ = error
+            self._failure.set_exception(failed)
+
+    async def _end_cycle(
+        self, session: ExchangeSession, runs: list[StrategyRun], reason: CycleEndReason
+    ) -> None:
+        timeout = self._settings.cycle_end_timeout
+        await asyncio.gather(*(run.end(reason, timeout=timeout) for run in runs))
+        await session.close()
+
+    def _background(self, coro: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(coro, name=name)
+        self._ending.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+
+    # ------------------------------------------------------------------ the end
+
+    async def _shut_down(self) -> None:
+        """End what is still open, in order, within the deadline."""
+        self._end_reason = CycleEndReason.SHUTDOWN
+        try:
+            async with asyncio.timeout(self._settings.shutdown_timeout):
+                for desk in self._desks.values():
+                    if desk.scheduler is not None:
+                        desk.scheduler.switch(None)
+                        await desk.scheduler.stop()
+                while self._ending:
+                    await asyncio.wait(tuple(self._ending))
+                if self._settings.cancel_on_exit:
+                    await self._env.settlement.cancel_open_orders()
+                for desk in self._desks.values():
+                    await desk.trading.wait_idle()
+        except TimeoutError:
+            for task in tuple(self._ending):
+                task.cancel()
+            left = ", ".join(sorted(task.get_name() for task in self._ending)) or "requests"
+            log.error("shutdown took too long; given up: %s", left)
+        finally:
+            self._end_reason = CycleEndReason.BOUNDARY

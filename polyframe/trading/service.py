@@ -1,0 +1,571 @@
+"""The facade that strategies trade through: one service per series, one handle per strategy and cycle.
+
+The service is the only one that talks to the engine and to the venue's order endpoints. Every
+request leaves with a generation and comes back with it: an answer that arrives after the switch
+changes nothing of the new cycle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from decimal import Decimal
+from enum import Enum
+from itertools import count
+from typing import Any, Protocol
+
+from polyframe.clock import Clock
+from polyframe.counters import Count, Counters
+from polyframe.errors import (
+    ExchangeError,
+    OrderDenied,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    StaleCycleError,
+)
+from polyframe.exchange.base import Exchange, PlaceAnswer, PlaceResult
+from polyframe.model.events import (
+    OrderChanged,
+    OrderReport,
+    PriceChanged,
+    TradeChanged,
+    TradeReport,
+)
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import ONE, ZERO
+from polyframe.model.order import Order, OrderRequest, OrderType, Side
+from polyframe.model.position import Position
+from polyframe.model.series import Series
+from polyframe.model.trade import Fill
+from polyframe.trading.account import Account
+from polyframe.trading.commands import (
+    Applied,
+    ApplyCancelAnswer,
+    ApplyOrderReport,
+    ApplyPlaceAnswer,
+    ApplyTradeReport,
+    CancelOrder,
+    Command,
+    Denied,
+    Ignored,
+    PlaceOrder,
+    Query,
+    Reply,
+    Snapshot,
+    Stale,
+)
+from polyframe.trading.engine import OrderEngine
+from polyframe.trading.ledger import CycleStatus, Ledger, record_of
+from polyframe.trading.settlement import Settlement
+from polyframe.trading.state import CycleState
+
+log = logging.getLogger(__name__)
+
+SIZE_STEP = Decimal("0.01")
+"""Orders have at most two decimals of shares (PROTOCOL §2.8)."""
+
+_KILLED = frozenset({"fok_not_filled", "fak_not_filled"})
+
+
+class MarketView(Protocol):
+    """What the service reads of the session of its current market."""
+
+    def price(self, outcome: Outcome) -> PriceChanged:
+        """Return the latest top of book."""
+        ...
+
+    def tick_size(self, outcome: Outcome) -> Decimal:
+        """Return the price step that holds now, in USD."""
+        ...
+
+    def publish(self, change: OrderChanged | TradeChanged) -> None:
+        """Hand a change on to the strategies."""
+        ...
+
+
+class TradingService:
+    """Trading of one series.
+
+    Args:
+        series: The series.
+        exchange: The venue.
+        clock: Market time.
+        counters: Where refusals, answers and stale commands are counted.
+        account: The cash of all series.
+        settlement: Takes over the states of dead cycles.
+        ledger: Where the current cycle's record is kept up to date.
+    """
+
+    def __init__(
+        self,
+        series: Series,
+        *,
+        exchange: Exchange,
+        clock: Clock,
+        counters: Counters,
+        account: Account,
+        settlement: Settlement,
+        ledger: Ledger,
+    ) -> None:
+        self.series = series
+        self.account = account
+        self._exchange = exchange
+        self._clock = clock
+        self._counters = counters
+        self._settlement = settlement
+        self._ledger = ledger
+        self._engine = OrderEngine(account)
+        self._market: Market | None = None
+        self._view: MarketView | None = None
+        self._ids = count(1)
+        self._requests: set[asyncio.Task[Any]] = set()
+
+    # ------------------------------------------------------------------ the cycle
+
+    @property
+    def market(self) -> Market | None:
+        """The market that is traded now, ``None`` while trading is paused."""
+        return self._market
+
+    @property
+    def generation(self) -> int | None:
+        """The engine's generation, ``None`` while trading is paused."""
+        return self._engine.generation
+
+    def set_current_market(self, market: Market | None, view: MarketView | None) -> None:
+        """Enter a cycle: fresh trading state and the new generation, in one command.
+
+        The old state goes to the settlement side. ``None`` pauses trading.
+
+        Raises:
+            ValueError: The market is not newer than the last one.
+        """
+        old = self._engine.reset(market)
+        self._market, self._view = market, view
+        if old is not None:
+            self._settlement.adopt(old)
+        if self._engine.state is not None:
+            self._ledger.put(record_of(self._engine.state, CycleStatus.OPEN))
+
+    def handle(self, strategy: str) -> StrategyTrading:
+        """Return the handle of one strategy for the current cycle.
+
+        Raises:
+            OrderDenied: Trading is paused.
+        """
+        if self._market is None:
+            rule, text = "paused", f"{self.series} has no market now"
+            raise OrderDenied(rule, text)
+        return StrategyTrading(self, self._market, strategy)
+
+    async def wait_idle(self) -> None:
+        """Return once no request to the venue is under way."""
+        while self._requests:
+            await asyncio.wait(tuple(self._requests))
+
+    # ------------------------------------------------------------------ what the venue says
+
+    def apply_order_report(self, generation: int, report: OrderReport) -> None:
+        """Apply an order report that passed the gate of the session of `generation`."""
+        self._submit(ApplyOrderReport(generation, report, self._now_ms()))
+
+    def apply_trade_report(self, generation: int, report: TradeReport) -> None:
+        """Apply a trade report that passed the gate of the session of `generation`."""
+        self._submit(ApplyTradeReport(generation, report, self._now_ms()))
+
+    def _submit(self, command: Command) -> Reply:
+        """Submit to the engine, count what did not apply, publish what changed."""
+        reply = self._engine.submit(command)
+        if isinstance(reply, Stale):
+            self._counters.add(Count.ENGINE_STALE, reply.command)
+        elif isinstance(reply, Ignored):
+            self._counters.add(Count.ENGINE_IGNORED, reply.reason)
+        elif isinstance(reply, Applied) and reply.changes:
+            if self._view is not None:
+                for change in reply.changes:
+                    self._view.publish(change)
+            if self._engine.state is not None:
+                self._ledger.put(record_of(self._engine.state, CycleStatus.OPEN))
+        return reply
+
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)
+
+    # ------------------------------------------------------------------ placing
+
+    async def place(self, generation: int, strategy: str, request: OrderRequest) -> Order:
+        """Place one order and return it once the venue answered.
+
+        It is sent once and never again. If the caller is cancelled meanwhile, the answer is
+        still applied.
+
+        Raises:
+            StaleCycleError: `generation` is not the current cycle, before or after sending.
+            OrderDenied: Refused here; nothing was sent.
+            OrderRejected: Refused by the venue. (A FOK or FAK that found nothing is not refused: it
+                comes back cancelled.)
+            OrderOutcomeUnknown: Sent, and the answer was lost.
+        """
+        market, view = self._market, self._view
+        if market is None or view is None or market.generation != generation:
+            self._counters.add(Count.ENGINE_STALE, "PlaceOrder")
+            what = "place"
+            raise StaleCycleError(what, generation, self.generation)
+        self._check(market, view, request)
+        prepared = self._exchange.prepare_order(market, request)
+        client_id = f"{market.slug}-{next(self._ids)}"
+        reply = self._submit(
+            PlaceOrder(
+                generation=generation,
+                client_id=client_id,
+                venue_id=prepared.venue_id,
+                strategy=strategy,
+                token=market.token(request.outcome),
+                request=request,
+                now_ms=self._now_ms(),
+            )
+        )
+        if isinstance(reply, Denied):
+            raise self._denied(reply.rule, reply.text)
+
+        async def send() -> PlaceAnswer:
+            answer = await self._exchange.place_order(prepared)
+            await self._take_place_answer(market, client_id, answer)
+            return answer
+
+        answer = await self._request(send(), f"place {client_id}")
+        return self._placed(market, client_id, answer)
+
+    async def _take_place_answer(self, market: Market, client_id: str, answer: PlaceAnswer) -> None:
+        self._counters.add(Count.ORDERS_SENT, answer.result.value)
+        command: Command
+        if answer.result is PlaceResult.REJECTED and answer.code in _KILLED:
+            # A killed FOK or FAK is an ordinary end of an order, not a refusal.
+            command = ApplyCancelAnswer(
+                market.generation, client_id, True, answer.text, self._now_ms()
+            )
+        else:
+            command = ApplyPlaceAnswer(
+                market.generation,
+                client_id,
+                answer.result.value,
+                answer.code,
+                answer.text,
+                self._now_ms(),
+            )
+        if isinstance(self._submit(command), Stale):
+            await self._settlement.take_place_answer(market.slug, client_id, answer)
+
+    def _placed(self, market: Market, client_id: str, answer: PlaceAnswer) -> Order:
+        state = self.state(market)
+        if state is None or market.generation != self.generation:
+            what = f"place {client_id}: the answer came too late"
+            raise StaleCycleError(what, market.generation, self.generation)
+        order = state.orders[client_id]
+        if answer.result is PlaceResult.UNKNOWN and order.is_open:
+            raise OrderOutcomeUnknown(answer.text, order)
+        if answer.result is PlaceResult.REJECTED and answer.code not in _KILLED:
+            raise OrderRejected(answer.code, answer.text, order)
+        return order
+
+    def _check(self, market: Market, view: MarketView, request: OrderRequest) -> None:
+        """Check a request against the market's rules (PROTOCOL §2.8).
+
+        Raises:
+            OrderDenied: With the rule that it breaks.
+        """
+        tick = view.tick_size(request.outcome)
+        price, size = request.price, request.size
+        quote = view.price(request.outcome)
+        if not tick <= price <= ONE - tick:
+            raise self._denied("price", f"price {price} is outside {tick} to {ONE - tick}")
+        if price % tick:
+            raise self._denied("tick", f"price {price} is not a multiple of the tick {tick}")
+        if size <= 0 or size % SIZE_STEP:
+            raise self._denied("size", f"size {size} must be above 0, in steps of {SIZE_STEP}")
+        if request.post_only and request.order_type is not OrderType.GTC:
+            raise self._denied("post_only", f"post_only needs GTC, not {request.order_type}")
+        if size < market.min_size:
+            raise self._denied("min_size", f"size {size} is below the minimum {market.min_size}")
+        takes = request.side is Side.BUY and quote.ask is not None and price >= quote.ask
+        if takes and price * size < market.min_notional:
+            raise self._denied(
+                "min_notional",
+                f"{price} × {size} is below the {market.min_notional} USD of a marketable buy",
+            )
+
+    def _denied(self, rule: str, text: str) -> OrderDenied:
+        self._counters.add(Count.ORDERS_DENIED, rule)
+        return OrderDenied(rule, text)
+
+    # ------------------------------------------------------------------ cancelling
+
+    async def cancel(self, market: Market, client_id: str) -> Order:
+        """Cancel one order and return it as it is then; an order that is final is left alone.
+
+        Works for the current cycle, and for a dead one while its state is kept.
+
+        Raises:
+            StaleCycleError: The cycle is over and let go.
+            OrderDenied: No such order in this cycle.
+            ExchangeError: The venue did not answer; the order is as it was.
+        """
+        if market.generation != self.generation:
+            return await self._cancel_dead(market, client_id)
+        reply = self._submit(CancelOrder(market.generation, client_id, self._now_ms()))
+        order = self._order(market, client_id)
+        if isinstance(reply, Denied):
+            if reply.rule == "final" and order is not None:
+                return order
+            raise self._denied(reply.rule, reply.text)
+        assert order is not None  # noqa: S101 - a cancel that applied has an order
+
+        async def send() -> None:
+            await self._send_cancel(market, order)
+
+        await self._request(send(), f"cancel {client_id}")
+        return self._order(market, client_id) or order
+
+    async def _send_cancel(self, market: Market, order: Order) -> None:
+        failed: ExchangeError | None = None
+        done, text = False, ""
+        try:
+            answer = await self._exchange.cancel_orders([order.venue_id])
+        except ExchangeError as error:
+            failed, text = error, str(error)
+            self._counters.add(Count.CANCELS_SENT, "error")
+        else:
+            done = order.venue_id in answer.cancelled
+            text = answer.refused.get(order.venue_id, "")
+            self._counters.add(Count.CANCELS_SENT, "cancelled" if done else "refused")
+        command = ApplyCancelAnswer(market.generation, order.client_id, done, text, self._now_ms())
+        if isinstance(self._submit(command), Stale):
+            self._settlement.take_cancel_answer(market.slug, command)
+        if failed is not None:
+            raise failed
+
+    async def _cancel_dead(self, market: Market, client_id: str) -> Order:
+        state = self._settlement.state(market.slug)
+        if state is None:
+            what = f"cancel {client_id}"
+            raise StaleCycleError(what, market.generation, self.generation)
+        order = state.orders.get(client_id)
+        if order is None:
+            raise self._denied("unknown_order", f"no order {client_id} in {market.slug}")
+        await self._request(self._settlement.cancel(market.slug, [order]), f"cancel {client_id}")
+        return state.orders[client_id]
+
+    async def _request(self, coro: Coroutine[Any, Any, Any], name: str) -> Any:
+        """Await a request in a task of its own: a cancelled caller must not lose the answer."""
+        task = asyncio.create_task(coro, name=name)
+        self._requests.add(task)
+        task.add_done_callback(self._requested)
+        return await asyncio.shield(task)
+
+    def _requested(self, task: asyncio.Task[Any]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The caller gets it too, unless it was cancelled: then this line is all there is.
+            log.warning("%s failed: %s", task.get_name(), error)
+
+    # ------------------------------------------------------------------ reading
+
+    def snapshot(self) -> Snapshot:
+        """Return the whole trading state of the current cycle.
+
+        Raises:
+            StaleCycleError: Trading is paused.
+        """
+        reply = self._submit(Query(self.generation or 0))
+        if not isinstance(reply, Applied) or reply.snapshot is None:
+            what = "snapshot"
+            raise StaleCycleError(what, 0, self.generation)
+        return reply.snapshot
+
+    def state(self, market: Market) -> CycleState | None:
+        """Return the state of a cycle: the engine's, or the settlement side's."""
+        if market.generation == self.generation:
+            return self._engine.state
+        return self._settlement.state(market.slug)
+
+    def price(self, market: Market, outcome: Outcome) -> PriceChanged:
+        """Return the latest top of book of the current market.
+
+        Raises:
+            StaleCycleError: `market` is not the current one.
+        """
+        if self._view is None or market.generation != self.generation:
+            what = "price"
+            raise StaleCycleError(what, market.generation, self.generation)
+        return self._view.price(outcome)
+
+    def _order(self, market: Market, client_id: str) -> Order | None:
+        state = self.state(market)
+        return None if state is None else state.orders.get(client_id)
+
+
+class HandleState(Enum):
+    """Life of a strategy's trading handle; it only moves forward."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    """New orders are refused, cancels and reads still work."""
+    DEAD = "dead"
+    """Every call raises `StaleCycleError`."""
+
+
+class StrategyTrading:
+    """What one strategy trades with in one cycle (``self.trading``).
+
+    It sees this strategy's orders and positions only, and dies with the cycle.
+    """
+
+    def __init__(self, service: TradingService, market: Market, strategy: str) -> None:
+        self._service = service
+        self._market = market
+        self._strategy = strategy
+        self._state = HandleState.OPEN
+
+    # ------------------------------------------------------------------ orders
+
+    async def buy(
+        self,
+        outcome: Outcome,
+        *,
+        price: Decimal,
+        size: Decimal,
+        order_type: OrderType = OrderType.GTC,
+        post_only: bool = False,
+    ) -> Order:
+        """Buy `size` shares of `outcome` at `price` USD or better; see `place`."""
+        return await self.place(OrderRequest(outcome, Side.BUY, price, size, order_type, post_only))
+
+    async def sell(
+        self,
+        outcome: Outcome,
+        *,
+        price: Decimal,
+        size: Decimal,
+        order_type: OrderType = OrderType.GTC,
+        post_only: bool = False,
+    ) -> Order:
+        """Sell `size` held shares of `outcome` at `price` USD or better; see `place`."""
+        return await self.place(
+            OrderRequest(outcome, Side.SELL, price, size, order_type, post_only)
+        )
+
+    async def place(self, request: OrderRequest) -> Order:
+        """Place one order; returns when the venue answered.
+
+        Fills arrive as trades (``on_trade``), often before this returns.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+            OrderDenied: Refused here; nothing was sent.
+            OrderRejected: Refused by the venue.
+            OrderOutcomeUnknown: Sent, and the answer was lost.
+        """
+        if self._state is not HandleState.OPEN:
+            raise self._stale("place")
+        return await self._service.place(self._market.generation, self._strategy, request)
+
+    async def cancel(self, order: Order | str) -> Order:
+        """Cancel an order (or its client id) and return it as it is then.
+
+        Raises:
+            StaleCycleError: The cycle is over and its clean-up, too.
+            OrderDenied: Not an order of this strategy in this cycle.
+            ExchangeError: The venue did not answer.
+        """
+        self._check("cancel")
+        client_id = order if isinstance(order, str) else order.client_id
+        own = self._find().orders.get(client_id)
+        if own is None or own.strategy != self._strategy:
+            rule, text = "unknown_order", f"{self._strategy} has no order {client_id} in this cycle"
+            raise OrderDenied(rule, text)
+        return await self._service.cancel(self._market, client_id)
+
+    async def cancel_all(self, outcome: Outcome | None = None) -> list[Order]:
+        """Cancel all open orders of this strategy (of one outcome); return them as they are then.
+
+        All are tried, also when one fails.
+
+        Raises:
+            StaleCycleError: The cycle is over and its clean-up, too.
+            ExchangeError: The first failure, after all were tried.
+        """
+        self._check("cancel_all")
+        wanted = [o for o in self.open_orders() if outcome is None or o.outcome is outcome]
+        results = await asyncio.gather(*(self.cancel(o) for o in wanted), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, Order)]
+
+    # ------------------------------------------------------------------ reading
+
+    def orders(self) -> list[Order]:
+        """Return all orders of this strategy in this cycle, oldest first."""
+        return [o for o in self._find().orders.values() if o.strategy == self._strategy]
+
+    def open_orders(self) -> list[Order]:
+        """Return this strategy's orders that may still fill."""
+        return [order for order in self.orders() if order.is_open]
+
+    def fills(self) -> list[Fill]:
+        """Return this strategy's fills, oldest first, failed ones included."""
+        return [f for f in self._find().fills.values() if f.strategy == self._strategy]
+
+    def position(self, outcome: Outcome) -> Position:
+        """Return what this strategy holds of `outcome`."""
+        return self._find().position(outcome, self._strategy)
+
+    def sellable(self, outcome: Outcome) -> Decimal:
+        """Return the shares of `outcome` that no open sell order holds."""
+        return self._find().sellable(outcome, self._strategy)
+
+    def price(self, outcome: Outcome) -> PriceChanged:
+        """Return the latest top of the book of `outcome`.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        self._check("price")
+        return self._service.price(self._market, outcome)
+
+    @property
+    def cash(self) -> Decimal:
+        """USD that no open order holds; shared by all strategies of the environment."""
+        self._check("cash")
+        return max(self._service.account.available, ZERO)
+
+    # ------------------------------------------------------------------ life
+
+    @property
+    def state(self) -> HandleState:
+        """Where the handle is in its life."""
+        return self._state
+
+    def begin_closing(self) -> None:
+        """Refuse new orders from now on; called by the framework when the cycle ends."""
+        if self._state is HandleState.OPEN:
+            self._state = HandleState.CLOSING
+
+    def kill(self) -> None:
+        """Refuse everything from now on; called by the framework after ``on_cycle_end``."""
+        self._state = HandleState.DEAD
+
+    def _find(self) -> CycleState:
+        self._check("trading")
+        state = self._service.state(self._market)
+        if state is None:
+            raise self._stale("trading")
+        return state
+
+    def _check(self, what: str) -> None:
+        if self._state is HandleState.DEAD:
+            raise self._stale(what)
+
+    def _stale(self, what: str) -> StaleCycleError:
+        return StaleCycleError(what, self._market.generation, self._service.generation)

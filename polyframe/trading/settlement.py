@@ -1,0 +1,294 @@
+"""What happens to a cycle after its death.
+
+The settlement side owns the states of dead cycles. It goes on applying what the venue says of them,
+cancels orders that were accepted too late, finds out how the market was resolved, and writes the
+ledger. Nothing here reaches a strategy of a later cycle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from attrs import define
+
+from polyframe.clock import Clock
+from polyframe.counters import Count, Counters
+from polyframe.errors import ExchangeError
+from polyframe.exchange.base import Exchange, PlaceAnswer, PlaceResult
+from polyframe.model.events import OrderReport, UserMessage
+from polyframe.model.market import Resolution
+from polyframe.model.order import Order
+from polyframe.trading.commands import (
+    Applied,
+    ApplyCancelAnswer,
+    ApplyOrderReport,
+    ApplyPlaceAnswer,
+    ApplyResolution,
+    ApplyTradeReport,
+    CancelOrder,
+    CycleCommand,
+    Ignored,
+    Reply,
+)
+from polyframe.trading.ledger import CycleStatus, Ledger, record_of
+from polyframe.trading.state import CycleState
+
+log = logging.getLogger(__name__)
+
+POLL_FIRST, POLL_CAP = 5.0, 60.0
+"""Market seconds between two questions for a resolution: at first, and at most."""
+
+GIVE_UP_AFTER = 6 * 3600.0
+"""Market seconds after the end of a window after which its resolution is no longer asked for."""
+
+KEPT = 16
+"""Resolved cycles that still take late events; older ones are let go."""
+
+
+@define(eq=False)
+class _DeadCycle:
+    state: CycleState
+    is_done: bool = False
+
+
+class Settlement:
+    """Carries dead cycles to their end.
+
+    Args:
+        exchange: Where resolutions are asked for and late orders are cancelled.
+        clock: Market time.
+        counters: Where late answers and events are counted.
+        ledger: Where the records go.
+    """
+
+    def __init__(
+        self, *, exchange: Exchange, clock: Clock, counters: Counters, ledger: Ledger
+    ) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._counters = counters
+        self._ledger = ledger
+        self._cycles: OrderedDict[str, _DeadCycle] = OrderedDict()
+        self._by_token: dict[str, _DeadCycle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = False
+        self._changed = asyncio.Event()
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Begin to ask for resolutions."""
+        self._running = True
+
+    async def stop(self) -> None:
+        """Stop asking; cycles that are not resolved are recorded as such."""
+        self._running = False
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for cycle in self._cycles.values():
+            if not cycle.is_done:
+                self._ledger.put(record_of(cycle.state, CycleStatus.UNRESOLVED))
+
+    def adopt(self, state: CycleState) -> None:
+        """Take over the state of a cycle that was just reset."""
+        cycle = _DeadCycle(state)
+        self._cycles[state.market.slug] = cycle
+        for token in (state.market.up_token, state.market.down_token):
+            self._by_token[token] = cycle
+        self._ledger.put(record_of(state, CycleStatus.RESOLVING))
+        if self._running:
+            self._spawn(self._settle(cycle), f"settle {state.market.slug}")
+
+    def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(coro, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._changed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+
+    @property
+    def pending(self) -> list[str]:
+        """Slugs of the dead cycles whose books are not closed yet, oldest first."""
+        return [slug for slug, cycle in self._cycles.items() if not cycle.is_done]
+
+    async def wait_settled(self) -> None:
+        """Return once every dead cycle is resolved or given up. Put a time-out around it."""
+        while self._tasks:
+            self._changed.clear()
+            await self._changed.wait()
+
+    # ------------------------------------------------------------------ late events and answers
+
+    def take(self, message: UserMessage) -> bool:
+        """Apply an event of the account that belongs to a dead cycle; say whether it did."""
+        cycle = self._by_token.get(message.token)
+        if cycle is None:
+            return False
+        generation = cycle.state.market.generation
+        if isinstance(message, OrderReport):
+            self._counters.add(Count.ROUTER_SETTLEMENT, "order")
+            self._apply(cycle, ApplyOrderReport(generation, message, self._now_ms()))
+        else:
+            self._counters.add(Count.ROUTER_SETTLEMENT, "trade")
+            self._apply(cycle, ApplyTradeReport(generation, message, self._now_ms()))
+        return True
+
+    async def take_place_answer(self, slug: str, client_id: str, answer: PlaceAnswer) -> None:
+        """Apply an answer that came after its cycle's end; cancel what the venue accepted."""
+        self._counters.add(Count.LATE_ANSWERS, answer.result.value)
+        cycle = self._cycles.get(slug)
+        if cycle is None:
+            log.error("late answer for %s, whose cycle %s is forgotten", client_id, slug)
+            return
+        self._apply(
+            cycle,
+            ApplyPlaceAnswer(
+                cycle.state.market.generation,
+                client_id,
+                answer.result.value,
+                answer.code,
+                answer.text,
+                self._now_ms(),
+            ),
+        )
+        order = cycle.state.orders.get(client_id)
+        if answer.result is not PlaceResult.REJECTED and order is not None and order.is_open:
+            log.warning("order %s was accepted after its cycle ended: cancelling it", client_id)
+            await self.cancel(slug, [order])
+
+    def take_cancel_answer(self, slug: str, command: ApplyCancelAnswer) -> None:
+        """Apply the answer to a cancel that came after its cycle's end."""
+        self._counters.add(Count.LATE_ANSWERS, "cancel")
+        if cycle := self._cycles.get(slug):
+            self._apply(cycle, command)
+
+    # ------------------------------------------------------------------ cancels of dead cycles
+
+    def state(self, slug: str) -> CycleState | None:
+        """Return the state of a dead cycle, ``None`` once it is let go."""
+        cycle = self._cycles.get(slug)
+        return None if cycle is None else cycle.state
+
+    async def cancel(self, slug: str, orders: Iterable[Order]) -> None:
+        """Cancel orders of a dead cycle at the venue, as far as they are open.
+
+        Raises nothing: a venue that does not answer is logged and counted; the resolution ends the
+        orders in any case.
+        """
+        cycle = self._cycles.get(slug)
+        if cycle is None:
+            return
+        generation = cycle.state.market.generation
+        wanted: list[Order] = []
+        for order in orders:
+            reply = self._apply(cycle, CancelOrder(generation, order.client_id, self._now_ms()))
+            if isinstance(reply, Applied):
+                wanted.append(order)
+        if not wanted:
+            return
+        try:
+            answer = await self._exchange.cancel_orders([order.venue_id for order in wanted])
+        except ExchangeError as error:
+            self._counters.add(Count.CANCELS_SENT, "error", len(wanted))
+            log.error("%s: cancelling %d orders failed: %s", slug, len(wanted), error)
+            refused = {order.venue_id: str(error) for order in wanted}
+            cancelled: frozenset[str] = frozenset()
+        else:
+            cancelled, refused = answer.cancelled, dict(answer.refused)
+            self._counters.add(Count.CANCELS_SENT, "cancelled", len(cancelled))
+            self._counters.add(Count.CANCELS_SENT, "refused", len(refused))
+        for order in wanted:
+            text = refused.get(order.venue_id, "")
+            done = order.venue_id in cancelled
+            self._apply(
+                cycle,
+                ApplyCancelAnswer(generation, order.client_id, done, text, self._now_ms()),
+            )
+
+    async def cancel_open_orders(self) -> None:
+        """Cancel every open order of ours in every dead cycle."""
+        for slug, cycle in tuple(self._cycles.items()):
+            ours = [order for order in cycle.state.open_orders() if not order.is_external]
+            await self.cancel(slug, ours)
+
+    def _apply(self, cycle: _DeadCycle, command: CycleCommand) -> Reply:
+        reply = cycle.state.apply(command)
+        if isinstance(reply, Ignored):
+            self._counters.add(Count.ENGINE_IGNORED, reply.reason)
+        if cycle.is_done:
+            self._ledger.put(record_of(cycle.state, CycleStatus.RESOLVED))
+        return reply
+
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)
+
+    # ------------------------------------------------------------------ resolution
+
+    async def _settle(self, cycle: _DeadCycle) -> None:
+        market = cycle.state.market
+        await self._clock.sleep_until(market.window.end)
+        resolution = await self._wait_resolution(cycle)
+        status = CycleStatus.UNRESOLVED
+        if resolution is not None:
+            await self._fetch_missed_trades(cycle)
+            self._apply(
+                cycle, ApplyResolution(market.generation, resolution.winner, self._now_ms())
+            )
+            self._redeem(cycle)
+            status = CycleStatus.RESOLVED
+        else:
+            log.error("%s: no resolution within %.0f h", market.slug, GIVE_UP_AFTER / 3600)
+        cycle.is_done = True
+        self._ledger.put(record_of(cycle.state, status))
+        self._let_go()
+
+    async def _wait_resolution(self, cycle: _DeadCycle) -> Resolution | None:
+        market = cycle.state.market
+        delay = POLL_FIRST
+        while self._clock.time() < market.window.end + GIVE_UP_AFTER:
+            try:
+                resolution = await self._exchange.fetch_resolution(market)
+            except ExchangeError as error:
+                log.warning("%s: asking for the resolution failed: %s", market.slug, error)
+            else:
+                if resolution is not None:
+                    return resolution
+            await self._clock.sleep(delay)
+            delay = min(delay * 1.5, POLL_CAP)
+        return None
+
+    async def _fetch_missed_trades(self, cycle: _DeadCycle) -> None:
+        """Apply the market's trades once more from the venue's records; repeats change nothing."""
+        market = cycle.state.market
+        if not cycle.state.orders:
+            return
+        try:
+            trades = await self._exchange.fetch_trades(market)
+        except ExchangeError as error:
+            log.warning("%s: asking for the trades failed: %s", market.slug, error)
+            return
+        for trade in trades:
+            self._apply(cycle, ApplyTradeReport(market.generation, trade, self._now_ms()))
+
+    def _redeem(self, cycle: _DeadCycle) -> None:
+        """Book the payout as cash where the venue pays it out by itself."""
+        if self._exchange.redeems and cycle.state.payout > 0:
+            cycle.state.account.redeem(cycle.state.payout)
+
+    def _let_go(self) -> None:
+        done = [slug for slug, cycle in self._cycles.items() if cycle.is_done]
+        for slug in done[:-KEPT]:
+            cycle = self._cycles.pop(slug)
+            market = cycle.state.market
+            for token in (market.up_token, market.down_token):
+                if self._by_token.get(token) is cycle:
+                    del self._by_token[token]

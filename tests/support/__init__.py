@@ -1,0 +1,1 @@
+"""What several tests share: an exchange in memory, builders of values."""

@@ -1,0 +1,282 @@
+"""An exchange in memory: no sockets, every answer under the control of the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from polyframe.clock import Clock
+from polyframe.counters import Count, Counters
+from polyframe.errors import ExchangeError
+from polyframe.exchange.base import (
+    CancelAnswer,
+    MarketSink,
+    PlaceAnswer,
+    PlaceResult,
+    PreparedOrder,
+    UserSink,
+)
+from polyframe.model.events import (
+    BookDelta,
+    BookSnapshot,
+    LevelChange,
+    MarketMessage,
+    OrderEventKind,
+    OrderReport,
+    StreamState,
+    TradeReport,
+    UserMessage,
+)
+from polyframe.model.fees import FeeSchedule
+from polyframe.model.market import Market, Outcome, Resolution
+from polyframe.model.order import OrderRequest, Side
+from polyframe.model.series import Series, Window
+from polyframe.model.trade import TradeLeg, TradeStatus
+
+START = 1_790_586_000
+"""A boundary of every epoch series, as the start of simulated time."""
+
+
+def make_market(series: Series | str = "btc-updown-15m", start: int = START) -> Market:
+    """Return the market of the window that contains `start`."""
+    series = Series.parse(series)
+    window = series.window_at(start)
+    slug = series.slug(window)
+    return Market(
+        slug=slug,
+        series=series,
+        window=window,
+        condition_id=f"0x{series.asset}{window.start}",
+        up_token=f"{series.asset}{window.start}1",
+        down_token=f"{series.asset}{window.start}2",
+        fees=FeeSchedule(rate=Decimal("0.07")),
+    )
+
+
+def snapshot(
+    market: Market, outcome: Outcome, bid: int = 4900, ask: int = 5100, ms: int = 0
+) -> BookSnapshot:
+    """Return a book of one level a side, prices in units of 1e-4."""
+    return BookSnapshot(
+        market=market.condition_id,
+        token=market.token(outcome),
+        bids=((bid, Decimal(100)),) if bid else (),
+        asks=((ask, Decimal(100)),) if ask < 10_000 else (),
+        timestamp_ms=ms,
+    )
+
+
+def delta(
+    market: Market, outcome: Outcome, price: int, size: int, *, is_bid: bool, ms: int = 0
+) -> BookDelta:
+    """Return a change of one level of one token."""
+    change = LevelChange(market.token(outcome), is_bid, price, Decimal(size))
+    return BookDelta(market.condition_id, (change,), ms)
+
+
+def order_report(
+    market: Market,
+    order_id: str,
+    outcome: Outcome = Outcome.UP,
+    kind: OrderEventKind = OrderEventKind.PLACEMENT,
+    **changes: object,
+) -> OrderReport:
+    """Return what the venue says of a 10-share buy at 0.50."""
+    values: dict[str, object] = {
+        "order_id": order_id,
+        "market": market.condition_id,
+        "token": market.token(outcome),
+        "kind": kind,
+        "status": "LIVE",
+        "side": Side.BUY,
+        "price": Decimal("0.50"),
+        "original_size": Decimal(10),
+    } | changes
+    return OrderReport(**values)  # type: ignore[arg-type]
+
+
+def trade_report(
+    market: Market,
+    trade_id: str,
+    order_id: str,
+    outcome: Outcome = Outcome.UP,
+    *,
+    size: Decimal = Decimal(10),
+    price: Decimal = Decimal("0.50"),
+    side: Side = Side.BUY,
+    status: TradeStatus = TradeStatus.MATCHED,
+    is_taker: bool = True,
+) -> TradeReport:
+    """Return a trade in which one order of ours took part."""
+    token = market.token(outcome)
+    return TradeReport(
+        trade_id=trade_id,
+        market=market.condition_id,
+        token=token,
+        status=status,
+        legs=(TradeLeg(order_id, token, side, price, size, is_taker),),
+    )
+
+
+class FakeStream:
+    """A stream whose messages the test pushes by hand."""
+
+    def __init__(self, sink: MarketSink | UserSink, on_start: Callable[[], None]) -> None:
+        self._sink: MarketSink | UserSink | None = sink
+        self._on_start = on_start
+        self.started = False
+        self.closed = False
+        self.resyncs: list[str] = []
+
+    def start(self) -> None:
+        self.started = True
+        asyncio.get_running_loop().call_soon(self._on_start)
+
+    def detach(self) -> None:
+        self._sink = None
+
+    def resync(self, reason: str) -> None:
+        self.resyncs.append(reason)
+
+    async def close(self) -> None:
+        self.detach()
+        self.closed = True
+        await asyncio.sleep(0)
+
+    def state(self, state: StreamState, reason: str = "") -> None:
+        """Say that the connection changed."""
+        sink = self._sink
+        if sink is not None and hasattr(sink, "on_market_stream"):
+            sink.on_market_stream(state, reason)
+        elif sink is not None:
+            sink.on_user_stream(state, reason)
+
+    def push(self, message: MarketMessage | UserMessage) -> None:
+        """Deliver one message, unless detached."""
+        sink = self._sink
+        if sink is None:
+            return
+        if isinstance(message, OrderReport | TradeReport):
+            assert hasattr(sink, "on_user_message")
+            sink.on_user_message(message)
+        else:
+            assert hasattr(sink, "on_market_message")
+            sink.on_market_message(message)
+
+
+class FakeExchange:
+    """An `Exchange` in memory.
+
+    By default every market exists, its stream connects at once and shows both books, orders are
+    accepted and rest, cancels succeed, Up wins 60 s after the end.
+    """
+
+    name = "fake"
+    is_live = False
+
+    def __init__(self) -> None:
+        self.redeems = True
+        self.balance = Decimal(1000)
+        self.missing: set[str] = set()
+        self.failing: set[str] = set()
+        self.auto_books = True
+        self.streams: dict[str, FakeStream] = {}
+        self.all_streams: list[FakeStream] = []
+        self.user: FakeStream | None = None
+        self.placed: list[PreparedOrder] = []
+        self.cancelled: list[str] = []
+        self.answers: list[PlaceAnswer] = []
+        self.hold_place: asyncio.Future[None] | None = None
+        self.hold_cancel: asyncio.Future[None] | None = None
+        self.cancel_error: ExchangeError | None = None
+        self.cancel_refused: dict[str, str] = {}
+        self.trades: list[TradeReport] = []
+        self.resolve_after = 60.0
+        self.winner = Outcome.UP
+        self.unresolved: set[str] = set()
+        self.lookups: list[tuple[str, float]] = []
+        self.closed = False
+        self._ids = 0
+        self._clock: Clock | None = None
+        self._counters: Counters | None = None
+
+    async def open(self, clock: Clock, counters: Counters) -> None:
+        self._clock, self._counters = clock, counters
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def fetch_market(self, series: Series, window: Window) -> Market | None:
+        assert self._clock is not None
+        assert self._counters is not None
+        market = make_market(series, window.start)
+        self.lookups.append((market.slug, self._clock.time()))
+        await asyncio.sleep(0)
+        if market.slug in self.failing:
+            msg = "gamma does not answer"
+            raise ExchangeError(msg)
+        if market.slug in self.missing:
+            self._counters.add(Count.MARKET_WAITS, "not_found")
+            return None
+        return market
+
+    async def fetch_resolution(self, market: Market) -> Resolution | None:
+        assert self._clock is not None
+        late = self._clock.time() >= market.window.end + self.resolve_after
+        if late and market.slug not in self.unresolved:
+            return Resolution(self.winner, "fake")
+        return None
+
+    def market_stream(self, market: Market, sink: MarketSink) -> FakeStream:
+        def show() -> None:
+            stream.state(StreamState.CONNECTED)
+            if self.auto_books:
+                stream.push(snapshot(market, Outcome.UP))
+                stream.push(snapshot(market, Outcome.DOWN))
+
+        stream = FakeStream(sink, show)
+        self.streams[market.slug] = stream
+        self.all_streams.append(stream)
+        return stream
+
+    def user_stream(self, sink: UserSink) -> FakeStream:
+        stream = FakeStream(sink, lambda: stream.state(StreamState.CONNECTED))
+        self.user = stream
+        return stream
+
+    def prepare_order(self, market: Market, request: OrderRequest) -> PreparedOrder:
+        self._ids += 1
+        return PreparedOrder(f"0xorder{self._ids}", market, request)
+
+    async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
+        self.placed.append(prepared)
+        if self.hold_place is not None:
+            await self.hold_place
+        else:
+            await asyncio.sleep(0)
+        return self.answers.pop(0) if self.answers else PlaceAnswer(PlaceResult.LIVE)
+
+    async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
+        if self.hold_cancel is not None:
+            await self.hold_cancel
+        if self.cancel_error is not None:
+            raise self.cancel_error
+        refused = {v: self.cancel_refused[v] for v in venue_ids if v in self.cancel_refused}
+        done = frozenset(venue_ids) - refused.keys()
+        self.cancelled.extend(sorted(done))
+        return CancelAnswer(done, refused)
+
+    async def fetch_open_orders(self, market: Market | None = None) -> list[OrderReport]:
+        return []
+
+    async def fetch_order(self, venue_id: str) -> OrderReport | None:
+        return None
+
+    async def fetch_trades(
+        self, market: Market | None = None, after: int | None = None
+    ) -> list[TradeReport]:
+        return [t for t in self.trades if market is None or t.market == market.condition_id]
+
+    async def fetch_balance(self) -> Decimal:
+        return self.balance
