@@ -1,0 +1,323 @@
+"""What can be asked of the order engine, and what it answers.
+
+Every command carries the generation of the cycle that it belongs to, and every fact that the engine
+needs: it reads no clock and makes no ids. `docs/design.md` has the table of what becomes of a
+command whose generation is not the current one.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+
+from attrs import Attribute, field, frozen
+
+from polyframe.model.events import OrderChanged, OrderReport, TradeChanged, TradeReport
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import ZERO
+from polyframe.model.order import Order, OrderRequest
+from polyframe.model.position import Position
+from polyframe.model.trade import Fill
+
+# --------------------------------------------------------------------------------------------
+# Commands
+
+
+class AnswerKind(StrEnum):
+    """What the venue answered to one order; the texts are those of the exchange seam."""
+
+    LIVE = "live"
+    """Accepted, rests."""
+    MATCHED = "matched"
+    """Accepted, at least partly filled; the trades tell how much."""
+    DELAYED = "delayed"
+    """Accepted, not matched yet."""
+    REJECTED = "rejected"
+    """Refused; it does not exist at the venue."""
+    UNKNOWN = "unknown"
+    """Sent, but the answer was lost or says nothing: it may be live."""
+
+
+@frozen
+class PlaceOrder:
+    """Register an order right before it is sent, and reserve what it may cost.
+
+    A buy reserves price × size plus the worst taker fee (none if post-only) in cash; a sell
+    reserves shares of its strategy. Denied with rule ``"duplicate"``, ``"token"``, ``"price"``,
+    ``"size"``, ``"cash"``, ``"shares"`` or ``"resolved"``.
+
+    Attributes:
+        generation: The cycle.
+        client_id: Our id of the order; unique in the cycle.
+        venue_id: The id that the venue will use.
+        strategy: Name of the strategy that owns it, not empty.
+        token: Token id of ``request.outcome``.
+        request: What to place.
+        now_ms: Epoch milliseconds on our clock.
+    """
+
+    generation: int
+    client_id: str
+    venue_id: str
+    strategy: str = field()
+    token: str
+    request: OrderRequest
+    now_ms: int
+
+    @strategy.validator
+    def _check(self, _: Attribute[str], strategy: str) -> None:
+        if not strategy:
+            msg = "strategy: expected a name; without one it would count as a foreign order"
+            raise ValueError(msg)
+
+
+@frozen
+class CancelOrder:
+    """Mark an order as being cancelled, right before the cancel is sent. Safe to repeat.
+
+    Denied with rule ``"unknown_order"`` or ``"final"``.
+    """
+
+    generation: int
+    client_id: str
+    now_ms: int
+
+
+@frozen
+class ApplyPlaceAnswer:
+    """The answer to a sent order.
+
+    Attributes:
+        generation: The cycle.
+        client_id: Our id of the order.
+        answer: What became of it; takes the text or the exchange seam's ``PlaceResult`` as well.
+        code: Short stable code of a refusal, ``""`` otherwise.
+        text: The venue's own words.
+        now_ms: Epoch milliseconds on our clock.
+    """
+
+    generation: int
+    client_id: str
+    answer: AnswerKind = field(converter=AnswerKind)
+    code: str = ""
+    text: str = ""
+    now_ms: int = 0
+
+
+@frozen
+class ApplyCancelAnswer:
+    """The answer to a cancel of one order.
+
+    Attributes:
+        generation: The cycle.
+        client_id: Our id of the order.
+        cancelled: Whether the venue says that it is cancelled now. If not, nothing is known.
+        text: The venue's own words.
+        now_ms: Epoch milliseconds on our clock.
+    """
+
+    generation: int
+    client_id: str
+    cancelled: bool
+    text: str = ""
+    now_ms: int = 0
+
+
+@frozen
+class ApplyOrderReport:
+    """What the venue says of one order (PROTOCOL §5.2), by the stream or by a query."""
+
+    generation: int
+    report: OrderReport
+    now_ms: int
+
+
+@frozen
+class ApplyTradeReport:
+    """What the venue says of one trade (PROTOCOL §5.4), by the stream or by a query."""
+
+    generation: int
+    report: TradeReport
+    now_ms: int
+
+
+@frozen
+class AdjustPosition:
+    """Shares or cash moved without an order: split, merge, adoption by hand.
+
+    Denied with rule ``"position"`` (it would go below zero), ``"shares"`` (open sells hold them) or
+    ``"cash"``.
+
+    Attributes:
+        generation: The cycle.
+        strategy: Whose position, ``""`` for nobody's.
+        outcome: Which share.
+        size_delta: Shares gained, negative if given away.
+        cash_delta: USD gained, negative if paid.
+        reason: Why, for the record.
+        now_ms: Epoch milliseconds on our clock.
+    """
+
+    generation: int
+    strategy: str
+    outcome: Outcome
+    size_delta: Decimal
+    cash_delta: Decimal
+    reason: str
+    now_ms: int
+
+
+@frozen
+class ApplyResolution:
+    """The market is resolved: orders end, positions turn into a claim."""
+
+    generation: int
+    winner: Outcome
+    now_ms: int
+
+
+@frozen
+class Query:
+    """Ask for a `Snapshot`."""
+
+    generation: int
+
+
+@frozen
+class Reset:
+    """Begin a fresh cycle, or none.
+
+    Attributes:
+        generation: The generation that begins; with no market, the one that ends.
+        market: The market of the new cycle, ``None`` if no cycle is open from now on.
+    """
+
+    generation: int
+    market: Market | None = field()
+
+    @market.validator
+    def _check(self, _: Attribute[Market | None], market: Market | None) -> None:
+        if market is not None and market.generation != self.generation:
+            msg = f"generation: {market.slug} is cycle {market.generation}, not {self.generation}"
+            raise ValueError(msg)
+
+
+CycleCommand = (
+    PlaceOrder
+    | CancelOrder
+    | ApplyPlaceAnswer
+    | ApplyCancelAnswer
+    | ApplyOrderReport
+    | ApplyTradeReport
+    | AdjustPosition
+    | ApplyResolution
+    | Query
+)
+"""Commands for one cycle's state."""
+
+Command = CycleCommand | Reset
+
+# --------------------------------------------------------------------------------------------
+# Replies
+
+Change = OrderChanged | TradeChanged
+
+
+@frozen
+class Snapshot:
+    """The trading state of one cycle at one instant.
+
+    Attributes:
+        generation, slug: The cycle.
+        orders: All orders in order of birth, foreign ones included.
+        open_orders: Those of them that may still fill.
+        positions: By strategy and outcome, sorted; ``""`` is nobody's.
+        shortfalls: Shares sold beyond what was held, by strategy and outcome; normally empty.
+        fills: All fills in order of first sight, failed ones included.
+        reserved: Cash in USD that orders of this cycle hold.
+        cash_flow: Sum of all cash moves of this cycle in USD, payout not included.
+        fees: USD paid.
+        volume: USD traded, both sides.
+        realised: Profit of what was sold or paid out in USD, without fees.
+        winner: The outcome that won, ``None`` until resolved.
+        payout: USD that the winning shares pay.
+        sequence: Number of the last change.
+    """
+
+    generation: int
+    slug: str
+    orders: tuple[Order, ...]
+    open_orders: tuple[Order, ...]
+    positions: tuple[tuple[str, Position], ...]
+    shortfalls: tuple[tuple[str, Outcome, Decimal], ...]
+    fills: tuple[Fill, ...]
+    reserved: Decimal
+    cash_flow: Decimal
+    fees: Decimal
+    volume: Decimal
+    realised: Decimal
+    winner: Outcome | None
+    payout: Decimal
+    sequence: int
+
+
+@frozen
+class Applied:
+    """The command was applied.
+
+    Attributes:
+        changes: What changed, in order; strategies see each of them once.
+        order: The order that the command was about, as it is now; ``None`` for trades.
+        snapshot: The answer to a query.
+        shortfall: Shares by which sales newly exceed what was held; above 0 it is an alarm.
+    """
+
+    changes: tuple[Change, ...] = ()
+    order: Order | None = None
+    snapshot: Snapshot | None = None
+    shortfall: Decimal = ZERO
+
+
+@frozen
+class Denied:
+    """A rule forbids it; nothing changed.
+
+    Attributes:
+        rule: Short stable name of the rule.
+        text: Why, with the numbers.
+    """
+
+    rule: str
+    text: str
+
+
+@frozen
+class Stale:
+    """The command belongs to another cycle; nothing changed.
+
+    Attributes:
+        command: Name of the command.
+        generation: The generation that it carried.
+        current: The generation that is open, ``None`` between two cycles.
+    """
+
+    command: str
+    generation: int
+    current: int | None
+
+
+@frozen
+class Ignored:
+    """The message told nothing new, or something impossible; nothing changed.
+
+    Attributes:
+        reason: One of ``"duplicate"``, ``"final"`` (the order has ended), ``"exists"`` (refused,
+            yet proven to exist), ``"unknown_order"``, ``"incomplete"`` (too little to track a
+            foreign order), ``"foreign_token"``, ``"leg_mismatch"`` (token or side is not the
+            order's), ``"no_legs"``, ``"conflict"`` (another winner).
+    """
+
+    reason: str
+
+
+Reply = Applied | Denied | Stale | Ignored
