@@ -14,6 +14,7 @@ import asyncio
 import selectors
 import time
 from collections.abc import Coroutine
+from math import inf
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from typing_extensions import override
@@ -21,6 +22,10 @@ from typing_extensions import override
 from polyframe.errors import ConfigError
 
 T = TypeVar("T")
+
+_WALL_NAP = 10.0
+"""Seconds after which a sleeper looks at system time again: it jumps when it is set, and a computer
+that was suspended wakes with timers that know nothing of the time in between."""
 
 
 @runtime_checkable
@@ -52,8 +57,8 @@ class WallClock:
         await asyncio.sleep(max(seconds, 0.0))
 
     async def sleep_until(self, when: float) -> None:
-        """Return at `when` or later; asks again after waking, because system time may be set."""
-        await _sleep_until(self, when)
+        """Return at `when` or later, and soon after it even if system time is set meanwhile."""
+        await _sleep_until(self, when, nap=_WALL_NAP)
 
     @override
     def __repr__(self) -> str:
@@ -68,12 +73,12 @@ class ScaledClock:
         start: Epoch seconds of market time at the moment of creation; now by default.
 
     Raises:
-        ConfigError: `speed` is not above 0.
+        ConfigError: `speed` is not a finite number above 0.
     """
 
     def __init__(self, speed: float, start: float | None = None) -> None:
-        if not speed > 0:
-            msg = f"speed: expected a number above 0, got {speed!r}"
+        if not 0 < speed < inf:
+            msg = f"speed: expected a finite number above 0, got {speed!r}"
             raise ConfigError(msg)
         self.speed = float(speed)
         self._start = time.time() if start is None else float(start)
@@ -96,9 +101,9 @@ class ScaledClock:
         return f"ScaledClock(speed={self.speed:g})"
 
 
-async def _sleep_until(clock: Clock, when: float) -> None:
+async def _sleep_until(clock: Clock, when: float, nap: float = inf) -> None:
     while (left := when - clock.time()) > 0:
-        await clock.sleep(left)
+        await clock.sleep(min(left, nap))
     # A time that is already past must still let others run, or a loop around it would spin.
     await asyncio.sleep(0)
 

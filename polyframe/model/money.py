@@ -19,6 +19,7 @@ MICRO = Decimal("0.000001")
 """The smallest amount of cash or shares on chain (6 decimals)."""
 
 _MEMO_LIMIT = 100_000
+_MAX_EXPONENT = 40
 
 
 def decimal(value: object, field: str = "value") -> Decimal:
@@ -51,6 +52,9 @@ class _DecimalMemo(dict[str, Decimal]):
             # "1_000" is a Python habit, not a number of the wire.
             number = Decimal(text) if "_" not in text else Decimal("NaN")
         except InvalidOperation:
+            number = Decimal("NaN")
+        if number.is_finite() and abs(number.adjusted()) > _MAX_EXPONENT:
+            # No amount of money; it would overflow in the first multiplication.
             number = Decimal("NaN")
         if len(self) < _MEMO_LIMIT:
             self[text] = number
@@ -101,5 +105,12 @@ _PRICES = tuple(Decimal(units).scaleb(-4).normalize() for units in range(PRICE_U
 
 
 def units_price(units: int) -> Decimal:
-    """Return the price in USD of integer units of 1e-4 USD."""
+    """Return the price in USD of integer units of 1e-4 USD.
+
+    Raises:
+        ValueError: Outside 0 to 10,000 units; -1, the mark of a missing price, is no price.
+    """
+    if not 0 <= units <= PRICE_UNITS:
+        msg = f"price: expected 0 to {PRICE_UNITS} units, got {units}"
+        raise ValueError(msg)
     return _PRICES[units]

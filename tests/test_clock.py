@@ -1,0 +1,255 @@
+"""Market time: wall, scaled and simulated."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyframe.clock import Clock, ScaledClock, VirtualClock, WallClock
+from polyframe.errors import ConfigError
+
+START = 1_790_586_000.0
+
+
+@pytest.mark.parametrize("clock", [WallClock(), ScaledClock(10), VirtualClock(START)])
+def test_all_are_clocks(clock: object) -> None:
+    """Every clock has the whole interface and a short text."""
+    assert isinstance(clock, Clock)
+    assert repr(clock).startswith(type(clock).__name__ + "(")
+
+
+class TestVirtualClock:
+    def test_hours_in_no_time(self) -> None:
+        """A day of sleeping passes at once, and the clock says it has passed."""
+        clock = VirtualClock(START)
+
+        async def main() -> float:
+            await clock.sleep(86_400 * 3)
+            return clock.time()
+
+        began = time.monotonic()
+        assert clock.run(main()) == START + 86_400 * 3
+        assert time.monotonic() - began < 5
+        assert clock.time() == START + 86_400 * 3
+
+    def test_order_of_timers(self) -> None:
+        """Sleepers wake in order of their times; those of equal time in order of their start."""
+        clock = VirtualClock(START)
+        woken: list[tuple[str, float]] = []
+
+        async def sleeper(name: str, seconds: float) -> None:
+            await clock.sleep(seconds)
+            woken.append((name, clock.time() - START))
+
+        async def main() -> None:
+            async with asyncio.TaskGroup() as group:
+                for name, seconds in (("c", 3), ("a", 1), ("b1", 2), ("b2", 2)):
+                    group.create_task(sleeper(name, seconds))
+
+        clock.run(main())
+        assert woken == [("a", 1), ("b1", 2), ("b2", 2), ("c", 3)]
+
+    def test_no_jump_while_somebody_can_go_on(self) -> None:
+        """Time stands still as long as any task has something to do."""
+        clock = VirtualClock(START)
+        seen: set[float] = set()
+
+        async def busy() -> None:
+            for _ in range(100):
+                seen.add(clock.time())
+                await asyncio.sleep(0)
+
+        async def main() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(clock.sleep(10))
+                group.create_task(busy())
+
+        clock.run(main())
+        assert seen == {START}
+
+    @given(st.lists(st.floats(0, 1e5), max_size=20), st.integers(0, 5))
+    def test_deterministic(self, delays: list[float], rounds: int) -> None:
+        """The same program takes the same course at the same times, every time."""
+
+        def course() -> list[tuple[int, float]]:
+            clock = VirtualClock(START)
+            trace: list[tuple[int, float]] = []
+
+            async def worker(number: int, delay: float) -> None:
+                for _ in range(rounds):
+                    await clock.sleep(delay)
+                    trace.append((number, clock.time()))
+
+            async def main() -> None:
+                async with asyncio.TaskGroup() as group:
+                    for number, delay in enumerate(delays):
+                        group.create_task(worker(number, delay))
+
+            clock.run(main())
+            return trace
+
+        first = course()
+        assert course() == first
+        assert [when for _, when in first] == sorted(when for _, when in first)
+
+    @given(
+        st.floats(0, 2e9),
+        st.lists(st.floats(-10, 2e6) | st.floats(0, 1e-6), min_size=1, max_size=10),
+    )
+    def test_sleep_until_is_never_early(self, start: float, offsets: list[float]) -> None:
+        """Sleeping until a time returns at it or a rounding step later, whatever the numbers."""
+        clock = VirtualClock(start)
+
+        async def main() -> None:
+            for offset in offsets:
+                when = start + offset
+                before = clock.time()
+                await clock.sleep_until(when)
+                assert clock.time() >= when
+                assert clock.time() <= max(when, before) + 1e-6
+
+        clock.run(main())
+
+    def test_past_time_lets_others_run(self) -> None:
+        """Sleeping until a time that is over still gives way, so a loop around it cannot spin."""
+        clock = VirtualClock(START)
+
+        async def main() -> None:
+            ran = asyncio.Event()
+            asyncio.get_running_loop().call_soon(ran.set)
+            while not ran.is_set():
+                await clock.sleep_until(START - 1)
+
+        clock.run(main())
+        assert clock.time() == START
+
+    def test_timeouts_agree(self) -> None:
+        """Time-outs and sleeps of asyncio run on the same simulated time."""
+        clock = VirtualClock(START)
+
+        async def main() -> None:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await clock.sleep(10)
+            assert clock.time() == START + 5
+            async with asyncio.timeout(5):
+                await asyncio.sleep(4)
+            assert clock.time() == START + 9
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), 900)
+            assert clock.time() == START + 909
+
+        clock.run(main())
+
+    def test_deadlock(self) -> None:
+        """When everybody waits and no timer is set, an error says so, and nothing is left behind."""
+        clock = VirtualClock(START)
+        cleaned: list[str] = []
+
+        async def waiter() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cleaned.append("waiter")
+
+        async def main() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(waiter())
+                await clock.sleep(3)
+
+        with pytest.raises(RuntimeError, match="deadlock"):
+            clock.run(main())
+        assert cleaned == ["waiter"]
+        assert clock.time() == START + 3
+
+    def test_threads_are_waited_for(self) -> None:
+        """A result that comes from another thread is no deadlock."""
+        clock = VirtualClock(START)
+
+        async def main() -> int:
+            return await asyncio.to_thread(lambda: 7)
+
+        assert clock.run(main()) == 7
+
+    def test_goes_on_where_it_was(self) -> None:
+        """A second run of the same clock begins at the time at which the first one ended."""
+        clock = VirtualClock(START)
+        clock.run(clock.sleep(10))
+        clock.run(clock.sleep(5))
+        assert clock.time() == START + 15
+
+    @pytest.mark.parametrize(
+        "use", [lambda clock: clock.sleep(1), lambda clock: clock.sleep_until(START + 1)]
+    )
+    def test_wrong_loop(self, use: Callable[[VirtualClock], Awaitable[None]]) -> None:
+        """Under another loop its sleeps would never agree with its time, so they are refused."""
+        clock = VirtualClock(START)
+
+        async def main() -> None:
+            with pytest.raises(RuntimeError, match=r"clock\.run"):
+                await use(clock)
+
+        asyncio.run(main())
+        VirtualClock(START).run(main())
+
+
+class TestScaledClock:
+    def test_runs_faster(self) -> None:
+        """Market time runs `speed` times as fast as the wall, from `start` on."""
+        clock = ScaledClock(1000, START)
+        before = time.monotonic()
+        asyncio.run(clock.sleep_until(START + 50))
+        assert time.monotonic() - before < 5
+        assert clock.time() >= START + 50
+
+    def test_sleep_is_scaled(self) -> None:
+        """A sleep takes market seconds, at least as many as asked."""
+        clock = ScaledClock(10_000, START)
+        before = clock.time()
+        asyncio.run(clock.sleep(100))
+        assert clock.time() - before >= 100
+
+    def test_starts_now(self) -> None:
+        """Without a start it begins at the present time."""
+        assert abs(ScaledClock(1).time() - time.time()) < 5
+
+    @pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf")])
+    def test_impossible_speed(self, speed: float) -> None:
+        """A speed at which nothing would ever happen, or everything at once, is refused."""
+        with pytest.raises(ConfigError, match="speed"):
+            ScaledClock(speed)
+
+
+class TestWallClock:
+    def test_is_the_system_time(self) -> None:
+        """It says what the system says, and sleeps at least as long as asked."""
+        clock = WallClock()
+        assert abs(clock.time() - time.time()) < 5
+        when = clock.time() + 0.02
+        asyncio.run(clock.sleep_until(when))
+        assert clock.time() >= when
+        asyncio.run(clock.sleep(-1))
+
+    @pytest.mark.parametrize("jump", [3600.0, -600.0])
+    def test_system_time_is_set(self, jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A sleeper notices soon that system time was set, and is not early when it was put back."""
+        real = VirtualClock(START)
+
+        def system_time() -> float:
+            return real.time() + (jump if real.time() >= START + 5 else 0)
+
+        async def main() -> float:
+            await WallClock().sleep_until(START + 1800)
+            return real.time() - START
+
+        monkeypatch.setattr(time, "time", system_time)
+        slept = real.run(main())
+        if jump > 0:
+            assert 5 <= slept <= 30
+        else:
+            assert 2400 <= slept <= 2401
