@@ -8,20 +8,15 @@ What proves what:
   What the venue says is matched is a cross-check, and keeps the reservation of fills still to come.
 * A final state stays. Fills that come after it are real all the same: `filled` grows and cash moves.
   A trade that fails takes everything back exactly, also after the market is resolved.
-
-Reservations follow one rule: *an order holds what it can still cost*. That is its rest while it is
-open; when it is over, what is matched but not reported yet; nothing once the market is resolved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from attrs import evolve
-from typing_extensions import override
 
 from polyframe.model.events import (
     OrderChanged,
@@ -29,12 +24,10 @@ from polyframe.model.events import (
     OrderReport,
     TradeChanged,
 )
-from polyframe.model.market import Market, Outcome
+from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
 from polyframe.model.order import Order, OrderStatus, OrderType, Side
-from polyframe.model.position import Position
 from polyframe.model.trade import Fill, TradeLeg, TradeStatus
-from polyframe.trading.account import Account
 from polyframe.trading.commands import (
     AdjustPosition,
     AnswerKind,
@@ -52,11 +45,11 @@ from polyframe.trading.commands import (
     PlaceOrder,
     Query,
     Reply,
-    Snapshot,
     Stale,
 )
-from polyframe.trading.lifecycle import DUST, OrderTrack, may_fill, next_status, unreported
-from polyframe.trading.positions import Booking, Holdings, exact
+from polyframe.trading.lifecycle import DUST, OrderTrack, may_fill
+from polyframe.trading.positions import Booking, exact
+from polyframe.trading.view import CycleView
 
 _PROGRESS = {
     TradeStatus.MATCHED: 0,
@@ -66,163 +59,14 @@ _PROGRESS = {
     TradeStatus.FAILED: 3,
 }
 _ENDED = ("CANCELED", "CANCELLED", "INVALID")
-_RESOLVED = "market resolved"
 
 
-class CycleState:
-    """Orders, fills, positions and cash flow of one cycle.
+class CycleState(CycleView):
+    """The state of one cycle: `apply` changes it, everything else is read as in `CycleView`.
 
     It depends on the commands it was given and on nothing else, but for one question: whether the
     account has the cash that a new order or an adjustment asks for.
-
-    Args:
-        market: The market of the cycle; its token ids and fees are used.
-        account: Cash and reservations, shared with other cycles.
-
-    Attributes:
-        orders: All orders by client id, in order of birth. A foreign order's client id is its id
-            at the venue, and its strategy is ``""``.
-        fills: All fills by (trade id, client id), in order of first sight, failed ones included.
-        sequence: Number of the last change.
     """
-
-    def __init__(self, market: Market, account: Account) -> None:
-        self.market = market
-        self.account = account
-        self.sequence = 0
-        self._holdings = Holdings(account)
-        self._orders: dict[str, Order] = {}
-        self._tracks: dict[str, OrderTrack] = {}
-        self._by_venue_id: dict[str, str] = {}
-        self._fills: dict[tuple[str, str], Fill] = {}
-        self.orders: Mapping[str, Order] = MappingProxyType(self._orders)
-        self.fills: Mapping[tuple[str, str], Fill] = MappingProxyType(self._fills)
-        # Indexes of the above, so that no question walks over all orders of a long cycle.
-        self._open: dict[str, None] = {}
-        self._awaiting: dict[str, None] = {}
-        self._unsettled: dict[tuple[str, str], None] = {}
-        self._shares_held: dict[str, Decimal] = {}
-        self._cash_held: dict[str, Decimal] = {}
-
-    # ---------------------------------------------------------------------------- reading
-
-    @property
-    def generation(self) -> int:
-        """The cycle: its start in epoch seconds."""
-        return self.market.generation
-
-    def order_by_venue_id(self, venue_id: str) -> Order | None:
-        """Return the order that the venue calls `venue_id`, ``None`` if it is not known here."""
-        client_id = self._by_venue_id.get(venue_id)
-        return None if client_id is None else self._orders[client_id]
-
-    def open_orders(self) -> tuple[Order, ...]:
-        """Return the orders that may still fill, foreign ones included."""
-        return tuple(self._orders[client_id] for client_id in self._open)
-
-    def position(self, outcome: Outcome, strategy: str | None = None) -> Position:
-        """Return what a strategy holds, by default all of them and nobody (``""``) together.
-
-        After the resolution nothing is held, and the payout is part of what is realised.
-        """
-        if strategy is None:
-            return self._holdings.total(outcome)
-        return self._holdings.position(strategy, outcome)
-
-    def sellable(self, outcome: Outcome, strategy: str) -> Decimal:
-        """Return the shares of a strategy that no open sell holds.
-
-        Shares count from the match on. The venue delivers them some seconds later and refuses a sell
-        until then (PROTOCOL §9); `Position.settled` tells how many are safe.
-        """
-        held = sum(
-            (
-                shares
-                for client_id, shares in self._shares_held.items()
-                if self._orders[client_id].strategy == strategy
-                and self._orders[client_id].outcome is outcome
-            ),
-            ZERO,
-        )
-        return max(self._holdings.position(strategy, outcome).size - held, ZERO)
-
-    @property
-    def shortfall(self) -> Decimal:
-        """Shares sold beyond what was held, over all positions; above 0 is worth an alarm."""
-        return sum((shares for _, _, shares in self._holdings.shortfalls()), ZERO)
-
-    def reservation(self, client_id: str) -> Decimal:
-        """Return the USD that an order holds of the account's cash, 0 if none."""
-        return self._cash_held.get(client_id, ZERO)
-
-    @property
-    def reserved_cash(self) -> Decimal:
-        """USD that orders of this cycle hold of the account's cash."""
-        return sum(self._cash_held.values(), ZERO)
-
-    @property
-    def winner(self) -> Outcome | None:
-        """The outcome that won, ``None`` until resolved."""
-        return self._holdings.winner
-
-    @property
-    def payout(self) -> Decimal:
-        """USD that the market pays for the winning shares held, 1 each.
-
-        Shares that were sold beyond what was held (somebody else sold ours) are taken off.
-        """
-        return self._holdings.payout
-
-    @property
-    def cash_flow(self) -> Decimal:
-        """Sum of all cash moves of this cycle in USD, payout not included."""
-        return self._holdings.cash_flow
-
-    @property
-    def fees(self) -> Decimal:
-        """USD paid in fees."""
-        return sum((position.fees for _, position in self._holdings.positions()), ZERO)
-
-    @property
-    def realised(self) -> Decimal:
-        """Profit of what was sold or paid out in USD, without fees."""
-        return sum((position.realised for _, position in self._holdings.positions()), ZERO)
-
-    @property
-    def volume(self) -> Decimal:
-        """USD traded, both sides; failed trades do not count."""
-        return sum((_notional(fill) for fill in self._fills.values() if _counts(fill)), ZERO)
-
-    def profit(self) -> Decimal | None:
-        """Return what the cycle earned in USD after fees, ``None`` until it is resolved."""
-        return None if self.winner is None else self.cash_flow + self.payout
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether no order is open, no match is unreported and every fill is final."""
-        return not (self._open or self._awaiting or self._unsettled)
-
-    def snapshot(self) -> Snapshot:
-        """Return everything as one value."""
-        return Snapshot(
-            generation=self.generation,
-            slug=self.market.slug,
-            orders=tuple(self._orders.values()),
-            open_orders=self.open_orders(),
-            positions=self._holdings.positions(),
-            shortfalls=self._holdings.shortfalls(),
-            fills=tuple(self._fills.values()),
-            reserved=self.reserved_cash,
-            cash_flow=self.cash_flow,
-            fees=self.fees,
-            volume=self.volume,
-            realised=self.realised,
-            winner=self.winner,
-            payout=self.payout,
-            sequence=self.sequence,
-        )
-
-    # ---------------------------------------------------------------------------- commands
 
     def apply(self, command: CycleCommand) -> Reply:
         """Apply one command; one of another generation is `Stale` and changes nothing."""
@@ -254,7 +98,7 @@ class CycleState:
         parked = self.order_by_venue_id(order.venue_id)
         track = OrderTrack()
         if parked is not None and parked.is_external:
-            track = evolve(self._tracks[parked.client_id], size_known=True)
+            track = evolve(self._table.tracks[parked.client_id], size_known=True)
             order = evolve(
                 order,
                 status=parked.status,
@@ -265,15 +109,15 @@ class CycleState:
         denied = self._refusal(order, parked) or self._secure(order, track)
         if denied is not None:
             return denied
-        keys = [] if parked is None else self._take_over(parked, order)
-        self._add(order, track)
-        self._refresh(order, command.now_ms)
-        changes: list[Change] = [self._trade_changed(self._fills[key], None) for key in keys]
+        keys = [] if parked is None else self._table.take_over(parked, order)
+        self._table.add(order, track)
+        self._table.refresh(order, command.now_ms)
+        changes: list[Change] = [self._trade_changed(self.fills[key], None) for key in keys]
         change = self._order_changed(order.client_id, None)
         return Applied((*changes, change), change.order)
 
     def _refusal(self, order: Order, parked: Order | None) -> Denied | None:
-        if order.client_id in self._orders or (
+        if order.client_id in self.orders or (
             parked is not None
             and (not parked.is_external or (parked.token, parked.side) != (order.token, order.side))
         ):
@@ -303,40 +147,16 @@ class CycleState:
                 f"needs {need} shares of {order.outcome}, {free} of {order.strategy} are not held "
                 "by other orders",
             )
-        cost = self._worst_cost(order, shares)
-        if self.account.reserve(self._key(order.client_id), cost):
-            if cost:
-                self._cash_held[order.client_id] = cost
+        if self._table.reserve(order, track):
             return None
         return Denied(
             "cash",
-            f"needs {cost} USD ({shares} shares at {order.price} plus the worst fee), "
-            f"{self.account.available} USD are available",
+            f"needs {self._table.worst_cost(order, shares)} USD ({shares} shares at {order.price} "
+            f"and the worst fee), {self.account.available} USD are available",
         )
 
-    def _take_over(self, parked: Order, order: Order) -> list[tuple[str, str]]:
-        """Remove a foreign order and hand its fills to the owner of `order`; return their keys."""
-        old, new = parked.client_id, order.client_id
-        trades = self._tracks.pop(old).trades
-        del self._orders[old]
-        self._open.pop(old, None)
-        self._awaiting.pop(old, None)
-        for number in trades.values():
-            if number is not None:
-                self._holdings.hand_over(order.outcome, number, parked.strategy, order.strategy)
-        fills = list(self._fills.values())
-        self._fills.clear()
-        for fill in fills:
-            if fill.client_id == old:
-                fill = evolve(fill, client_id=new, strategy=order.strategy)
-            self._fills[fill.trade_id, fill.client_id] = fill
-        self._unsettled = {
-            key: None for key, fill in self._fills.items() if not fill.status.is_final
-        }
-        return [(trade_id, new) for trade_id in trades]
-
     def _cancel(self, command: CancelOrder) -> Reply:
-        order = self._orders.get(command.client_id)
+        order = self.orders.get(command.client_id)
         if order is None:
             return Denied("unknown_order", f"no order {command.client_id} in {self.market.slug}")
         if order.status.is_final:
@@ -346,12 +166,12 @@ class CycleState:
         return self._step(order, command.now_ms, OrderStatus.CANCELLING)
 
     def _place_answer(self, command: ApplyPlaceAnswer) -> Reply:
-        order = self._orders.get(command.client_id)
+        order = self.orders.get(command.client_id)
         if order is None:
             return Ignored("unknown_order")
         if order.status.is_final:
             return Ignored("final")
-        track, text = self._tracks[order.client_id], command.text or command.code
+        track, text = self._table.tracks[order.client_id], command.text or command.code
         if command.answer is AnswerKind.REJECTED:
             if track.proven:
                 return Ignored("exists")
@@ -365,7 +185,7 @@ class CycleState:
         return self._step(order, command.now_ms)
 
     def _cancel_answer(self, command: ApplyCancelAnswer) -> Reply:
-        order = self._orders.get(command.client_id)
+        order = self.orders.get(command.client_id)
         if order is None:
             return Ignored("unknown_order")
         if order.status.is_final:
@@ -385,8 +205,8 @@ class CycleState:
         if isinstance(order, Ignored):
             return order
         if known is None:
-            self._add(order, OrderTrack())
-        track = self._tracks[order.client_id]
+            self._table.add(order, OrderTrack())
+        track = self._table.tracks[order.client_id]
         if not track.size_known and report.original_size and report.price:
             track.size_known = True
             order = evolve(order, size=report.original_size, price=report.price)
@@ -399,10 +219,15 @@ class CycleState:
         if report.kind is OrderEventKind.CANCELLATION or status.startswith(_ENDED):
             wanted = OrderStatus.CANCELLED if rest > DUST else OrderStatus.FILLED
             reason = _venue_reason(report.status)
-        elif status == "MATCHED" and order.order_type is not OrderType.GTC and order.matched:
+        elif (
+            report.kind is OrderEventKind.UPDATE
+            and status == "MATCHED"
+            and order.order_type is not OrderType.GTC
+            and order.matched
+            and rest > DUST
+        ):
             # Such an order never rests: it is over, and nothing more need be said of it.
-            wanted = OrderStatus.CANCELLED if rest > DUST else None
-            reason = f"rest of {order.order_type} killed"
+            wanted, reason = OrderStatus.CANCELLED, f"rest of {order.order_type} killed"
         return self._step(order, command.now_ms, wanted, reason, born=known is None)
 
     def _trade_report(self, command: ApplyTradeReport) -> Reply:
@@ -430,8 +255,8 @@ class CycleState:
             order = self._foreign(
                 leg.order_id, leg.token, leg.side, leg.price, leg.size, command.now_ms
             )
-            self._add(order, OrderTrack(size_known=False))
-        known = self._fills.get((report.trade_id, order.client_id))
+            self._table.add(order, OrderTrack(size_known=False))
+        known = self.fills.get((report.trade_id, order.client_id))
         if known is None:
             fee = ZERO
             if leg.is_taker:
@@ -455,8 +280,8 @@ class CycleState:
             fill = evolve(known, status=report.status)
         else:
             return "duplicate"
-        self._book(fill, known)
-        changed = self._refresh(order, command.now_ms)
+        self._table.record(fill, known)
+        changed = self._table.refresh(order, command.now_ms)
         changes.append(self._trade_changed(fill, None if known is None else known.status))
         if changed or born:
             changes.append(self._order_changed(order.client_id, None if born else order.status))
@@ -490,10 +315,9 @@ class CycleState:
         self._holdings.resolve(command.winner)
         changes: list[Change] = []
         for order in self.open_orders():
-            self._refresh(order, command.now_ms)
+            self._table.refresh(order, command.now_ms)
             changes.append(self._order_changed(order.client_id, order.status))
-        for client_id in list(self._cash_held) + list(self._shares_held):
-            self._hold(self._orders[client_id], self._tracks[client_id])
+        self._table.let_go()
         return Applied(tuple(changes))
 
     def _query(self, _: Query) -> Reply:
@@ -529,45 +353,6 @@ class CycleState:
             updated_ms=now_ms,
         )
 
-    def _add(self, order: Order, track: OrderTrack) -> None:
-        self._orders[order.client_id] = order
-        self._tracks[order.client_id] = track
-        self._by_venue_id[order.venue_id] = order.client_id
-
-    def _book(self, fill: Fill, known: Fill | None) -> None:
-        """Let a new fill or a new status of it act on cash and position."""
-        key = (fill.trade_id, fill.client_id)
-        track = self._tracks[fill.client_id]
-        track.proven = True
-        self._fills[key] = fill
-        if fill.status.is_final:
-            self._unsettled.pop(key, None)
-        else:
-            self._unsettled[key] = None
-        if known is None:
-            track.trades[fill.trade_id] = None
-            if _counts(fill):
-                notional = _notional(fill)
-                buys = fill.side is Side.BUY
-                booking = Booking(
-                    shares=fill.size if buys else -fill.size,
-                    cash=-notional if buys else notional,
-                    fee=fill.fee,
-                    settled=fill.status is TradeStatus.CONFIRMED,
-                )
-                track.trades[fill.trade_id] = self._holdings.book(
-                    fill.strategy, fill.outcome, booking
-                )
-            return
-        number = track.trades[fill.trade_id]
-        if number is None:
-            return
-        if not _counts(fill):
-            self._holdings.take_back(fill.strategy, fill.outcome, number)
-            track.trades[fill.trade_id] = None
-        elif fill.status is TradeStatus.CONFIRMED:
-            self._holdings.settle(fill.strategy, fill.outcome, number)
-
     def _step(
         self,
         order: Order,
@@ -578,74 +363,19 @@ class CycleState:
         born: bool = False,
     ) -> Reply:
         """Refresh an order and reply with the change."""
-        previous = self._orders[order.client_id].status
-        if not self._refresh(order, now_ms, wanted, reason) and not born:
+        previous = self.orders[order.client_id].status
+        if not self._table.refresh(order, now_ms, wanted, reason) and not born:
             return Ignored("final" if previous.is_final else "duplicate")
         change = self._order_changed(order.client_id, None if born else previous)
         return Applied((change,), change.order)
 
-    def _refresh(
-        self, order: Order, now_ms: int, wanted: OrderStatus | None = None, reason: str = ""
-    ) -> bool:
-        """Work out an order anew from its fills and what is known of it; say whether it changed."""
-        before, track = self._orders[order.client_id], self._tracks[order.client_id]
-        fills = [self._fills[trade_id, order.client_id] for trade_id in track.trades]
-        counted = [fill for fill in fills if _counts(fill)]
-        filled = sum((fill.size for fill in counted), ZERO)
-        notional = sum((_notional(fill) for fill in counted), ZERO)
-        track.seen = sum((fill.size for fill in fills), ZERO)
-        order = evolve(
-            order,
-            size=order.size if track.size_known else track.seen,
-            filled=filled,
-            average_price=exact(notional / filled) if filled else None,
-            fees=sum((fill.fee for fill in counted), ZERO),
-        )
-        market_open = self.winner is None
-        status = next_status(order, track, wanted, market_open=market_open)
-        if status is not before.status:
-            explained = status in {OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.UNKNOWN}
-            order = evolve(order, status=status, reason=(reason or _RESOLVED) if explained else "")
-        changed = order != before
-        if changed:
-            order = evolve(order, updated_ms=now_ms)
-        self._orders[order.client_id] = order
-        self._hold(order, track)
-        return changed
-
-    def _hold(self, order: Order, track: OrderTrack) -> None:
-        """Make the indexes and reservations fit the order."""
-        client_id = order.client_id
-        _mark(self._open, client_id, order.is_open)
-        _mark(self._awaiting, client_id, bool(unreported(order, track)))
-        if order.is_external:
-            return
-        shares = may_fill(order, track) if self.winner is None else ZERO
-        if order.side is Side.SELL:
-            _keep(self._shares_held, client_id, shares)
-            return
-        cost, held = self._worst_cost(order, shares), self.reservation(client_id)
-        if cost > held:
-            self.account.extend(self._key(client_id), cost - held)
-        elif cost < held:
-            self.account.release(self._key(client_id), held - cost)
-        _keep(self._cash_held, client_id, cost)
-
-    def _worst_cost(self, order: Order, shares: Decimal) -> Decimal:
-        fee = ZERO if order.post_only else self.market.fees.taker_fee(shares, order.price)
-        return exact(order.price * shares) + fee
-
-    def _key(self, client_id: str) -> str:
-        # With the market's name: two series may use the same client ids, and share the account.
-        return f"{self.market.slug}/{client_id}"
-
     def _order_changed(self, client_id: str, previous: OrderStatus | None) -> OrderChanged:
         self.sequence += 1
-        return OrderChanged(self._orders[client_id], previous, self.sequence)
+        return OrderChanged(self.orders[client_id], previous, self.sequence)
 
     def _trade_changed(self, fill: Fill, previous: TradeStatus | None) -> TradeChanged:
         self.sequence += 1
-        return TradeChanged(fill, self._orders[fill.client_id], previous, self.sequence)
+        return TradeChanged(fill, self.orders[fill.client_id], previous, self.sequence)
 
     _HANDLERS: ClassVar[dict[type, Callable[[CycleState, Any], Reply]]] = {
         PlaceOrder: _place,
@@ -659,36 +389,7 @@ class CycleState:
         Query: _query,
     }
 
-    @override
-    def __repr__(self) -> str:
-        return (
-            f"<CycleState {self.market.slug} {len(self._open)} open of {len(self._orders)} orders, "
-            f"{len(self._fills)} fills>"
-        )
-
-
-def _counts(fill: Fill) -> bool:
-    return fill.status is not TradeStatus.FAILED
-
-
-def _notional(fill: Fill) -> Decimal:
-    return exact(fill.price * fill.size)
-
 
 def _venue_reason(status: str) -> str:
     head, _, words = status.partition("_")
     return words if words and head.upper() in _ENDED else status
-
-
-def _mark(index: dict[str, None], key: str, present: bool) -> None:
-    if present:
-        index[key] = None
-    else:
-        index.pop(key, None)
-
-
-def _keep(amounts: dict[str, Decimal], key: str, amount: Decimal) -> None:
-    if amount:
-        amounts[key] = amount
-    else:
-        amounts.pop(key, None)

@@ -1,0 +1,253 @@
+"""The orders and fills of one cycle, kept consistent: values, indexes, bookings, reservations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+
+from attrs import evolve
+
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import ZERO
+from polyframe.model.order import Order, OrderStatus, Side
+from polyframe.model.trade import Fill, TradeStatus
+from polyframe.trading.account import Account
+from polyframe.trading.lifecycle import OrderTrack, may_fill, next_status, unreported
+from polyframe.trading.positions import Booking, Holdings, exact
+
+_RESOLVED = "market resolved"
+_EXPLAINED = frozenset({OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.UNKNOWN})
+
+
+class OrderTable:
+    """All orders of one cycle with their fills.
+
+    Reservations follow one rule: *an order holds what it can still cost*. That is its rest while it
+    is open; when it is over, what is matched but not reported yet; nothing once the market is
+    resolved. Foreign orders hold nothing here, whatever they hold at the venue.
+
+    Args:
+        market: The market; its fees are used.
+        account: Whose cash buys reserve.
+        holdings: Where fills are booked.
+
+    Attributes:
+        orders: By client id, in order of birth.
+        tracks: What is known besides, by client id.
+        fills: By (trade id, client id), in order of first sight, failed ones included.
+        volume: USD traded, both sides, failed trades not counted.
+    """
+
+    def __init__(self, market: Market, account: Account, holdings: Holdings) -> None:
+        self._market = market
+        self._account = account
+        self._holdings = holdings
+        self._orders: dict[str, Order] = {}
+        self._fills: dict[tuple[str, str], Fill] = {}
+        self.orders: Mapping[str, Order] = MappingProxyType(self._orders)
+        self.fills: Mapping[tuple[str, str], Fill] = MappingProxyType(self._fills)
+        self.tracks: dict[str, OrderTrack] = {}
+        self.volume = ZERO
+        # Indexes of the above, so that no question walks over all orders of a long cycle.
+        self._by_venue_id: dict[str, str] = {}
+        self._open: dict[str, None] = {}
+        self._awaiting: dict[str, None] = {}
+        self._unsettled: dict[tuple[str, str], None] = {}
+        self._shares_held: dict[str, Decimal] = {}
+        self._cash_held: dict[str, Decimal] = {}
+
+    # ---------------------------------------------------------------------------- reading
+
+    def by_venue_id(self, venue_id: str) -> Order | None:
+        """Return the order that the venue calls `venue_id`, ``None`` if it is not known."""
+        client_id = self._by_venue_id.get(venue_id)
+        return None if client_id is None else self._orders[client_id]
+
+    def open_orders(self) -> tuple[Order, ...]:
+        """Return the orders that may still fill."""
+        return tuple(self._orders[client_id] for client_id in self._open)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no order is open, no match is unreported and every fill is final."""
+        return not (self._open or self._awaiting or self._unsettled)
+
+    def cash_held(self, client_id: str) -> Decimal:
+        """Return the USD that an order holds of the account's cash, 0 if none."""
+        return self._cash_held.get(client_id, ZERO)
+
+    @property
+    def all_cash_held(self) -> Decimal:
+        """USD that the orders hold of the account's cash."""
+        return sum(self._cash_held.values(), ZERO)
+
+    def shares_held(self, outcome: Outcome, strategy: str) -> Decimal:
+        """Return the shares of a strategy that its sells hold."""
+        return sum(
+            (
+                shares
+                for client_id, shares in self._shares_held.items()
+                if self._orders[client_id].strategy == strategy
+                and self._orders[client_id].outcome is outcome
+            ),
+            ZERO,
+        )
+
+    def worst_cost(self, order: Order, shares: Decimal) -> Decimal:
+        """Return the most that buying `shares` through `order` can cost in USD, with the fee.
+
+        A better price costs less in all, though its fee may be higher: the fee per share grows by
+        less than the price falls.
+        """
+        fee = ZERO if order.post_only else self._market.fees.taker_fee(shares, order.price)
+        return exact(order.price * shares) + fee
+
+    # ---------------------------------------------------------------------------- changing
+
+    def reserve(self, order: Order, track: OrderTrack) -> bool:
+        """Reserve the cash for a new buy; say whether it is there."""
+        cost = self.worst_cost(order, may_fill(order, track))
+        if not self._account.reserve(self._key(order.client_id), cost):
+            return False
+        _keep(self._cash_held, order.client_id, cost)
+        return True
+
+    def add(self, order: Order, track: OrderTrack) -> None:
+        """Register an order; `refresh` follows."""
+        self._orders[order.client_id] = order
+        self.tracks[order.client_id] = track
+        self._by_venue_id[order.venue_id] = order.client_id
+
+    def take_over(self, parked: Order, order: Order) -> list[tuple[str, str]]:
+        """Remove a foreign order and hand its fills to the owner of `order`; return their keys."""
+        old, new = parked.client_id, order.client_id
+        trades = self.tracks.pop(old).trades
+        del self._orders[old]
+        self._open.pop(old, None)
+        self._awaiting.pop(old, None)
+        for number in trades.values():
+            if number is not None:
+                self._holdings.hand_over(order.outcome, number, parked.strategy, order.strategy)
+        fills = list(self._fills.values())
+        self._fills.clear()
+        for fill in fills:
+            if fill.client_id == old:
+                fill = evolve(fill, client_id=new, strategy=order.strategy)
+            self._fills[fill.trade_id, fill.client_id] = fill
+        self._unsettled = {
+            key: None for key, fill in self._fills.items() if not fill.status.is_final
+        }
+        return [(trade_id, new) for trade_id in trades]
+
+    def record(self, fill: Fill, known: Fill | None) -> None:
+        """Let a new fill or a new status of it act on cash and position."""
+        key = (fill.trade_id, fill.client_id)
+        track = self.tracks[fill.client_id]
+        track.proven = True
+        self._fills[key] = fill
+        if fill.status.is_final:
+            self._unsettled.pop(key, None)
+        else:
+            self._unsettled[key] = None
+        number = track.trades.get(fill.trade_id)
+        if known is None:
+            number = self._book(fill) if _counts(fill) else None
+        elif number is not None and not _counts(fill):
+            self._holdings.take_back(fill.strategy, fill.outcome, number)
+            self.volume -= _notional(fill)
+            number = None
+        elif number is not None and fill.status is TradeStatus.CONFIRMED:
+            self._holdings.settle(fill.strategy, fill.outcome, number)
+        track.trades[fill.trade_id] = number
+
+    def _book(self, fill: Fill) -> int:
+        notional = _notional(fill)
+        self.volume += notional
+        buys = fill.side is Side.BUY
+        booking = Booking(
+            shares=fill.size if buys else -fill.size,
+            cash=-notional if buys else notional,
+            fee=fill.fee,
+            settled=fill.status is TradeStatus.CONFIRMED,
+        )
+        return self._holdings.book(fill.strategy, fill.outcome, booking)
+
+    def refresh(
+        self, order: Order, now_ms: int, wanted: OrderStatus | None = None, reason: str = ""
+    ) -> bool:
+        """Work out an order anew from its fills and what is known of it; say whether it changed."""
+        before, track = self._orders[order.client_id], self.tracks[order.client_id]
+        fills = [self._fills[trade_id, order.client_id] for trade_id in track.trades]
+        counted = [fill for fill in fills if _counts(fill)]
+        filled = sum((fill.size for fill in counted), ZERO)
+        notional = sum((_notional(fill) for fill in counted), ZERO)
+        track.seen = sum((fill.size for fill in fills), ZERO)
+        order = evolve(
+            order,
+            size=order.size if track.size_known else track.seen,
+            filled=filled,
+            average_price=exact(notional / filled) if filled else None,
+            fees=sum((fill.fee for fill in counted), ZERO),
+        )
+        market_open = self._holdings.winner is None
+        status = next_status(order, track, wanted, market_open=market_open)
+        if status is not before.status:
+            if not reason and not market_open:
+                reason = _RESOLVED
+            order = evolve(order, status=status, reason=reason if status in _EXPLAINED else "")
+        changed = order != before
+        if changed:
+            order = evolve(order, updated_ms=now_ms)
+        self._orders[order.client_id] = order
+        self._hold(order, track)
+        return changed
+
+    def let_go(self) -> None:
+        """Release what is still held, because the market is resolved."""
+        for client_id in [*self._cash_held, *self._shares_held]:
+            self._hold(self._orders[client_id], self.tracks[client_id])
+
+    def _hold(self, order: Order, track: OrderTrack) -> None:
+        """Make the indexes and reservations fit the order."""
+        client_id = order.client_id
+        _mark(self._open, client_id, order.is_open)
+        _mark(self._awaiting, client_id, bool(unreported(order, track)))
+        if order.is_external:
+            return
+        shares = may_fill(order, track) if self._holdings.winner is None else ZERO
+        if order.side is Side.SELL:
+            _keep(self._shares_held, client_id, shares)
+            return
+        cost, held = self.worst_cost(order, shares), self.cash_held(client_id)
+        if cost > held:
+            self._account.extend(self._key(client_id), cost - held)
+        elif cost < held:
+            self._account.release(self._key(client_id), held - cost)
+        _keep(self._cash_held, client_id, cost)
+
+    def _key(self, client_id: str) -> str:
+        # With the market's name: two series may use the same client ids, and share the account.
+        return f"{self._market.slug}/{client_id}"
+
+
+def _counts(fill: Fill) -> bool:
+    return fill.status is not TradeStatus.FAILED
+
+
+def _notional(fill: Fill) -> Decimal:
+    return exact(fill.price * fill.size)
+
+
+def _mark(index: dict[str, None], key: str, present: bool) -> None:
+    if present:
+        index[key] = None
+    else:
+        index.pop(key, None)
+
+
+def _keep(amounts: dict[str, Decimal], key: str, amount: Decimal) -> None:
+    if amount:
+        amounts[key] = amount
+    else:
+        amounts.pop(key, None)

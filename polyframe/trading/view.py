@@ -1,0 +1,156 @@
+"""What can be read of a cycle's trading state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from typing_extensions import override
+
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import ZERO
+from polyframe.model.order import Order
+from polyframe.model.position import Position
+from polyframe.model.trade import Fill
+from polyframe.trading.account import Account
+from polyframe.trading.commands import Snapshot
+from polyframe.trading.orders import OrderTable
+from polyframe.trading.positions import Holdings
+
+
+class CycleView:
+    """Orders, fills, positions and cash flow of one cycle.
+
+    Args:
+        market: The market of the cycle; its token ids and fees are used.
+        account: Cash and reservations, shared with other cycles.
+
+    Attributes:
+        orders: All orders by client id, in order of birth. A foreign order's client id is its id
+            at the venue, and its strategy is ``""``.
+        fills: All fills by (trade id, client id), in order of first sight, failed ones included.
+        sequence: Number of the last change.
+    """
+
+    def __init__(self, market: Market, account: Account) -> None:
+        self.market = market
+        self.account = account
+        self.sequence = 0
+        self._holdings = Holdings(account)
+        self._table = OrderTable(market, account, self._holdings)
+        self.orders: Mapping[str, Order] = self._table.orders
+        self.fills: Mapping[tuple[str, str], Fill] = self._table.fills
+
+    @property
+    def generation(self) -> int:
+        """The cycle: its start in epoch seconds."""
+        return self.market.generation
+
+    def order_by_venue_id(self, venue_id: str) -> Order | None:
+        """Return the order that the venue calls `venue_id`, ``None`` if it is not known here."""
+        return self._table.by_venue_id(venue_id)
+
+    def open_orders(self) -> tuple[Order, ...]:
+        """Return the orders that may still fill, foreign ones included."""
+        return self._table.open_orders()
+
+    def position(self, outcome: Outcome, strategy: str | None = None) -> Position:
+        """Return what a strategy holds, by default all of them and nobody (``""``) together.
+
+        After the resolution nothing is held, and the payout is part of what is realised.
+        """
+        if strategy is None:
+            return self._holdings.total(outcome)
+        return self._holdings.position(strategy, outcome)
+
+    def sellable(self, outcome: Outcome, strategy: str) -> Decimal:
+        """Return the shares of a strategy that no open sell holds.
+
+        Shares count from the match on. The venue delivers them some seconds later and refuses a sell
+        until then (PROTOCOL §9); `Position.settled` tells how many are safe.
+        """
+        held = self._table.shares_held(outcome, strategy)
+        return max(self._holdings.position(strategy, outcome).size - held, ZERO)
+
+    @property
+    def shortfall(self) -> Decimal:
+        """Shares sold beyond what was held, over all positions; above 0 is worth an alarm."""
+        return sum((shares for _, _, shares in self._holdings.shortfalls()), ZERO)
+
+    def reservation(self, client_id: str) -> Decimal:
+        """Return the USD that an order holds of the account's cash, 0 if none."""
+        return self._table.cash_held(client_id)
+
+    @property
+    def reserved_cash(self) -> Decimal:
+        """USD that orders of this cycle hold of the account's cash."""
+        return self._table.all_cash_held
+
+    @property
+    def winner(self) -> Outcome | None:
+        """The outcome that won, ``None`` until resolved."""
+        return self._holdings.winner
+
+    @property
+    def payout(self) -> Decimal:
+        """USD that the market pays for the winning shares held, 1 each.
+
+        Shares that were sold beyond what was held (somebody else sold ours) are taken off.
+        """
+        return self._holdings.payout
+
+    @property
+    def cash_flow(self) -> Decimal:
+        """Sum of all cash moves of this cycle in USD, payout not included."""
+        return self._holdings.cash_flow
+
+    @property
+    def fees(self) -> Decimal:
+        """USD paid in fees."""
+        return sum((position.fees for _, position in self._holdings.positions()), ZERO)
+
+    @property
+    def realised(self) -> Decimal:
+        """Profit of what was sold or paid out in USD, without fees."""
+        return sum((position.realised for _, position in self._holdings.positions()), ZERO)
+
+    @property
+    def volume(self) -> Decimal:
+        """USD traded, both sides; failed trades do not count."""
+        return self._table.volume
+
+    def profit(self) -> Decimal | None:
+        """Return what the cycle earned in USD after fees, ``None`` until it is resolved."""
+        return None if self.winner is None else self.cash_flow + self.payout
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no order is open, no match is unreported and every fill is final."""
+        return self._table.is_settled
+
+    def snapshot(self) -> Snapshot:
+        """Return everything as one value."""
+        return Snapshot(
+            generation=self.generation,
+            slug=self.market.slug,
+            orders=tuple(self.orders.values()),
+            open_orders=self.open_orders(),
+            positions=self._holdings.positions(),
+            shortfalls=self._holdings.shortfalls(),
+            fills=tuple(self.fills.values()),
+            reserved=self.reserved_cash,
+            cash_flow=self.cash_flow,
+            fees=self.fees,
+            volume=self.volume,
+            realised=self.realised,
+            winner=self.winner,
+            payout=self.payout,
+            sequence=self.sequence,
+        )
+
+    @override
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.market.slug} {len(self.open_orders())} open of "
+            f"{len(self.orders)} orders, {len(self.fills)} fills>"
+        )
