@@ -1,0 +1,131 @@
+"""Where the venue is and how its streams are watched."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from urllib.parse import urlsplit
+
+from attrs import Attribute, field, frozen
+
+from polyframe.errors import ConfigError
+
+
+def _base_url(value: object) -> str:
+    return str(value).rstrip("/")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_url(plain: str, encrypted: str, url: str, name: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {plain, encrypted} or not parts.hostname:
+        msg = f"{name}: expected a URL such as {encrypted}://host, got {url!r}"
+        raise ConfigError(msg)
+    if parts.query or parts.fragment or parts.username or parts.password:
+        msg = f"{name}: expected scheme, host, port and path only; remove the rest"
+        raise ConfigError(msg)
+    try:
+        _ = parts.port
+    except ValueError as exc:
+        msg = f"{name}: {exc}"
+        raise ConfigError(msg) from exc
+    if parts.scheme == plain and not _is_loopback(url):
+        msg = f"{name}: use {encrypted}:// for a host that is not this machine, got {url!r}"
+        raise ConfigError(msg)
+
+
+def _check_http(_: object, attribute: Attribute[str], value: str) -> None:
+    _check_url("http", "https", value, attribute.name)
+
+
+def _check_ws(_: object, attribute: Attribute[str], value: str) -> None:
+    _check_url("ws", "wss", value, attribute.name)
+
+
+@frozen
+class PolymarketHosts:
+    """Base URLs of the venue; the defaults are the real ones (PROTOCOL §0.3).
+
+    Attributes:
+        gamma: Metadata REST; ``/markets/slug/…`` is appended.
+        clob: Trading REST; ``/order`` and the like are appended. L2 signatures cover the path after
+            this base, so a base with a path of its own works.
+        ws: WebSocket base; ``/ws/market`` and ``/ws/user`` are appended.
+
+    Raises:
+        ConfigError: Not a URL of that kind, or unencrypted to a host that is not this machine.
+    """
+
+    gamma: str = field(
+        default="https://gamma-api.polymarket.com", converter=_base_url, validator=_check_http
+    )
+    clob: str = field(
+        default="https://clob.polymarket.com", converter=_base_url, validator=_check_http
+    )
+    ws: str = field(
+        default="wss://ws-subscriptions-clob.polymarket.com",
+        converter=_base_url,
+        validator=_check_ws,
+    )
+
+    @classmethod
+    def local(cls, url: str) -> PolymarketHosts:
+        """Return the hosts of a venue that serves all three below one `url`, as the local one does."""
+        base = _base_url(url)
+        _check_url("http", "https", base, "url")
+        return cls(gamma=f"{base}/gamma", clob=f"{base}/clob", ws=f"ws{base.removeprefix('http')}")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether all three are on this machine."""
+        return all(_is_loopback(url) for url in (self.gamma, self.clob, self.ws))
+
+
+def _positive(_: object, attribute: Attribute[float], value: float) -> None:
+    if not 0 < value < math.inf:
+        msg = f"{attribute.name}: expected a number of seconds above 0, got {value!r}"
+        raise ConfigError(msg)
+
+
+def _at_least_one(_: object, attribute: Attribute[int], value: int) -> None:
+    if value < 1:
+        msg = f"{attribute.name}: expected a whole number of at least 1, got {value!r}"
+        raise ConfigError(msg)
+
+
+@frozen(kw_only=True)
+class StreamSettings:
+    """How streams are kept alive. All times are real seconds (the event loop's), not market time.
+
+    Attributes:
+        ping_interval: Between two text frames ``PING`` (PROTOCOL §4.2).
+        silence: Without data of its market after which a market connection is given up. A ``PONG``
+            is no data: the venue is known to answer pings on a connection that is frozen (§4.10).
+        pong_timeout: Without ``PONG`` after which a user connection is given up; that channel is
+            rightly silent when nothing happens.
+        open_timeout: To connect and to send the subscription.
+        snapshot_timeout: To have the books of both tokens after subscribing.
+        backoff_base: Longest pause before the second attempt to reconnect; the first is at once,
+            from the third on it doubles. It starts over after a connection that brought data and
+            lasted at least this long.
+        backoff_cap: Longest pause of all.
+        user_queue: Decoded user messages that may wait for delivery; more are dropped and counted.
+    """
+
+    ping_interval: float = field(default=10.0, validator=_positive)
+    silence: float = field(default=30.0, validator=_positive)
+    pong_timeout: float = field(default=30.0, validator=_positive)
+    open_timeout: float = field(default=10.0, validator=_positive)
+    snapshot_timeout: float = field(default=10.0, validator=_positive)
+    backoff_base: float = field(default=0.5, validator=_positive)
+    backoff_cap: float = field(default=30.0, validator=_positive)
+    user_queue: int = field(default=4096, validator=_at_least_one)

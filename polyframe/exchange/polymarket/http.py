@@ -1,0 +1,159 @@
+"""Requests to the venue, and what their failures mean."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from polyframe.clock import Clock
+from polyframe.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    ExchangeError,
+    ExchangeUnavailable,
+    RateLimited,
+)
+from polyframe.exchange.polymarket.answers import read_error
+from polyframe.exchange.polymarket.auth import Credentials
+from polyframe.exchange.polymarket.wire import parse_json
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class NotSent(ExchangeUnavailable):
+    """There was no connection: the venue has not seen anything of the request."""
+
+
+class HttpClient:
+    """A connection pool with the venue's signatures, time-outs and errors.
+
+    Args:
+        clock: Market time, for the stamp of signatures.
+        credentials: For private calls.
+        timeout: Seconds for a whole request; half of them to connect.
+        transport: In place of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        credentials: Credentials | None,
+        timeout: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._clock = clock
+        self._credentials = credentials
+        self._timeout = timeout
+        half = timeout / 2
+        self._client = httpx.AsyncClient(
+            # No proxies or netrc files from the environment: orders take the way that is configured.
+            trust_env=False,
+            timeout=httpx.Timeout(timeout, connect=half, pool=half),
+            limits=httpx.Limits(
+                max_connections=64, max_keepalive_connections=16, keepalive_expiry=60
+            ),
+            headers={"Accept": "application/json", "User-Agent": "polyframe"},
+            transport=transport,
+        )
+
+    async def close(self) -> None:
+        """Close all connections. Safe to repeat."""
+        await self._client.aclose()
+
+    async def send(
+        self,
+        method: str,
+        base: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        body: bytes = b"",
+        private: bool = False,
+    ) -> httpx.Response:
+        """Send one request, once, and return whatever the venue answers.
+
+        Args:
+            method: HTTP method in capitals.
+            base: Base URL.
+            path: Below `base`; this is what a private call signs.
+            params: Query, not signed.
+            body: JSON bytes; they are what is signed and sent.
+            private: Whether to sign.
+
+        Raises:
+            ConfigError: A private call without credentials.
+            NotSent: No connection; certainly nothing arrived.
+            ExchangeUnavailable: A time-out or a broken connection; it may have arrived.
+        """
+        headers: dict[str, str] = {}
+        if private:
+            if self._credentials is None:
+                msg = "credentials: set them on PolymarketExchange to use the account"
+                raise ConfigError(msg)
+            headers = self._credentials.headers(int(self._clock.time()), method, path, body)
+        if body:
+            headers["Content-Type"] = "application/json"
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._client.request(
+                    method, base + path, params=params, content=body or None, headers=headers
+                )
+        except _NOT_SENT as exc:
+            msg = f"{method} {path}: no connection ({type(exc).__name__}: {exc})"
+            raise NotSent(msg) from exc
+        except (httpx.HTTPError, TimeoutError) as exc:
+            msg = f"{method} {path}: no answer ({type(exc).__name__}: {exc})"
+            raise ExchangeUnavailable(msg) from exc
+
+    async def json(
+        self,
+        method: str,
+        base: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        body: bytes = b"",
+        private: bool = False,
+        absent: object = None,
+    ) -> Any:
+        """Send one request and return the JSON value of a good answer.
+
+        The arguments are those of `send`; `absent`, unless ``None``, is returned for 404.
+
+        Raises:
+            ConfigError: A private call without credentials.
+            AuthenticationFailed: 401.
+            RateLimited: 429.
+            ExchangeUnavailable: No answer, 425, 5xx, or an answer that is not JSON.
+            ExchangeError: Another refusal.
+        """
+        answer = await self.send(method, base, path, params=params, body=body, private=private)
+        if answer.status_code == 404 and absent is not None:
+            return absent
+        if not answer.is_success:
+            raise _error(answer, f"{method} {path}")
+        try:
+            return parse_json(answer.content)
+        except ValueError as exc:
+            msg = f"{method} {path}: the answer is not JSON ({exc})"
+            raise ExchangeUnavailable(msg) from exc
+
+
+def retry_after(answer: httpx.Response) -> float | None:
+    """Return the seconds of the header ``Retry-After``, ``None`` without a usable one."""
+    value = answer.headers.get("Retry-After", "").strip()
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 7 else None
+
+
+def _error(answer: httpx.Response, what: str) -> ExchangeError:
+    status = answer.status_code
+    msg = f"{what}: HTTP {status}: {read_error(answer.content)}"
+    if status == 401:
+        return AuthenticationFailed(msg)
+    if status == 429:
+        return RateLimited(msg, retry_after(answer))
+    if status == 425 or status >= 500:
+        return ExchangeUnavailable(msg)
+    return ExchangeError(msg)
