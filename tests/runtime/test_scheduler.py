@@ -1,0 +1,250 @@
+"""From market to market on the calendar: early, late, missing, failing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from decimal import Decimal
+
+import pytest
+
+from polyframe.clock import VirtualClock
+from polyframe.counters import Count
+from polyframe.environment import Environment
+from polyframe.errors import ConfigError, OrderDenied
+from polyframe.model.market import Outcome
+from polyframe.scheduler import ScheduleSettings
+from polyframe.trader import Trader
+from tests.support.fake import START, FakeExchange, make_market
+from tests.support.stage import Diary, Recorder, Stage, play, settle
+
+FIRST, SECOND, THIRD = (make_market(start=START + i * 900) for i in range(3))
+
+
+def starts(stage: Stage) -> list[str]:
+    """Return the markets in which strategies started, in order."""
+    return [value for _, kind, value in stage.diary.seen if kind == "start"]
+
+
+def test_cycles_follow_each_other_at_the_boundaries() -> None:
+    """Each market starts at its boundary, prepared ahead of it, and the run ends by itself."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await stage.trader.run(cycles=3)
+        assert [FIRST.slug, SECOND.slug, THIRD.slug] == starts(stage)
+        assert START + 2700 == stage.env.clock.time()
+        looked = dict(exchange.lookups)
+        assert START + 900 - 60 == looked[SECOND.slug]
+        assert [True] * 3 == [stream.closed for stream in exchange.all_streams]
+        assert 3 == stage.env.counters.get(Count.SWITCHES, "opened")
+
+    play(act, exchange=exchange)
+
+
+def test_the_next_session_is_ready_before_the_boundary() -> None:
+    """At the very instant of the boundary the new strategy has both prices."""
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=2))
+        await stage.env.clock.sleep_until(START + 900)
+        await settle()
+        prices = stage.diary.of(SECOND.generation, "price")
+        assert START + 900 == stage.env.clock.time()
+        assert [Outcome.UP, Outcome.DOWN] == [event.outcome for _, event in prices]
+        assert all(event.known for _, event in prices)
+        await run
+
+    play(act)
+
+
+def test_starting_in_the_middle_of_a_window_joins_it() -> None:
+    """A program that starts late trades the current market at once."""
+
+    async def act(stage: Stage) -> None:
+        await stage.trader.run(cycles=1)
+        assert [FIRST.slug] == starts(stage)
+        assert START + 900 == stage.env.clock.time()
+
+    play(act, start=START + 400)
+
+
+def test_a_missing_market_pauses_trading_until_it_appears() -> None:
+    """At the boundary the old cycle ends all the same; the late market starts when it is there."""
+    exchange = FakeExchange()
+    exchange.missing = {SECOND.slug}
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=2))
+        await stage.env.clock.sleep_until(START + 950)
+        assert ("end", "boundary") == stage.diary.of(FIRST.generation)[-1]
+        assert stage.trader.session(stage.series) is None
+        assert stage.trading.market is None
+        with pytest.raises(OrderDenied, match="'paused'"):
+            stage.trading.handle("anyone")
+        exchange.missing.clear()
+        await stage.env.clock.sleep_until(START + 970)
+        assert SECOND.slug == stage.session.slug
+        await run
+        assert [FIRST.slug, SECOND.slug] == starts(stage)
+        assert 1 == stage.env.counters.get(Count.SWITCHES, "paused") - 1  # and the end of the run
+
+    play(act, exchange=exchange)
+
+
+def test_a_market_that_never_appears_is_skipped() -> None:
+    """When a window passes without its market the next one is taken; delays grow and are bounded."""
+    exchange = FakeExchange()
+    exchange.missing = {SECOND.slug}
+
+    async def act(stage: Stage) -> None:
+        await stage.trader.run(cycles=2)
+        assert [FIRST.slug, THIRD.slug] == starts(stage)
+        asked = [when for slug, when in exchange.lookups if slug == SECOND.slug]
+        gaps = [b - a for a, b in zip(asked, asked[1:], strict=False)]
+        assert gaps[0] <= 1.0
+        assert max(gaps) <= 15.0
+        assert 960 / 15 <= len(asked) <= 960 / 7.5 + 20
+
+    play(act, exchange=exchange)
+
+
+def test_a_venue_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Errors of the lookup are counted and retried like a missing market."""
+    exchange = FakeExchange()
+    exchange.failing = {FIRST.slug}
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=1))
+        await stage.env.clock.sleep(30)
+        assert stage.env.counters.get(Count.MARKET_WAITS, "error") >= 3
+        exchange.failing.clear()
+        await run
+        assert [FIRST.slug] == starts(stage)
+
+    with caplog.at_level(logging.WARNING):
+        play(act, exchange=exchange)
+    assert "gamma does not answer" in caplog.text
+
+
+def test_unknown_books_do_not_delay_the_boundary() -> None:
+    """A session whose books are late starts on time, and says that it knows nothing."""
+    exchange = FakeExchange()
+    exchange.auto_books = False
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=2))
+        await stage.env.clock.sleep_until(START + 900)
+        await settle()
+        assert SECOND.slug in starts(stage)
+        assert not stage.session.price(Outcome.UP).known
+        assert stage.session.price(Outcome.UP).ask is None
+        assert [] == stage.diary.of(SECOND.generation, "price")
+        await run
+
+    play(act, exchange=exchange)
+
+
+def test_a_long_pause_of_the_machine_skips_to_the_present() -> None:
+    """After time jumped over several windows the current one is traded, not the missed ones."""
+
+    class Jumpy(VirtualClock):
+        def time(self) -> float:
+            return super().time() + (1800 if super().time() > START + 30 else 0)
+
+    clock = Jumpy(START)
+    exchange = FakeExchange()
+
+    async def main() -> list[str]:
+        async with Environment(exchange=exchange, clock=clock) as env:
+            diary = Diary()
+            env.provide(diary)
+            trader = Trader(env)
+            trader.add(Recorder(), on="btc-updown-15m")
+            await trader.run(cycles=2)
+            return [value for _, kind, value in diary.seen if kind == "start"]
+
+    fourth = make_market(start=START + 2700)
+    assert clock.run(main())[1] in (THIRD.slug, fourth.slug)
+
+
+def test_several_series_run_side_by_side() -> None:
+    """Each series has its own engine and sessions; the cash is one."""
+    seen: dict[str, set[str]] = {}
+
+    async def act(stage: Stage) -> None:
+        stage.trader.add(Recorder(), on=["eth-updown-5m", "sol-updown-15m"])
+        await stage.trader.run(cycles=2)
+        for slug in starts(stage):
+            seen.setdefault(slug.rpartition("-")[0], set()).add(slug)
+        assert {"btc-updown-15m": 2, "eth-updown-5m": 2, "sol-updown-15m": 2} == {
+            key: len(slugs) for key, slugs in seen.items()
+        }
+        assert ["btc-updown-15m", "eth-updown-5m", "sol-updown-15m"] == [
+            str(series) for series in stage.trader.series
+        ]
+
+    play(act)
+
+
+def test_run_says_what_is_missing() -> None:
+    """run() without an open environment, a strategy or a sensible count raises ConfigError."""
+    clock = VirtualClock(START)
+
+    async def main() -> None:
+        env = Environment(exchange=FakeExchange(), clock=clock)
+        with pytest.raises(ConfigError, match="environment is not open"):
+            await Trader(env).run()
+        async with env:
+            trader = Trader(env)
+            with pytest.raises(ConfigError, match="no strategy is mounted"):
+                await trader.run()
+            trader.add(Recorder(), on="btc-updown-15m")
+            with pytest.raises(ConfigError, match="cycles: expected at least 1"):
+                await trader.run(cycles=0)
+            with pytest.raises(ConfigError, match="series: nothing is mounted on eth-updown-15m"):
+                trader.trading("eth-updown-15m")
+
+    clock.run(main())
+
+
+def test_adding_to_a_running_trader_is_refused() -> None:
+    """Strategies are mounted before run(); a second run() at the same time is refused."""
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=1))
+        await stage.env.clock.sleep(5)
+        with pytest.raises(ConfigError, match="the trader is running"):
+            stage.trader.add(Recorder(), on="eth-updown-15m")
+        with pytest.raises(ConfigError, match="running already"):
+            await stage.trader.run()
+        await run
+
+    play(act)
+
+
+@pytest.mark.parametrize("field", ["prepare_ahead", "retry_first", "retry_cap", "books_timeout"])
+def test_schedule_settings_are_checked(field: str) -> None:
+    """A negative time is refused by name."""
+    with pytest.raises(ValueError, match=field):
+        ScheduleSettings(**{field: -1.0})
+
+
+def test_an_old_order_does_not_reach_the_next_cycle() -> None:
+    """After the switch the trading state is empty and the old order lives on in settlement only."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        order = await stage.trading.handle("x").buy(
+            Outcome.UP, price=Decimal("0.4"), size=Decimal(10)
+        )
+        reserved = stage.env.account.reserved
+        await stage.open_cycle(START + 900)
+
+        assert () == stage.trading.snapshot().orders
+        assert reserved == stage.env.account.reserved
+        old = stage.env.settlement.state(FIRST.slug)
+        assert old is not None
+        assert [order.client_id] == list(old.orders)
+
+    play(act)

@@ -1,0 +1,616 @@
+"""Hooks that hang, swallow, raise: one strategy's trouble is not the next cycle's, nor another's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from polyframe.counters import Count
+from polyframe.errors import (
+    ConfigError,
+    OrderDenied,
+    PolyframeError,
+    StaleCycleError,
+    StrategyDefinitionError,
+    StrategyFailed,
+)
+from polyframe.model.events import CycleEndReason, PriceChanged
+from polyframe.model.market import Outcome
+from polyframe.model.order import OrderStatus
+from polyframe.strategy import Strategy
+from polyframe.trader import TraderSettings
+from polyframe.trading.service import HandleState
+from tests.support.fake import START, FakeExchange, delta, make_market, order_report
+from tests.support.stage import Diary, Recorder, Stage, play, settle
+
+FIRST, SECOND, THIRD = (make_market(start=START + i * 900) for i in range(3))
+
+
+@define
+class Hangs(Strategy):
+    """Never comes back from one hook."""
+
+    hook: str = "on_price"
+
+    async def _hang(self, hook: str) -> None:
+        if self.hook == hook:
+            await asyncio.Event().wait()
+
+    async def on_cycle_start(self) -> None:
+        await self._hang("on_cycle_start")
+
+    async def on_price(self, event: PriceChanged) -> None:
+        await self._hang("on_price")
+
+    async def run(self) -> None:
+        await self._hang("run")
+
+    async def on_cycle_end(self, reason: CycleEndReason) -> None:
+        await self._hang("on_cycle_end")
+
+
+@define
+class Swallows(Strategy):
+    """Ignores every cancellation until it is let go."""
+
+    async def on_price(self, event: PriceChanged) -> None:
+        release = self.env.get(Release)
+        while not release.done:
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                release.swallowed += 1
+
+
+class Release:
+    """Lets `Swallows` go, and counts what it ignored."""
+
+    def __init__(self) -> None:
+        self.swallowed = 0
+        self._event = asyncio.Event()
+
+    @property
+    def done(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    def set(self) -> None:
+        self._event.set()
+
+
+@pytest.mark.parametrize("hook", ["on_cycle_start", "on_price", "run", "on_cycle_end"])
+def test_a_hanging_hook_does_not_delay_the_next_cycle(hook: str) -> None:
+    """The next cycle's first price comes at the boundary, though a hook of the old one hangs."""
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=2))
+        await stage.env.clock.sleep_until(START + 900)
+        await settle()
+        seen = stage.diary.of(SECOND.generation)
+        assert START + 900 == stage.env.clock.time()
+        assert ["start", "price", "price"] == [k for k, _ in seen if k in ("start", "price")][:3]
+        await run
+
+    play(act, Hangs(hook), Recorder())
+
+
+def test_a_hook_that_swallows_cancellation_is_abandoned_by_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A task that outlives its cycle's deadline is counted, named in the log, and in nobody's way."""
+
+    async def act(stage: Stage) -> None:
+        release = Release()
+        stage.env.provide(release)
+        run = asyncio.create_task(stage.trader.run(cycles=2))
+        await stage.env.clock.sleep_until(START + 900)
+        await settle()
+        assert stage.diary.of(SECOND.generation, "price")
+        await stage.env.clock.sleep(10)
+        assert 1 == stage.env.counters.get(Count.TASKS_OVERDUE, "Swallows")
+        assert release.swallowed >= 1
+        release.set()
+        await run
+        assert 1 == stage.env.counters.get(Count.TASKS_OVERDUE, "Swallows")
+
+    with caplog.at_level(logging.ERROR):
+        play(act, Swallows(), Recorder())
+    assert f"task 'Swallows/events@{FIRST.slug}' outlived its cycle" in caplog.text
+
+
+@define
+class Raises(Recorder):
+    """Raises in one hook."""
+
+    hook: str = "on_price"
+
+    def _note(self, kind: str, value: Any) -> None:
+        self.env.get(Diary).seen.append((self.market.generation, kind, value))
+        if self.hook == {"start": "on_cycle_start", "price": "on_price", "order": "on_order"}.get(
+            kind
+        ):
+            msg = "no luck"
+            raise ValueError(msg)
+
+    async def run(self) -> None:
+        if self.hook == "run":
+            msg = "no luck"
+            raise ValueError(msg)
+
+
+@pytest.mark.parametrize("hook", ["on_cycle_start", "on_price", "run", "on_order"])
+def test_a_hook_that_raises_ends_its_cycle_and_starts_afresh(
+    hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With skip_cycle the failure is reported, on_cycle_end runs, the next cycle starts again."""
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=2))
+        await stage.env.clock.sleep(10)
+        stage.env.router.on_user_message(order_report(FIRST, "0x1"))
+        await settle()
+        count = len(stage.diary.of(FIRST.generation))
+        assert ("end", CycleEndReason.ERROR) == stage.diary.of(FIRST.generation)[-1]
+        stage.exchange.streams[FIRST.slug].push(delta(FIRST, Outcome.UP, 5000, 5, is_bid=True))
+        await settle()
+        assert count == len(stage.diary.of(FIRST.generation))
+        await stage.env.clock.sleep_until(START + 910)
+        assert ("start", SECOND.slug) in stage.diary.of(SECOND.generation)
+        await run
+        assert stage.env.counters.get(Count.STRATEGY_ERRORS, hook) >= 1
+
+    with caplog.at_level(logging.ERROR):
+        play(act, Raises(hook))
+    assert f"strategy Raises failed in {hook}() on {FIRST.slug}: no luck" in caplog.text
+
+
+def test_halt_keeps_a_failed_strategy_out_of_later_cycles() -> None:
+    """With halt the strategy does not start again; the trader goes on."""
+
+    async def act(stage: Stage) -> None:
+        await stage.trader.run(cycles=2)
+        assert stage.diary.of(FIRST.generation)
+        assert not stage.diary.of(SECOND.generation)
+
+    play(act, Raises(), on_error="halt")
+
+
+def test_raise_stops_the_trader_with_the_cause() -> None:
+    """With raise, run() ends in StrategyFailed that names strategy and hook; others end properly."""
+
+    async def act(stage: Stage) -> None:
+        stage.trader.add(Recorder(), on=stage.series, name="other")
+        with pytest.raises(StrategyFailed, match=r"'Raises' failed in on_price\(\)") as caught:
+            await stage.trader.run()
+        assert isinstance(caught.value.__cause__, ValueError)
+        ends = [value for kind, value in stage.diary.of(FIRST.generation, "end")]
+        assert [CycleEndReason.ERROR, CycleEndReason.SHUTDOWN] == ends
+
+    play(act, Raises(), on_error="raise")
+
+
+def test_one_strategys_failure_leaves_the_others_alone() -> None:
+    """Another strategy of the same series goes on seeing prices after one failed."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        before = len(stage.diary.of(FIRST.generation, "price"))
+        stage.exchange.streams[FIRST.slug].push(delta(FIRST, Outcome.UP, 5000, 5, is_bid=True))
+        await settle()
+        assert before + 1 == len(stage.diary.of(FIRST.generation, "price"))
+
+    play(act, Raises("on_cycle_start"), Recorder())
+
+
+@define
+class Keeper(Strategy):
+    """Leaves its context where the test finds it."""
+
+    async def on_cycle_start(self) -> None:
+        self.env.get(Diary).seen.append((self.market.generation, "self", self))
+
+    async def on_cycle_end(self, reason: CycleEndReason) -> None:
+        self.env.get(Diary).seen.append((self.market.generation, "end", self.trading.state))
+
+
+def kept(stage: Stage, generation: int) -> Keeper:
+    """Return the instance that ran in a cycle."""
+    keeper = stage.diary.of(generation, "self")[0][1]
+    assert isinstance(keeper, Keeper)
+    return keeper
+
+
+def test_every_call_through_a_dead_cycle_raises() -> None:
+    """After its end, trading and session of the old instance raise StaleCycleError everywhere."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        old = kept(stage, FIRST.generation)
+        order = await old.trading.buy(Outcome.UP, price=Decimal("0.4"), size=Decimal(10))
+        await stage.open_cycle(START + 900)
+        await stage.env.clock.sleep(10)
+
+        for call in (
+            lambda: old.trading.orders(),
+            lambda: old.trading.open_orders(),
+            lambda: old.trading.fills(),
+            lambda: old.trading.position(Outcome.UP),
+            lambda: old.trading.sellable(Outcome.UP),
+            lambda: old.trading.price(Outcome.UP),
+            lambda: old.trading.cash,
+            lambda: old.session.price(Outcome.UP),
+            lambda: old.session.book(Outcome.UP),
+            lambda: old.session.tick_size(Outcome.UP),
+            lambda: old.session.subscribe(None),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(StaleCycleError):
+                call()
+        for coro in (
+            old.trading.buy(Outcome.UP, price=Decimal("0.4"), size=Decimal(10)),
+            old.trading.sell(Outcome.UP, price=Decimal("0.4"), size=Decimal(10)),
+            old.trading.cancel(order),
+            old.trading.cancel_all(),
+        ):
+            with pytest.raises(StaleCycleError):
+                await coro
+        with pytest.raises(StaleCycleError):
+            old.spawn(asyncio.sleep(0))
+        assert len(stage.exchange.placed) == 1
+
+    play(act, Keeper())
+
+
+def test_cancels_pass_while_closing_and_new_orders_do_not() -> None:
+    """on_cycle_end can cancel what rests, though the new cycle is on; placing is refused."""
+
+    @define
+    class CleansUp(Strategy):
+        async def on_cycle_start(self) -> None:
+            await self.trading.buy(Outcome.UP, price=Decimal("0.4"), size=Decimal(10))
+
+        async def on_cycle_end(self, reason: CycleEndReason) -> None:
+            diary = self.env.get(Diary)
+            diary.seen.append((self.market.generation, "open", self.trading.open_orders()))
+            cancelled = await self.trading.cancel_all()
+            diary.seen.append((self.market.generation, "cancelled", cancelled))
+            try:
+                await self.trading.buy(Outcome.UP, price=Decimal("0.4"), size=Decimal(10))
+            except StaleCycleError as error:
+                diary.seen.append((self.market.generation, "refused", error))
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        available = stage.env.account.available
+        await stage.open_cycle(START + 900)
+        await settle()
+
+        old = dict(stage.diary.of(FIRST.generation))
+        assert 1 == len(old["open"])
+        assert [OrderStatus.CANCELLED] == [order.status for order in old["cancelled"]]
+        assert "refused" in old
+        # Cycle 1's order is released; cycle 2's holds as much again.
+        assert available == stage.env.account.available
+        assert ["0xorder1"] == stage.exchange.cancelled
+
+    play(act, CleansUp())
+
+
+def test_tasks_of_a_cycle_end_with_it() -> None:
+    """spawn() and run() are cancelled at the boundary; nothing of them is left."""
+    ended: list[str] = []
+
+    @define
+    class Busy(Strategy):
+        async def on_cycle_start(self) -> None:
+            self.spawn(self._forever("spawned"), "spawned")
+
+        async def run(self) -> None:
+            await self._forever("run")
+
+        async def _forever(self, label: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(f"{label}@{self.market.generation}")
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await stage.open_cycle(START + 900)
+        assert {f"run@{START}", f"spawned@{START}"} == set(ended)
+        names = {task.get_name() for task in asyncio.all_tasks()}
+        # Only the settlement side goes on with the old market.
+        assert [f"settle {FIRST.slug}"] == [n for n in names if n.endswith(FIRST.slug)]
+        assert f"Busy/spawned@{SECOND.slug}" in names
+
+    play(act, Busy())
+
+
+def test_an_exception_in_a_spawned_task_counts_like_one_in_a_hook() -> None:
+    """A spawned task that raises ends the strategy's cycle by its policy."""
+
+    @define
+    class Spawns(Recorder):
+        async def on_cycle_start(self) -> None:
+            self.spawn(self._fail(), "background")
+
+        async def _fail(self) -> None:
+            msg = "broken"
+            raise ValueError(msg)
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        assert 1 == stage.env.counters.get(Count.STRATEGY_ERRORS, "background")
+        assert [("end", CycleEndReason.ERROR)] == stage.diary.of(FIRST.generation, "end")
+
+    play(act, Spawns())
+
+
+def test_a_cancellation_that_escapes_a_hook_is_an_error() -> None:
+    """A CancelledError that nobody asked for does not end a strategy in silence."""
+
+    @define
+    class Escapes(Strategy):
+        async def on_price(self, event: PriceChanged) -> None:
+            task = asyncio.ensure_future(asyncio.Event().wait())
+            task.cancel()
+            await task
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        assert 1 == stage.env.counters.get(Count.STRATEGY_ERRORS, "on_price")
+
+    play(act, Escapes())
+
+
+def test_timeouts_and_task_groups_work_in_hooks() -> None:
+    """A hook runs in a task of its strategy, so asyncio's own tools bind to the right one."""
+
+    @define
+    class UsesAsyncio(Strategy):
+        async def on_price(self, event: PriceChanged) -> None:
+            try:
+                async with asyncio.timeout(5):
+                    await asyncio.Event().wait()
+            except TimeoutError:
+                pass
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(1))
+            self.env.get(Diary).seen.append((0, "done", event.outcome))
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await stage.env.clock.sleep(60)
+        assert [("done", Outcome.UP), ("done", Outcome.DOWN)] == stage.diary.of(0)
+
+    play(act, UsesAsyncio())
+
+
+def test_prices_are_merged_while_a_hook_runs() -> None:
+    """A slow hook sees the latest price of each outcome next, Up before Down, and no backlog."""
+
+    @define
+    class Slow(Strategy):
+        seen: list[tuple[Outcome, Decimal | None]] = field(init=False, factory=list)
+
+        async def on_price(self, event: PriceChanged) -> None:
+            self.env.get(Diary).seen.append((0, "price", (event.outcome, event.bid)))
+            await asyncio.sleep(1)
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        stream = stage.exchange.streams[FIRST.slug]
+        for price in (4910, 4920, 4930):
+            stream.push(delta(FIRST, Outcome.DOWN, price, 5, is_bid=True))
+            stream.push(delta(FIRST, Outcome.UP, price + 5, 5, is_bid=True))
+        await stage.env.clock.sleep(10)
+        # The hook was in the first Up when all the rest came in.
+        expected = [
+            (Outcome.UP, Decimal("0.49")),
+            (Outcome.UP, Decimal("0.4935")),
+            (Outcome.DOWN, Decimal("0.493")),
+        ]
+        assert expected == [value for _, value in stage.diary.of(0)]
+
+    play(act, Slow())
+
+
+def test_orders_come_before_prices_and_are_never_merged() -> None:
+    """While a hook runs, order events queue up one by one and go first afterwards."""
+
+    @define
+    class SlowStart(Recorder):
+        async def on_cycle_start(self) -> None:
+            await asyncio.sleep(1)
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        for number in range(5):
+            stage.env.router.on_user_message(order_report(FIRST, f"0x{number}"))
+        await stage.env.clock.sleep(2)
+        kinds = [kind for kind, _ in stage.diary.of(FIRST.generation, "order", "price")]
+        assert ["order"] * 5 + ["price", "price"] == kinds
+
+    play(act, SlowStart())
+
+
+def test_a_fresh_instance_each_cycle() -> None:
+    """State dies with the cycle and settings are copied, not shared."""
+
+    @define
+    class Counts(Strategy):
+        levels: list[int] = field(factory=list)
+        starts: int = field(init=False, default=0)
+
+        async def on_cycle_start(self) -> None:
+            self.starts += 1
+            self.levels.append(1)
+            self.env.get(Diary).seen.append((0, "state", (self.starts, list(self.levels))))
+
+    template = Counts(levels=[7])
+
+    async def act(stage: Stage) -> None:
+        await stage.trader.run(cycles=3)
+        assert [(1, [7, 1])] * 3 == [value for _, value in stage.diary.of(0)]
+
+    play(act, template)
+    assert [7] == template.levels
+    assert 0 == template.starts
+
+
+def _definitions() -> list[tuple[Any, str]]:
+    @define
+    class Shares(Strategy):
+        cache = {}  # noqa: RUF012
+
+    class Undecorated(Strategy):
+        limit: int = 3
+
+    @define
+    class SharedDefault(Strategy):
+        seen: list[int] = field(init=False, default=[])  # noqa: B008
+
+    @define
+    class NotCopyable(Strategy):
+        lock: Any = None
+
+    @define
+    class SyncHook(Strategy):
+        def on_price(self, event: PriceChanged) -> None:  # type: ignore[override]
+            pass
+
+    @define
+    class Inherits(Shares):
+        pass
+
+    return [
+        (Shares(), r"Shares.cache: a mutable class attribute"),
+        (Inherits(), r"Shares.cache: a mutable class attribute"),
+        (Undecorated(), r"Undecorated: decorate it with @define"),
+        (SharedDefault(), r"SharedDefault.seen: its default is one list shared"),
+        (NotCopyable(lock=(i for i in ())), r"NotCopyable.lock: a setting must be copyable"),
+        (SyncHook(), r"SyncHook.on_price: write it as 'async def on_price'"),
+        (Recorder, r"got the class Recorder: call it"),
+        (object(), r"expected a Strategy, got object"),
+    ]
+
+
+@pytest.mark.parametrize(("strategy", "text"), _definitions())
+def test_add_refuses_what_would_leak(strategy: Any, text: str) -> None:
+    """A class that would carry state from cycle to cycle is refused with the fix in the message."""
+
+    async def act(stage: Stage) -> None:
+        with pytest.raises(StrategyDefinitionError, match=text):
+            stage.trader.add(strategy, on="eth-updown-5m")
+
+    play(act)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "text"),
+    [
+        ({"on": "btc-updown-15m"}, r"name: 'Recorder' is mounted on btc-updown-15m already"),
+        ({"on": "btc-updown-16m"}, r"series"),
+        ({"on": []}, r"on: expected at least one series"),
+        ({"on": "eth-updown-15m", "on_error": "ignore"}, r"on_error: expected one of"),
+        ({"on": "eth-updown-15m", "name": " "}, r"name: expected some text"),
+    ],
+)
+def test_add_names_the_wrong_argument(kwargs: dict[str, Any], text: str) -> None:
+    """Bad arguments of add() raise ConfigError that names the field and the fix."""
+
+    async def act(stage: Stage) -> None:
+        with pytest.raises(ConfigError, match=text):
+            stage.trader.add(Recorder(), **kwargs)
+
+    play(act)
+
+
+def test_a_strategy_outside_a_cycle_says_so() -> None:
+    """Reading market or trading of a template raises a clear error, not an attribute error."""
+    for name in ("market", "trading", "session", "env", "clock", "name", "log"):
+        with pytest.raises(PolyframeError, match="Recorder: not running yet"):
+            getattr(Recorder(), name)
+
+
+def test_strategies_share_a_series_without_seeing_each_others_orders() -> None:
+    """Each sees and cancels its own orders only; foreign orders are seen by all."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        one = stage.trading.handle("one")
+        two = stage.trading.handle("two")
+        order = await one.buy(Outcome.UP, price=Decimal("0.4"), size=Decimal(10))
+        assert [order] == one.orders()
+        assert [] == two.orders()
+        with pytest.raises(OrderDenied, match="two has no order"):
+            await two.cancel(order)
+        assert HandleState.OPEN is two.state
+        await settle()
+        seen = stage.diary.of(FIRST.generation, "order")
+        assert [] == seen
+        stage.env.router.on_user_message(order_report(FIRST, "0xforeign"))
+        await settle()
+        assert ["0xforeign"] == [
+            e.order.venue_id for _, e in stage.diary.of(FIRST.generation, "order")
+        ]
+
+    play(act)
+
+
+def test_shutdown_runs_on_cycle_end_with_working_cancels() -> None:
+    """A cancelled run() ends the cycle with reason shutdown before the streams close."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run())
+        await stage.env.clock.sleep(30)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert ("end", CycleEndReason.SHUTDOWN) == stage.diary.of(FIRST.generation)[-1]
+        assert all(stream.closed for stream in exchange.all_streams)
+
+    play(act, exchange=exchange)
+
+
+def test_shutdown_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """A strategy whose on_cycle_end hangs holds the shutdown up to the deadline, not longer."""
+
+    async def act(stage: Stage) -> float:
+        run = asyncio.create_task(stage.trader.run())
+        await stage.env.clock.sleep(30)
+        before = stage.env.clock.time()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        return stage.env.clock.time() - before
+
+    took = play(act, Hangs("on_cycle_end"))
+    assert took <= TraderSettings().shutdown_timeout
+
+
+def test_cancel_on_exit_cancels_what_rests() -> None:
+    """With cancel_on_exit all own open orders are cancelled when the program stops."""
+
+    @define
+    class Rests(Strategy):
+        async def on_cycle_start(self) -> None:
+            await self.trading.buy(Outcome.UP, price=Decimal("0.4"), size=Decimal(10))
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run())
+        await stage.env.clock.sleep(30)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert ["0xorder1"] == stage.exchange.cancelled
+        assert 0 == stage.env.account.reserved
+
+    play(act, Rests(), settings=TraderSettings(cancel_on_exit=True))
