@@ -1,0 +1,55 @@
+# Works from a fresh clone: each target makes the virtual environment that it needs and keeps it
+# until pyproject.toml changes. Both are editable installs, so they follow the source as it changes.
+
+PYTHON ?= python3
+ARGS ?=
+
+TEST_ENV := .venv-test
+DEMO_ENV := .venv
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+.DELETE_ON_ERROR:
+.PHONY: help test demo clean check-python
+
+help: ## say what there is (this text)
+	@echo "make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+test: $(TEST_ENV)/.installed ## lint, formatting, types, import contracts and tests; stops at the first failure
+	@echo "== ruff check"
+	@$(TEST_ENV)/bin/ruff check
+	@echo "== ruff format --check"
+	@$(TEST_ENV)/bin/ruff format --check
+	@echo "== mypy"
+	@$(TEST_ENV)/bin/mypy
+	@echo "== lint-imports"
+	@$(TEST_ENV)/bin/lint-imports
+	@echo "== pytest"
+	@$(TEST_ENV)/bin/python -m pytest
+
+demo: $(DEMO_ENV)/.installed ## run `polyframe demo`; ARGS="..." passes options to it
+	@$(DEMO_ENV)/bin/polyframe demo $(ARGS)
+
+clean: ## remove both virtual environments, caches and builds
+	rm -rf $(TEST_ENV) $(DEMO_ENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find polyframe tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(TEST_ENV)/.installed: pyproject.toml | check-python
+	@echo "== install into $(TEST_ENV)"
+	@$(PYTHON) -m venv $(TEST_ENV)
+	@$(TEST_ENV)/bin/python $(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+$(DEMO_ENV)/.installed: pyproject.toml | check-python
+	@echo "== install into $(DEMO_ENV)"
+	@$(PYTHON) -m venv $(DEMO_ENV)
+	@$(DEMO_ENV)/bin/python $(PIP_INSTALL) -e '.[venue,data]'
+	@touch $@
+
+check-python:
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "PYTHON: $(PYTHON) was not found; name a Python of 3.11 or later: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "PYTHON: $(PYTHON) is `$(PYTHON) --version 2>&1`; 3.11 or later is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "PYTHON: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu that is a package of its own: apt install python3-venv" >&2; exit 1; }
