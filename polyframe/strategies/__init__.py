@@ -1,1 +1,5 @@
-"""."""
+"""Strategies that ship: small, honest, and good to read before you write your own."""
+
+from polyframe.strategies.momentum import Momentum
+
+__all__ = ["Momentum"]

@@ -1,0 +1,208 @@
+"""Momentum: follow the outcome whose ask climbs through a trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from attrs import Attribute, define, field
+from typing_extensions import override
+
+from polyframe.errors import ConfigError, OrderError
+from polyframe.model.events import CycleEndReason, PriceChanged
+from polyframe.model.market import Outcome
+from polyframe.model.money import ONE
+from polyframe.model.order import OrderType
+from polyframe.strategy import Strategy
+
+_Validator = Callable[[Any, "Attribute[Any]", Any], None]
+
+
+def _must(expected: str, holds: Callable[[Momentum, Any], bool]) -> _Validator:
+    """Return a validator that names the field, what it expects, and what it got."""
+
+    def check(strategy: Momentum, attribute: Attribute[Any], value: Any) -> None:
+        if not holds(strategy, value):
+            msg = f"{attribute.name}: expected {expected}, got {value!r}"
+            raise ConfigError(msg)
+
+    return check
+
+
+def _amount(
+    expected: str, holds: Callable[[Momentum, Decimal], bool], *, or_none: bool = False
+) -> _Validator:
+    """Return a validator of a finite ``Decimal``, or ``None`` if that is allowed."""
+
+    def check(strategy: Momentum, value: Any) -> bool:
+        if value is None:
+            return or_none
+        return isinstance(value, Decimal) and value.is_finite() and holds(strategy, value)
+
+    return _must(f"a Decimal, {expected}{', or None' if or_none else ''}", check)
+
+
+@define
+class Momentum(Strategy):
+    """Buys the outcome whose ask climbs through `trigger`, once per cycle.
+
+    *Crossing*: the ask was below `trigger` earlier in this cycle and is at or above it now. An ask
+    that is above from the start is no crossing, and what was seen before a gap in the data (a
+    reconnect) does not count. A crossing at which the spread is wider than `max_spread`, the ask is
+    above `max_price`, or the window has less than `cutoff` seconds left is let go; the ask has to
+    fall below the trigger and climb again. There is one entry a cycle, whatever becomes of its
+    order.
+
+    With `take` or `stop` it sells what it holds once the bid of that outcome is at or beyond them,
+    and goes on selling until less than the market's minimum order is left. Otherwise the shares are
+    held to the end.
+
+    What to expect: the settings claim no edge. A share bought at 0.60 pays 1 if that outcome wins, so
+    it earns only if outcomes that climb to 0.60 win more often than 60 times in 100, *plus* the
+    taker fee (1.7 cents a share at 0.60) and the slippage. In a market that swings around the
+    trigger it buys tops; a `stop` sells into the same thin book and pays the fee a second time.
+
+    Attributes:
+        trigger: Ask in USD to climb through, between 0 and 1.
+        size: Shares to buy.
+        max_price: Never bid more than this, in USD.
+        max_spread: Widest spread in USD to buy into.
+        slippage: How far beyond the best price a limit may go, in USD: above the ask to buy, below
+            the bid to sell.
+        cutoff: No entry when fewer market seconds than this are left.
+        order_type: FAK takes what is there; GTC lets the rest wait at its limit.
+        take: Sell when the bid reaches this, in USD; never by default.
+        stop: Sell when the bid falls to this, in USD; never by default.
+    """
+
+    trigger: Decimal = field(
+        default=Decimal("0.60"),
+        validator=_amount("between 0 and 1", lambda _, price: 0 < price < 1),
+    )
+    size: Decimal = field(
+        default=Decimal(10), validator=_amount("above 0", lambda _, shares: shares > 0)
+    )
+    max_price: Decimal = field(
+        default=Decimal("0.85"),
+        validator=_amount(
+            "at least the trigger and below 1", lambda self, price: self.trigger <= price < 1
+        ),
+    )
+    max_spread: Decimal = field(
+        default=Decimal("0.03"), validator=_amount("above 0", lambda _, usd: usd > 0)
+    )
+    slippage: Decimal = field(
+        default=Decimal("0.01"), validator=_amount("at least 0", lambda _, usd: usd >= 0)
+    )
+    cutoff: float = field(
+        default=60.0,
+        validator=_must(
+            "seconds, at least 0",
+            lambda _, seconds: isinstance(seconds, int | float) and seconds >= 0,
+        ),
+    )
+    order_type: OrderType = field(
+        default=OrderType.FAK,
+        validator=_must(
+            "OrderType.FAK or OrderType.GTC",
+            lambda _, kind: kind in {OrderType.FAK, OrderType.GTC},
+        ),
+    )
+    take: Decimal | None = field(
+        default=None,
+        validator=_amount(
+            "above the trigger and below 1",
+            lambda self, price: self.trigger < price < 1,
+            or_none=True,
+        ),
+    )
+    stop: Decimal | None = field(
+        default=None,
+        validator=_amount(
+            "above 0 and below the trigger",
+            lambda self, price: 0 < price < self.trigger,
+            or_none=True,
+        ),
+    )
+
+    _was_below: set[Outcome] = field(init=False, factory=set)
+    _entered: Outcome | None = field(init=False, default=None)
+    _is_leaving: bool = field(init=False, default=False)
+
+    @override
+    async def on_price(self, event: PriceChanged) -> None:
+        if self._entered is None:
+            if self._crosses(event):
+                await self._enter(event)
+        elif event.outcome is self._entered:
+            await self._leave_if_due(event)
+
+    @override
+    async def on_cycle_end(self, reason: CycleEndReason) -> None:
+        # The rest of a GTC entry would wait in a market that nobody watches any more.
+        await self.trading.cancel_all()
+
+    def _crosses(self, event: PriceChanged) -> bool:
+        if not event.known:
+            self._was_below.clear()
+            return False
+        if event.ask is None:
+            return False
+        if event.ask < self.trigger:
+            self._was_below.add(event.outcome)
+            return False
+        if event.outcome not in self._was_below:
+            return False
+        self._was_below.discard(event.outcome)
+        return True
+
+    async def _enter(self, event: PriceChanged) -> None:
+        ask, bid = event.ask, event.bid
+        if ask is None or bid is None or ask > self.max_price or ask - bid > self.max_spread:
+            self.log.info("no entry: bid %s, ask %s", bid, ask)
+            return
+        if self.seconds_left() < self.cutoff:
+            self.log.info("no entry: %.0f seconds left", self.seconds_left())
+            return
+        self._entered = event.outcome
+        tick = self.session.tick_size(event.outcome)
+        limit = min(ask + self.slippage, self.max_price, ONE - tick)
+        try:
+            await self.trading.buy(
+                event.outcome,
+                price=max(_down_to(limit, tick), ask),
+                size=self.size,
+                order_type=self.order_type,
+            )
+        except OrderError as error:
+            self.log.warning("no entry: %s", error)
+
+    async def _leave_if_due(self, event: PriceChanged) -> None:
+        if event.bid is None:
+            return
+        if not self._is_leaving:
+            taken = self.take is not None and event.bid >= self.take
+            stopped = self.stop is not None and event.bid <= self.stop
+            if not (taken or stopped):
+                return
+            self._is_leaving = True
+            await self.trading.cancel_all()
+        held = _down_to(self.trading.sellable(event.outcome), Decimal("0.01"))
+        if held < self.market.min_size:
+            return
+        tick = self.session.tick_size(event.outcome)
+        try:
+            await self.trading.sell(
+                event.outcome,
+                price=max(_down_to(event.bid - self.slippage, tick), tick),
+                size=held,
+                order_type=OrderType.FAK,
+            )
+        except OrderError as error:
+            self.log.warning("not sold: %s", error)
+
+
+def _down_to(value: Decimal, step: Decimal) -> Decimal:
+    """Return the largest multiple of `step` that is not above `value`."""
+    return value // step * step

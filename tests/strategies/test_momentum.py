@@ -1,0 +1,381 @@
+"""The decisions of the momentum strategy, seen through a trader on simulated time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from polyframe.counters import Count
+from polyframe.errors import ConfigError
+from polyframe.exchange.base import PlaceAnswer, PlaceResult
+from polyframe.model.events import OrderEventKind, StreamState
+from polyframe.model.market import Outcome
+from polyframe.model.order import OrderRequest, OrderType, Side
+from polyframe.strategies import Momentum
+from polyframe.trader import TraderSettings
+from tests.support.fake import (
+    START,
+    FakeExchange,
+    make_market,
+    order_report,
+    snapshot,
+    trade_report,
+)
+from tests.support.stage import Stage, play, settle
+
+UP, DOWN = Outcome.UP, Outcome.DOWN
+FILLED = PlaceAnswer(PlaceResult.MATCHED)
+NEVER_LATE = Momentum(trigger=Decimal("0.60"), cutoff=0)
+
+
+async def quote(stage: Stage, outcome: Outcome, bid: int, ask: int) -> None:
+    """Show a new top of one book, in cents, and let the strategy act."""
+    stage.exchange.streams[stage.session.slug].push(
+        snapshot(stage.session.market, outcome, bid * 100, ask * 100)
+    )
+    await settle()
+
+
+async def fill(stage: Stage, number: int, *, size: int = 10, side: Side = Side.BUY) -> None:
+    """Report that the venue filled `size` shares of the order that was placed as `number`."""
+    prepared = stage.exchange.placed[number]
+    report = trade_report(
+        prepared.market,
+        f"trade{number}",
+        prepared.venue_id,
+        prepared.request.outcome,
+        size=Decimal(size),
+        price=prepared.request.price,
+        side=side,
+    )
+    assert stage.exchange.user is not None
+    stage.exchange.user.push(report)
+    await settle()
+
+
+async def kill_rest(stage: Stage, number: int, *, matched: int) -> None:
+    """Report that the venue cancelled what was left of the FAK order `number`."""
+    prepared = stage.exchange.placed[number]
+    report = order_report(
+        prepared.market,
+        prepared.venue_id,
+        prepared.request.outcome,
+        OrderEventKind.CANCELLATION,
+        status="CANCELED",
+        side=prepared.request.side,
+        size_matched=Decimal(matched),
+        original_size=prepared.request.size,
+    )
+    assert stage.exchange.user is not None
+    stage.exchange.user.push(report)
+    await settle()
+
+
+def asked(stage: Stage) -> list[OrderRequest]:
+    """Return what was asked of the venue so far."""
+    return [prepared.request for prepared in stage.exchange.placed]
+
+
+def perform(
+    act: Callable[[Stage], Awaitable[Any]],
+    strategy: Momentum = NEVER_LATE,
+    exchange: FakeExchange | None = None,
+    start: float = START,
+    **mount: Any,
+) -> list[OrderRequest]:
+    """Play one cycle, whose books begin at 0.49/0.51, and return what was asked of the venue."""
+
+    async def main(stage: Stage) -> list[OrderRequest]:
+        await stage.open_cycle()
+        await act(stage)
+        return asked(stage)
+
+    return play(main, strategy, exchange=exchange, start=start, **mount)
+
+
+def test_buys_the_outcome_whose_ask_climbs_through_the_trigger() -> None:
+    """An ask that was below the trigger and reaches it is bought, one slippage above it."""
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 57, 59)
+        await quote(stage, UP, 59, 60)
+
+    (request,) = perform(act)
+    assert request == OrderRequest(UP, Side.BUY, Decimal("0.61"), Decimal(10), OrderType.FAK)
+
+
+def test_buys_down_as_well() -> None:
+    """The rule holds for either outcome."""
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, DOWN, 61, 63)
+
+    (request,) = perform(act)
+    assert (request.outcome, request.price) == (DOWN, Decimal("0.64"))
+
+
+def test_an_ask_above_the_trigger_from_the_start_is_no_crossing() -> None:
+    """A cycle that opens above the trigger is left alone until the ask has been below it."""
+    exchange = FakeExchange()
+    exchange.auto_books = False
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 64, 65)
+        await quote(stage, DOWN, 35, 36)
+        await quote(stage, UP, 66, 67)
+        assert asked(stage) == []
+        await quote(stage, UP, 57, 58)
+        await quote(stage, UP, 60, 61)
+
+    async def main(stage: Stage) -> list[OrderRequest]:
+        # Without books the session is late: it is opened by hand, before they come.
+        session = stage.scheduler
+        session.switch(await _late_session(stage))
+        await settle()
+        await act(stage)
+        return asked(stage)
+
+    (request,) = play(main, NEVER_LATE, exchange=exchange)
+    assert request.price == Decimal("0.62")
+
+
+async def _late_session(stage: Stage) -> Any:
+    from polyframe.session import ExchangeSession
+
+    session = ExchangeSession(
+        make_market(),
+        clock=stage.env.clock,
+        counters=stage.env.counters,
+        user_gate=stage.trading,
+    )
+    session.open(stage.exchange)
+    return session
+
+
+def test_a_gap_in_the_data_disarms() -> None:
+    """What was seen before a reconnect is no first half of a crossing."""
+
+    async def act(stage: Stage) -> None:
+        market = stage.session.market
+        stream = stage.exchange.streams[market.slug]
+        stream.state(StreamState.LOST, "silence")
+        await settle()
+        stream.state(StreamState.CONNECTED)
+        stream.push(snapshot(market, UP, 6300, 6400))
+        stream.push(snapshot(market, DOWN, 3600, 3700))
+        await settle()
+        assert asked(stage) == []
+        await quote(stage, UP, 56, 57)
+        await quote(stage, UP, 60, 61)
+
+    assert len(perform(act)) == 1
+
+
+def test_enters_once_per_cycle_and_again_in_the_next() -> None:
+    """A second crossing changes nothing; a new cycle starts afresh."""
+
+    async def act(stage: Stage) -> None:
+        for bid, ask in ((60, 61), (54, 55), (60, 61)):
+            await quote(stage, UP, bid, ask)
+        assert len(asked(stage)) == 1
+        await stage.open_cycle(START + 900)
+        await quote(stage, UP, 60, 61)
+
+    assert [request.outcome for request in perform(act)] == [UP, UP]
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "reason"),
+    [(55, 61, "spread"), (84, 86, "max_price"), (0, 61, "no bid")],
+)
+def test_lets_a_bad_crossing_go(bid: int, ask: int, reason: str) -> None:
+    """A crossing at a wide spread, a high ask or without a bid is consumed, not postponed."""
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, bid, ask)
+        await quote(stage, UP, 61, 62)
+        assert asked(stage) == [], reason
+        await quote(stage, UP, 58, 59)
+        await quote(stage, UP, 61, 62)
+
+    assert len(perform(act)) == 1
+
+
+def test_the_limit_never_passes_max_price() -> None:
+    """The slippage is cut at max_price, and a limit below the ask is not sent."""
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+
+    strategy = Momentum(trigger=Decimal("0.60"), max_price=Decimal("0.61"), cutoff=0)
+    (request,) = perform(act, strategy)
+    assert request.price == Decimal("0.61")
+
+
+def test_the_limit_lies_on_the_tick() -> None:
+    """Slippage and max_price off the grid are rounded down to the tick."""
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+
+    strategy = Momentum(
+        trigger=Decimal("0.60"), slippage=Decimal("0.0275"), max_price=Decimal("0.635"), cutoff=0
+    )
+    (request,) = perform(act, strategy)
+    assert request.price == Decimal("0.63")
+
+
+def test_no_entry_after_the_cut_off() -> None:
+    """Within the last `cutoff` seconds of the window nothing is bought."""
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+
+    late = START + 900 - 30
+    assert perform(act, Momentum(cutoff=31), start=late) == []
+    assert len(perform(act, Momentum(cutoff=29), start=late)) == 1
+
+
+def test_a_denied_entry_is_not_repeated_and_harms_nothing() -> None:
+    """Too little cash: the strategy says so, lives on, and does not try again."""
+    exchange = FakeExchange()
+    exchange.balance = Decimal(1)
+
+    async def act(stage: Stage) -> None:
+        for bid, ask in ((60, 61), (54, 55), (60, 61)):
+            await quote(stage, UP, bid, ask)
+        assert stage.env.counters.get(Count.ORDERS_DENIED, "cash") == 1
+        assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 0
+
+    assert perform(act, exchange=exchange) == []
+
+
+def test_a_rejected_entry_is_not_repeated() -> None:
+    """The venue's refusal ends the entry of this cycle without an error."""
+    exchange = FakeExchange()
+    exchange.answers = [PlaceAnswer(PlaceResult.REJECTED, "not_enough_balance", "no")]
+
+    async def act(stage: Stage) -> None:
+        for bid, ask in ((60, 61), (54, 55), (60, 61)):
+            await quote(stage, UP, bid, ask)
+        assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 0
+
+    assert len(perform(act, exchange=exchange)) == 1
+
+
+@pytest.mark.parametrize(
+    ("take", "stop", "bid", "ask"), [("0.75", None, 76, 77), (None, "0.50", 49, 50)]
+)
+def test_sells_at_take_and_at_stop(take: str | None, stop: str | None, bid: int, ask: int) -> None:
+    """A bid at or beyond either price sells all that is held, one slippage below it."""
+    exchange = FakeExchange()
+    exchange.answers = [FILLED, FILLED]
+    strategy = Momentum(
+        take=None if take is None else Decimal(take), stop=None if stop is None else Decimal(stop)
+    )
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+        await fill(stage, 0)
+        await quote(stage, UP, 62, 63)
+        assert len(asked(stage)) == 1
+        await quote(stage, UP, bid, ask)
+        await fill(stage, 1, side=Side.SELL)
+        await quote(stage, UP, bid - 1, ask)
+
+    _, sale = perform(act, strategy, exchange)
+    price = Decimal(bid - 1) / 100
+    assert sale == OrderRequest(UP, Side.SELL, price, Decimal(10), OrderType.FAK)
+
+
+def test_goes_on_selling_until_less_than_an_order_is_left() -> None:
+    """A sale that found too few buyers is continued; a rest below the minimum is held."""
+    exchange = FakeExchange()
+    exchange.answers = [FILLED, FILLED, FILLED]
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+        await fill(stage, 0, size=20)
+        await quote(stage, UP, 76, 77)
+        await fill(stage, 1, size=12, side=Side.SELL)
+        await kill_rest(stage, 1, matched=12)
+        await quote(stage, UP, 74, 75)
+        await fill(stage, 2, size=4, side=Side.SELL)
+        await kill_rest(stage, 2, matched=4)
+        await quote(stage, UP, 73, 74)
+
+    strategy = Momentum(size=Decimal(20), take=Decimal("0.75"))
+    requests = perform(act, strategy, exchange)
+    assert [(r.side, r.size) for r in requests] == [
+        (Side.BUY, Decimal(20)),
+        (Side.SELL, Decimal(20)),
+        (Side.SELL, Decimal(8)),
+    ]
+
+
+def test_leaving_cancels_the_rest_of_the_entry_first() -> None:
+    """A GTC entry that still rests is cancelled before its shares are sold."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+        await fill(stage, 0, size=6)
+        await quote(stage, UP, 50, 52)
+        assert exchange.cancelled == [exchange.placed[0].venue_id]
+
+    strategy = Momentum(order_type=OrderType.GTC, stop=Decimal("0.50"))
+    entry, sale = perform(act, strategy, exchange)
+    assert entry.order_type is OrderType.GTC
+    assert (sale.side, sale.size) == (Side.SELL, Decimal(6))
+
+
+def test_the_rest_of_an_entry_is_cancelled_at_the_end_of_the_cycle() -> None:
+    """Nothing of a GTC entry is left resting when its cycle ends."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+        assert exchange.cancelled == []
+        await stage.open_cycle(START + 900)
+        assert exchange.cancelled == [exchange.placed[0].venue_id]
+
+    assert len(perform(act, Momentum(order_type=OrderType.GTC), exchange)) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"trigger": Decimal(1)}, "trigger"),
+        ({"trigger": 0.6}, "trigger"),
+        ({"trigger": Decimal("NaN")}, "trigger"),
+        ({"size": Decimal(0)}, "size"),
+        ({"max_price": Decimal("0.5")}, "max_price"),
+        ({"max_price": Decimal(1)}, "max_price"),
+        ({"max_spread": Decimal(0)}, "max_spread"),
+        ({"slippage": Decimal(-1)}, "slippage"),
+        ({"cutoff": -1}, "cutoff"),
+        ({"cutoff": "60"}, "cutoff"),
+        ({"order_type": OrderType.FOK}, "order_type"),
+        ({"take": Decimal("0.5")}, "take"),
+        ({"stop": Decimal("0.7")}, "stop"),
+        ({"stop": "0.5"}, "stop"),
+    ],
+)
+def test_bad_settings_name_the_field(settings: dict[str, Any], field: str) -> None:
+    """A setting that makes no sense is refused with its name and what is expected."""
+    with pytest.raises(ConfigError, match=f"^{field}: expected"):
+        Momentum(**settings)
+
+
+def test_runs_under_a_trader_without_help() -> None:
+    """Mounted on a trader that runs by itself it lives through cycles."""
+
+    async def main(stage: Stage) -> int:
+        await stage.trader.run(cycles=2)
+        return stage.env.counters.get(Count.SWITCHES, "opened")
+
+    settings = TraderSettings()
+    assert play(main, NEVER_LATE, settings=settings) == 2
