@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -89,12 +90,14 @@ def test_tree_of_errors() -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 class TestMakefile:
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run make in the root of the repository."""
+        """Run make in the root of the repository, as if no other make had started the tests."""
+        inherited = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON")
         return subprocess.run(
             ["make", "--no-print-directory", "-C", str(ROOT), *arguments],
             capture_output=True,
             text=True,
             check=False,
+            env={key: value for key, value in os.environ.items() if key not in inherited},
         )
 
     def python(self, folder: Path, fails_at: str) -> str:
