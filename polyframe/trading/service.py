@@ -230,7 +230,12 @@ class TradingService:
             raise self._denied(reply.rule, reply.text)
 
         async def send() -> PlaceAnswer:
-            answer = await self._exchange.place_order(prepared)
+            try:
+                answer = await self._exchange.place_order(prepared)
+            except Exception as error:
+                # It promised not to raise. Whether anything was sent is not known.
+                log.exception("%s: place_order raised", client_id)
+                answer = PlaceAnswer(PlaceResult.UNKNOWN, text=str(error))
             await self._take_place_answer(market, client_id, answer)
             return answer
 

@@ -76,7 +76,7 @@ def delta(
 
 
 def order_report(
-    market: Market,
+    of: Market,
     order_id: str,
     outcome: Outcome = Outcome.UP,
     kind: OrderEventKind = OrderEventKind.PLACEMENT,
@@ -85,8 +85,8 @@ def order_report(
     """Return what the venue says of a 10-share buy at 0.50."""
     values: dict[str, object] = {
         "order_id": order_id,
-        "market": market.condition_id,
-        "token": market.token(outcome),
+        "market": of.condition_id,
+        "token": of.token(outcome),
         "kind": kind,
         "status": "LIVE",
         "side": Side.BUY,
