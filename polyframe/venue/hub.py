@@ -1,0 +1,280 @@
+"""The WebSockets of the venue: who is connected, what they want, and how they are fed.
+
+A message is encoded once and put into the bounded queue of everybody who wants it. A connection
+that does not read fills its own queue and is cut off; it never holds up another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from polyframe.venue.account import VenueAccount
+from polyframe.venue.messages import PONG, encode
+from polyframe.venue.settings import VenueSettings, VenueStats
+from polyframe.venue.values import VenueMarket
+
+Channel = Literal["market", "user"]
+
+_POLICY = 1008
+
+
+class Connection:
+    """One WebSocket and its queue of frames to send."""
+
+    def __init__(self, socket: WebSocket, channel: Channel, hub: Hub) -> None:
+        self.socket = socket
+        self.channel = channel
+        self.subscribed = False
+        self._hub = hub
+        self._queue: asyncio.Queue[str] = asyncio.Queue(hub.settings.send_queue)
+        # The server keeps its transport here: cutting off a reader that does not read needs it.
+        self._transport: asyncio.Transport = socket.scope["state"]["transport"]
+
+    def send(self, text: str) -> None:
+        """Queue one frame; cut the connection off if its queue is full."""
+        try:
+            self._queue.put_nowait(text)
+        except asyncio.QueueFull:
+            if not self._transport.is_closing():
+                self._hub.stats.slow_readers += 1
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection at once, without a closing handshake."""
+        self._transport.abort()
+
+    async def write(self) -> None:
+        """Send queued frames until the connection is gone."""
+        try:
+            while True:
+                await self.socket.send_text(await self._queue.get())
+        except (WebSocketDisconnect, RuntimeError):
+            # The peer left while a frame was on its way; the reading side ends the connection.
+            return
+
+
+class MarketConnection(Connection):
+    """A connection of the market channel.
+
+    Attributes:
+        tokens: Token ids that it wants.
+        custom: Whether it also wants the messages that need ``custom_feature_enabled``.
+    """
+
+    def __init__(self, socket: WebSocket, hub: Hub) -> None:
+        super().__init__(socket, "market", hub)
+        self.tokens: set[str] = set()
+        self.custom = False
+
+    def send(self, text: str) -> None:
+        """Queue one frame, unless the market channel is frozen: then only answers to pings pass."""
+        if not self._hub.frozen or text == PONG:
+            super().send(text)
+
+
+class UserConnection(Connection):
+    """A connection of the user channel.
+
+    Attributes:
+        markets: Condition ids that it wants, ``None`` for all.
+    """
+
+    def __init__(self, socket: WebSocket, hub: Hub) -> None:
+        super().__init__(socket, "user", hub)
+        self.markets: set[str] | None = None
+
+
+class Hub:
+    """All connections of the venue.
+
+    Args:
+        account: Whose user channel it is.
+        settings: Time-outs and the length of the queues.
+        stats: Where connections are counted.
+    """
+
+    def __init__(self, account: VenueAccount, settings: VenueSettings, stats: VenueStats) -> None:
+        self.account = account
+        self.settings = settings
+        self.stats = stats
+        self.frozen = False
+        self.on_tokens: Callable[[MarketConnection, list[str], bool], None] = _nobody
+        """Called when a connection wants further tokens; the flag tells whether to send books."""
+        self._market: set[MarketConnection] = set()
+        self._user: set[UserConnection] = set()
+
+    # ------------------------------------------------------------------ sending
+
+    def wants(self, market: VenueMarket) -> bool:
+        """Return whether anybody is subscribed to a token of `market`."""
+        tokens = market.tokens
+        return any(not c.tokens.isdisjoint(tokens) for c in self._market)
+
+    def to_market(self, market: VenueMarket, message: Any, *, custom: bool = False) -> None:
+        """Send to everybody who wants a token of `market` (`custom`: and custom messages)."""
+        self._to(
+            message,
+            (
+                connection
+                for connection in self._market
+                if not connection.tokens.isdisjoint(market.tokens)
+                and (connection.custom or not custom)
+            ),
+        )
+
+    def to_token(self, token: str, message: Any, *, custom: bool = False) -> None:
+        """Send to everybody who wants `token` (`custom`: and custom messages)."""
+        self._to(
+            message,
+            (c for c in self._market if token in c.tokens and (c.custom or not custom)),
+        )
+
+    def to_custom(self, message: Any) -> None:
+        """Send to everybody who wants custom messages, whatever the tokens."""
+        self._to(message, (c for c in self._market if c.custom))
+
+    def to_user(self, condition_id: str, message: Any) -> None:
+        """Send to the user connections that want this market."""
+        self._to(message, (c for c in self._user if c.markets is None or condition_id in c.markets))
+
+    def _to(self, message: Any, connections: Iterable[Connection]) -> None:
+        receivers = list(connections)
+        if receivers:
+            text = encode(message)
+            for connection in receivers:
+                connection.send(text)
+
+    def connections(self, kind: str) -> list[Connection]:
+        """Return the connections of ``"market"``, ``"user"`` or ``"all"``.
+
+        Raises:
+            ValueError: Another kind.
+        """
+        if kind not in {"market", "user", "all"}:
+            msg = f'kind: expected "market", "user" or "all", got {kind!r}'
+            raise ValueError(msg)
+        market = self._market if kind != "user" else ()
+        user = self._user if kind != "market" else ()
+        return [*market, *user]
+
+    # ------------------------------------------------------------------ serving
+
+    async def serve_market(self, socket: WebSocket) -> None:
+        """Serve one connection of the market channel until it ends (PROTOCOL §4.1)."""
+        await socket.accept()
+        connection = MarketConnection(socket, self)
+        self._market.add(connection)
+        self.stats.market_connections += 1
+        try:
+            await self._serve(connection, lambda frame: self._market_frame(connection, frame))
+        finally:
+            self._market.discard(connection)
+
+    async def serve_user(self, socket: WebSocket) -> None:
+        """Serve one connection of the user channel until it ends (PROTOCOL §5.1)."""
+        await socket.accept()
+        connection = UserConnection(socket, self)
+        self.stats.user_connections += 1
+        try:
+            await self._serve(connection, lambda frame: self._user_frame(connection, frame))
+        finally:
+            self._user.discard(connection)
+
+    async def _serve(self, connection: Connection, on_frame: Callable[[Any], bool]) -> None:
+        writer = asyncio.create_task(connection.write(), name=f"venue-{connection.channel}-writer")
+        refused = False
+        try:
+            async with asyncio.timeout(self.settings.subscribe_timeout) as deadline:
+                while (text := await _receive(connection.socket)) is not None:
+                    if text == "PING":
+                        connection.send(PONG)
+                        continue
+                    if not on_frame(_parse(text)):
+                        refused = True
+                        break
+                    if connection.subscribed:
+                        deadline.reschedule(None)
+        except TimeoutError:
+            refused = True
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+        if refused:
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the peer was faster
+                await connection.socket.close(_POLICY)
+
+    def _market_frame(self, connection: MarketConnection, frame: Any) -> bool:
+        # A frame that says nothing known is ignored without a word, as the real venue does.
+        if not isinstance(frame, dict):
+            return True
+        operation = frame.get("operation")
+        ids = frame.get("assets_ids")
+        if not isinstance(ids, list) or not all(isinstance(token, str) for token in ids):
+            return True
+        if operation == "unsubscribe":
+            connection.tokens.difference_update(ids)
+            return True
+        if operation != "subscribe" and str(frame.get("type", "")).lower() != "market":
+            return True
+        if isinstance(frame.get("custom_feature_enabled"), bool):
+            connection.custom = frame["custom_feature_enabled"]
+        fresh = [token for token in dict.fromkeys(ids) if token not in connection.tokens]
+        connection.subscribed = connection.subscribed or bool(ids) or connection.custom
+        if fresh:
+            # Before the tokens count: nothing may come in front of the first picture.
+            self.on_tokens(connection, fresh, frame.get("initial_dump") is not False)
+            connection.tokens.update(fresh)
+        return True
+
+    def _user_frame(self, connection: UserConnection, frame: Any) -> bool:
+        if not isinstance(frame, dict):
+            return connection.subscribed
+        markets = frame.get("markets")
+        wanted = {m for m in markets if isinstance(m, str)} if isinstance(markets, list) else set()
+        operation = frame.get("operation")
+        if connection.subscribed and connection.markets is not None:
+            if operation == "subscribe":
+                connection.markets |= wanted
+            elif operation == "unsubscribe":
+                connection.markets -= wanted
+        if connection.subscribed:
+            return True
+        auth = frame.get("auth")
+        if frame.get("type") != "user" or not isinstance(auth, dict):
+            return False
+        if not self.account.owns(
+            str(auth.get("apiKey", "")),
+            str(auth.get("secret", "")),
+            str(auth.get("passphrase", "")),
+        ):
+            return False
+        connection.markets = wanted or None
+        connection.subscribed = True
+        self._user.add(connection)
+        return True
+
+
+def _nobody(_connection: MarketConnection, _tokens: list[str], _dump: bool) -> None:
+    """Stand in until the venue is wired."""
+
+
+async def _receive(socket: WebSocket) -> str | None:
+    """Return the next text frame, ``None`` when the peer is gone."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        return None
+    text = message.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

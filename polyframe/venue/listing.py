@@ -1,0 +1,109 @@
+"""Which markets the venue knows, and in which phase of its life each is (PROTOCOL §1.4, §1.5)."""
+
+from __future__ import annotations
+
+from polyframe.clock import Clock
+from polyframe.model.market import Outcome
+from polyframe.venue.settings import VenueSettings
+from polyframe.venue.sources import MarketSource
+from polyframe.venue.values import VenueMarket
+
+_LOOK_BACK, _LOOK_AHEAD = 90_000, 7_200
+
+
+class Listing:
+    """The markets of a source as the venue shows them at the time of its clock.
+
+    Args:
+        source: Where the markets come from.
+        clock: The venue's time.
+        settings: When a market is minted, hydrated and resolved.
+    """
+
+    def __init__(self, source: MarketSource, clock: Clock, settings: VenueSettings) -> None:
+        self._source = source
+        self._clock = clock
+        self._settings = settings
+        self._hidden: dict[str, float | None] = {}
+        self._conditions: dict[str, VenueMarket] = {}
+        self._tokens: dict[str, tuple[VenueMarket, Outcome]] = {}
+
+    # ------------------------------------------------------------------ phases
+
+    def minted_at(self, market: VenueMarket) -> float:
+        """Return the epoch seconds from which the market exists."""
+        return market.start - self._settings.mint_ahead
+
+    def hydrated(self, market: VenueMarket) -> bool:
+        """Return whether the CLOB knows the market and Gamma shows its token ids."""
+        return self._clock.time() >= self.minted_at(market) + self._settings.hydration
+
+    def trading(self, market: VenueMarket) -> bool:
+        """Return whether orders are taken."""
+        return self.hydrated(market) and self._clock.time() < market.end
+
+    def resolves_at(self, market: VenueMarket) -> float:
+        """Return the epoch seconds at which the market is resolved."""
+        return market.end + self._settings.resolve_after
+
+    def winner(self, market: VenueMarket) -> Outcome | None:
+        """Return who won, ``None`` before the resolution."""
+        if self._clock.time() < self.resolves_at(market):
+            return None
+        return self._source.winner(market)
+
+    # ------------------------------------------------------------------ finding
+
+    def by_slug(self, slug: str) -> VenueMarket | None:
+        """Return the market as Gamma finds it: minted, and not hidden."""
+        if slug in self._hidden:
+            until = self._hidden[slug]
+            if until is None or self._clock.time() < until:
+                return None
+        market = self._source.market(slug)
+        if market is None or self._clock.time() < self.minted_at(market):
+            return None
+        self._register(market)
+        return market
+
+    def by_token(self, token: str) -> tuple[VenueMarket, Outcome] | None:
+        """Return the market and outcome of a token that the CLOB knows."""
+        if token not in self._tokens:
+            self._look_around()
+        found = self._tokens.get(token)
+        return found if found and self.hydrated(found[0]) else None
+
+    def pending(self, token: str) -> bool:
+        """Return whether the token belongs to a market that is minted but not yet hydrated."""
+        found = self._tokens.get(token)
+        if found is None or self.hydrated(found[0]):
+            return False
+        return self._clock.time() >= self.minted_at(found[0])
+
+    def by_condition(self, condition_id: str) -> VenueMarket | None:
+        """Return the market of a condition id that the CLOB knows."""
+        if condition_id not in self._conditions:
+            self._look_around()
+        market = self._conditions.get(condition_id)
+        return market if market and self.hydrated(market) else None
+
+    def next_minted(self, after: float) -> VenueMarket | None:
+        """Return the first market that is minted at epoch second `after` or later."""
+        return self._source.next_market(after + self._settings.mint_ahead)
+
+    def hide(self, slug: str, until: float | None) -> None:
+        """Let Gamma not find `slug` until epoch second `until`, ``None`` for ever."""
+        self._hidden[slug] = until
+
+    def _look_around(self) -> None:
+        # Somebody may know a token from an earlier run: learn the markets near the present.
+        now = self._clock.time()
+        start = now - _LOOK_BACK
+        while (market := self._source.next_market(start)) and market.start < now + _LOOK_AHEAD:
+            self._register(market)
+            start = market.start + 1
+
+    def _register(self, market: VenueMarket) -> None:
+        self._conditions[market.condition_id] = market
+        for token, outcome in zip(market.tokens, (Outcome.UP, Outcome.DOWN), strict=True):
+            self._tokens[token] = (market, outcome)

@@ -1,0 +1,220 @@
+"""The local venue: Polymarket's protocol on loopback, over real HTTP and WebSocket."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+
+from polyframe.clock import Clock
+from polyframe.errors import ConfigError
+from polyframe.venue.account import VenueAccount
+from polyframe.venue.clob import ClobApi
+from polyframe.venue.desk import Desk
+from polyframe.venue.faults import HttpFaults
+from polyframe.venue.floor import Floor
+from polyframe.venue.gamma import GammaApi
+from polyframe.venue.hub import Hub
+from polyframe.venue.listing import Listing
+from polyframe.venue.server import EmbeddedServer
+from polyframe.venue.settings import VenueSettings, VenueStats
+from polyframe.venue.sources import MarketSource
+from polyframe.venue.tasks import TaskSet
+
+
+class LocalVenue:
+    """A venue for one account on this machine.
+
+    It serves Gamma below ``{url}/gamma``, the CLOB below ``{url}/clob`` (the signed path is the one
+    without that prefix), and the WebSockets ``{ws_url}/ws/market`` and ``{ws_url}/ws/user``. It
+    runs in the event loop that opens it::
+
+        async with LocalVenue(SyntheticSource("btc-updown-15m"), clock=ScaledClock(60)) as venue:
+            print(venue.url)
+
+    Differences from the real venue: one account; orders carry the stand-in signature of
+    `polyframe.venue.intents`; order types GTC, FOK and FAK; a trade never spans several prices; a
+    buy takes the shares that it names, not the USD; cash and shares move at the match.
+
+    Args:
+        source: The markets.
+        clock: The venue's time.
+        settings: Behaviour.
+        account: The account, by default a random one with 1,000 USD.
+        host: Address to bind, loopback unless `allow_remote`.
+        port: Port to bind, 0 for any free one.
+        allow_remote: Allow an address that other machines can reach.
+
+    Raises:
+        ConfigError: `host` is not a loopback address, or `port` is not a port.
+    """
+
+    def __init__(
+        self,
+        source: MarketSource,
+        *,
+        clock: Clock,
+        settings: VenueSettings | None = None,
+        account: VenueAccount | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        allow_remote: bool = False,
+    ) -> None:
+        if not allow_remote and not _is_loopback(host):
+            msg = (
+                f"host: {host!r} can be reached by other machines; use 127.0.0.1, "
+                "or allow it with allow_remote=True"
+            )
+            raise ConfigError(msg)
+        if not 0 <= port <= 65_535:
+            msg = f"port: expected 0 (any free port) to 65535, got {port!r}"
+            raise ConfigError(msg)
+        self.account = account or VenueAccount.random()
+        self.settings = settings or VenueSettings()
+        self.stats = VenueStats(skipped=source.skipped)
+        self._clock = clock
+        self._host = host
+        self._port = port
+        self._tasks = TaskSet()
+        self._listing = Listing(source, clock, self.settings)
+        self._hub = Hub(self.account, self.settings, self.stats)
+        self._floor = Floor(
+            source, self._listing, self._hub, clock, self._tasks, self.settings, self.stats
+        )
+        desk = Desk(
+            self.account,
+            self._listing,
+            self._floor,
+            self._hub,
+            clock,
+            self._tasks,
+            self.settings,
+            self.stats,
+        )
+        app = Starlette(
+            routes=[
+                *GammaApi(self._listing, clock).routes(),
+                *ClobApi(self._listing, self._floor, desk, clock, self.settings).routes(),
+                WebSocketRoute("/ws/market", self._hub.serve_market),
+                WebSocketRoute("/ws/user", self._hub.serve_user),
+            ]
+        )
+        self._faults = HttpFaults(app, self.stats)
+        self._server = EmbeddedServer(self._faults, host, port)
+
+    @property
+    def url(self) -> str:
+        """Where it serves HTTP, without a slash at the end; only while it is open."""
+        return f"http://{self._address()}"
+
+    @property
+    def ws_url(self) -> str:
+        """Where it serves WebSockets likewise."""
+        return f"ws://{self._address()}"
+
+    def _address(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._port}"
+
+    async def __aenter__(self) -> Self:
+        self._port = await self._server.start()
+        self._tasks.spawn(self._floor.announce(), "venue-announce")
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all connections and tasks and free the port, in less than a second.
+
+        Raises:
+            BaseException: What a background task of the venue failed with, if one did.
+        """
+        try:
+            await self._server.stop()
+        finally:
+            await self._tasks.close()
+
+    # ------------------------------------------------------------------ faults on request
+
+    def drop_connections(self, kind: Literal["market", "user", "all"]) -> int:
+        """Cut WebSockets off in mid-stream, without a closing handshake; return how many."""
+        connections = self._hub.connections(kind)
+        for connection in connections:
+            connection.abort()
+        return len(connections)
+
+    def freeze(self, market: bool) -> None:
+        """Let the market channel be silent but for ``PONG``, on new connections too (§4.10).
+
+        Args:
+            market: Whether it is frozen from now on. What it missed is not sent later.
+        """
+        self._hub.frozen = market
+
+    def send_raw(self, kind: Literal["market", "user", "all"], text: str) -> int:
+        """Send one text frame as it stands to all these WebSockets; return how many."""
+        connections = self._hub.connections(kind)
+        for connection in connections:
+            connection.send(text)
+        return len(connections)
+
+    def fail_next(
+        self,
+        path_suffix: str,
+        status: int,
+        body: Any = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        accept: bool = False,
+    ) -> None:
+        """Answer the next request whose path ends with `path_suffix` with an error.
+
+        Several calls queue up, each for one request.
+
+        Args:
+            path_suffix: End of the path, for example ``"/order"``.
+            status: HTTP status of the answer.
+            body: Text as it stands, or a value to be sent as JSON.
+            headers: Further headers, for example ``{"Retry-After": "1"}``.
+            accept: Carry the request out first and lose its real answer.
+
+        Raises:
+            ConfigError: `status` is not an HTTP status.
+        """
+        self._faults.fail_next(path_suffix, status, body, dict(headers or {}), accept=accept)
+
+    def delay_next(self, path_suffix: str, seconds: float) -> None:
+        """Let the next request whose path ends with `path_suffix` wait for real seconds.
+
+        Raises:
+            ConfigError: `seconds` is negative.
+        """
+        self._faults.delay_next(path_suffix, seconds)
+
+    def hide_market(self, slug: str, until: float | None = None) -> None:
+        """Let Gamma answer 404 for `slug` though it exists.
+
+        Args:
+            slug: The market.
+            until: Epoch seconds of the venue's clock at which it appears, ``None`` for never.
+        """
+        self._listing.hide(slug, until)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,133 @@
+"""The web server below the venue: uvicorn, embedded without touching its host program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from asyncio.transports import BaseTransport
+from collections.abc import Generator
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from typing_extensions import override
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+_GRACE = 0.3
+"""Real seconds that open connections get to end by themselves."""
+
+
+class _Config(uvicorn.Config):
+    @override
+    def configure_logging(self) -> None:
+        """Leave logging alone: it belongs to the program around us."""
+
+
+class _Http(H11Protocol):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access_log = False
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """Hands its transport to the application, which must be able to cut a connection off."""
+
+    @override
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals alone, likewise."""
+        yield
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    def abort(self) -> None:
+        """Drop the connections that are still there."""
+        for connection in list(self.server_state.connections):
+            if (transport := connection.transport) is not None:
+                transport.abort()
+
+
+class EmbeddedServer:
+    """Serves an application in the running event loop.
+
+    Args:
+        app: The application.
+        host: Address to bind.
+        port: Port to bind, 0 for any free one.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._app = app
+        self._host = host
+        self._port = port
+        self._server: _Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Begin to serve and return the port.
+
+        Raises:
+            OSError: The address cannot be bound.
+        """
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self._host, self._port))
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        port: int = listener.getsockname()[1]
+        config = _Config(
+            self._app,
+            http=_Http,
+            ws=_WebSocket,
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
+            timeout_keep_alive=60,
+        )
+        server = self._server = _Server(config)
+        task = self._task = asyncio.create_task(server.serve([listener]), name="venue-server")
+        ready = asyncio.create_task(server.ready.wait(), name="venue-server-ready")
+        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            listener.close()
+            await task  # raises what went wrong
+        return port
+
+    async def stop(self) -> None:
+        """Stop to accept, end all connections and free the port. Safe to repeat."""
+        server, task = self._server, self._task
+        if server is None or task is None:
+            return
+        self._server = self._task = None
+        server.should_exit = True
+        done, _ = await asyncio.wait({task}, timeout=_GRACE)
+        while not done:
+            # Somebody does not read, or a request hangs: it had its time.
+            server.abort()
+            done, _ = await asyncio.wait({task}, timeout=_GRACE)
+        await task

@@ -1,0 +1,90 @@
+"""What can be set on the local venue, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Attribute, define, field, frozen
+
+from polyframe.errors import ConfigError
+
+
+def _not_negative(_: object, attribute: Attribute[Any], value: float) -> None:
+    if value < 0:
+        msg = f"{attribute.name}: expected a number of at least 0, got {value!r}"
+        raise ConfigError(msg)
+
+
+def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
+    if not value > 0:
+        msg = f"{attribute.name}: expected a number above 0, got {value!r}"
+        raise ConfigError(msg)
+
+
+@frozen(kw_only=True)
+class VenueSettings:
+    """Behaviour of the local venue. Seconds are the venue clock's unless stated otherwise.
+
+    Attributes:
+        mint_ahead: Seconds before its window from which a market exists.
+        hydration: Seconds after that in which Gamma shows it without token ids and the CLOB does
+            not know it (PROTOCOL §1.4).
+        resolve_after: Seconds from the end of trading to the resolution.
+        redeem: Whether winning shares turn into cash at the resolution by themselves.
+        taker_delay: Seconds that a marketable order is held before it is matched (PROTOCOL §2.3).
+        mined_after: Seconds from the match of a trade to its status MINED.
+        confirmed_after: Seconds from the match of a trade to its status CONFIRMED.
+        quiet: After so many seconds without a message of a market its books are sent again.
+        skew: Seconds that the time stamp of a signed request may differ from the venue's clock.
+        subscribe_timeout: Real seconds that a WebSocket may stay without a subscription.
+        send_queue: Frames that may wait for one WebSocket; a reader slower than that is cut off.
+    """
+
+    mint_ahead: float = field(default=86_400.0, validator=_positive)
+    hydration: float = field(default=0.0, validator=_not_negative)
+    resolve_after: float = field(default=60.0, validator=_not_negative)
+    redeem: bool = True
+    taker_delay: float = field(default=0.05, validator=_not_negative)
+    mined_after: float = field(default=2.0, validator=_not_negative)
+    confirmed_after: float = field(default=4.0, validator=_not_negative)
+    quiet: float = field(default=5.0, validator=_positive)
+    skew: float = field(default=60.0, validator=_positive)
+    subscribe_timeout: float = field(default=10.0, validator=_positive)
+    send_queue: int = field(default=4_096, validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if self.confirmed_after < self.mined_after:
+            msg = (
+                f"confirmed_after: expected at least mined_after ({self.mined_after:g}), "
+                f"got {self.confirmed_after:g}"
+            )
+            raise ConfigError(msg)
+
+
+@define(kw_only=True, eq=False)
+class VenueStats:
+    """What the venue counted since it was made.
+
+    Attributes:
+        market_connections, user_connections: WebSockets accepted.
+        requests: HTTP requests answered, whatever the answer.
+        orders: Orders accepted.
+        refused: Orders refused.
+        trades: Trades in which the account took part.
+        fills: Fills of the account's orders.
+        source_events: Snapshots and prints taken from the source.
+        slow_readers: WebSockets cut off because they did not read.
+        skipped: Rows that the source could not use, by reason.
+    """
+
+    market_connections: int = 0
+    user_connections: int = 0
+    requests: int = 0
+    orders: int = 0
+    refused: int = 0
+    trades: int = 0
+    fills: int = 0
+    source_events: int = 0
+    slow_readers: int = 0
+    skipped: Mapping[str, int] = field(factory=dict)

@@ -1,0 +1,188 @@
+"""A made-up market that never ends: a seeded random walk with an order book around it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+
+from attrs import field, frozen
+
+from polyframe.errors import ConfigError
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import PRICE_UNITS
+from polyframe.model.series import Series, Window
+from polyframe.venue.values import (
+    CRYPTO_FEES,
+    SHARE,
+    Print,
+    Snapshot,
+    SourceEvent,
+    VenueMarket,
+    derive_row_id,
+    derive_token,
+)
+
+_COARSE, _FINE = 100, 10
+_LEVELS = 12
+_LEAD = 600
+_WALKS_KEPT = 16
+
+
+@frozen
+class _Walk:
+    """Times and fair values of one market, and from which step on its tick is fine."""
+
+    times: list[int] = field(repr=False)
+    fair: list[int] = field(repr=False)
+    fine_from: int
+    winner: Outcome
+
+
+class SyntheticSource:
+    """Any window of a series, made up but always the same for the same seed and slug.
+
+    A hidden reference price does a random walk over the window. The fair value of an Up share is
+    the probability that the reference ends above its start, as in the real market: it wanders from
+    about one half towards 0 or 1. A ladder of levels stands around it, most of which stay the same
+    from one update to the next; about every third update comes with a trade at the best price.
+    There are one to five updates a second, from ten minutes before the window until its end. When
+    the fair value passes 0.96 or 0.04 the tick becomes 0.001 and stays so (PROTOCOL §4.6).
+
+    Args:
+        series: The series, or its name such as ``"btc-updown-15m"``.
+        seed: Any text or number.
+        first: First window's start in epoch seconds; there are no markets before it.
+
+    Raises:
+        ConfigError: `series` is no name of a series.
+    """
+
+    def __init__(self, series: Series | str, seed: int | str = 0, *, first: int = 0) -> None:
+        self.series = Series.parse(series)
+        self.seed = str(seed)
+        if first < 0:
+            msg = f"first: expected epoch seconds of at least 0, got {first!r}"
+            raise ConfigError(msg)
+        self.first = first
+        self.skipped: Mapping[str, int] = {}
+        self._walks: OrderedDict[str, _Walk] = OrderedDict()
+
+    def market(self, slug: str) -> VenueMarket | None:
+        """Return the market named `slug`, ``None`` if the series has no such window."""
+        try:
+            window = self.series.window_from_slug(slug)
+        except ValueError:
+            return None
+        return self._market(window) if window.start >= self.first else None
+
+    def next_market(self, start: float) -> VenueMarket | None:
+        """Return the first market whose window starts at epoch second `start` or later."""
+        start = max(start, self.first)
+        window = self.series.window_at(start)
+        return self._market(window if window.start >= start else self.series.next(window))
+
+    def winner(self, market: VenueMarket) -> Outcome:
+        """Return the outcome that the walk ends in; a tie counts for Up (PROTOCOL §1.5)."""
+        return self._walk(market).winner
+
+    def events(self, market: VenueMarket, since_ms: int) -> Iterator[SourceEvent]:
+        """Yield the last snapshot at or before `since_ms`, then all that follows in time."""
+        walk = self._walk(market)
+        key = f"{self.seed}:{market.slug}"
+        for step in range(max(bisect_right(walk.times, since_ms) - 1, 0), len(walk.times)):
+            tick = _FINE if step >= walk.fine_from else _COARSE
+            snapshot = _ladder(key, step, walk.times[step], walk.fair[step], tick)
+            yield snapshot
+            if trade := _trade(key, step, snapshot):
+                yield trade
+
+    def _market(self, window: Window) -> VenueMarket:
+        slug = self.series.slug(window)
+        digest = hashlib.sha256(f"condition:{self.seed}:{slug}".encode()).hexdigest()
+        condition = f"0x{digest}"
+        market = Market(
+            slug=slug,
+            series=self.series,
+            window=window,
+            condition_id=condition,
+            up_token=derive_token(condition, Outcome.UP),
+            down_token=derive_token(condition, Outcome.DOWN),
+            fees=CRYPTO_FEES,
+            question=f"{self.series.asset.upper()} Up or Down, {slug}",
+        )
+        return VenueMarket(market, derive_row_id(slug))
+
+    def _walk(self, market: VenueMarket) -> _Walk:
+        walk = self._walks.get(market.slug)
+        if walk is None:
+            walk = self._walks[market.slug] = _make_walk(self.seed, market)
+            if len(self._walks) > _WALKS_KEPT:
+                self._walks.popitem(last=False)
+        return walk
+
+
+def _make_walk(seed: str, market: VenueMarket) -> _Walk:
+    # A simulation of a reference price may use floats: no money is counted with them.
+    draw = random.Random(f"walk:{seed}:{market.slug}")  # noqa: S311
+    start, end = market.start * 1000, market.end * 1000
+    duration = market.end - market.start
+    now = start - _LEAD * 1000
+    reference = 0.0
+    noise = 0.0
+    times: list[int] = []
+    fair: list[int] = []
+    fine_from = -1
+    while now < end:
+        step_ms = draw.randint(200, 1000)
+        noise = 0.9 * noise + draw.gauss(0.0, 0.012)
+        if now >= start:
+            reference += draw.gauss(0.0, math.sqrt(step_ms / 1000))
+        left = min(max((end - now) / 1000, 1.0), duration)
+        probability = 0.5 * (1 + math.erf((reference / math.sqrt(left) + noise) / math.sqrt(2)))
+        value = min(max(round(probability * PRICE_UNITS), 25), PRICE_UNITS - 25)
+        if fine_from < 0 and not 400 <= value <= 9600:
+            fine_from = len(times)
+        times.append(now)
+        fair.append(value)
+        now += step_ms
+    winner = Outcome.UP if reference >= 0 else Outcome.DOWN
+    return _Walk(times, fair, fine_from if fine_from >= 0 else len(times), winner)
+
+
+def _ladder(key: str, step: int, time_ms: int, fair: int, tick: int) -> Snapshot:
+    best_bid = (fair - tick // 2) // tick * tick
+    best_ask = best_bid + tick * (1 + _number(key, "spread", step // 5) % 5 // 4)
+    return Snapshot(
+        time_ms,
+        {p: _size(key, "b", p, step) for p in range(best_bid, 0, -tick)[:_LEVELS]},
+        {p: _size(key, "a", p, step) for p in range(best_ask, PRICE_UNITS, tick)[:_LEVELS]},
+    )
+
+
+def _size(key: str, side: str, price: int, step: int) -> int:
+    # Each level changes on its own beat of nine steps, so that one update touches few levels.
+    beat = (step + price // 10) // 9
+    return (500 + _number(key, f"{side}{price}", beat) % 60_000) * (SHARE // 100)
+
+
+def _trade(key: str, step: int, snapshot: Snapshot) -> Print | None:
+    number = _number(key, "trade", step)
+    if number % 3:
+        return None
+    is_buy = number // 3 % 2 == 0
+    levels = snapshot.asks if is_buy else snapshot.bids
+    if not levels:
+        return None
+    price = min(levels) if is_buy else max(levels)
+    cents = levels[price] * 100 // SHARE
+    size = (1 + number // 7 % cents) * (SHARE // 100)
+    return Print(snapshot.time_ms, is_buy, price, size)
+
+
+def _number(key: str, name: str, index: int) -> int:
+    digest = hashlib.blake2b(f"{key}:{name}:{index}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
