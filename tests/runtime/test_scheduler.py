@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from decimal import Decimal
 
@@ -101,7 +102,7 @@ def test_a_market_that_never_appears_is_skipped() -> None:
         await stage.trader.run(cycles=2)
         assert [FIRST.slug, THIRD.slug] == starts(stage)
         asked = [when for slug, when in exchange.lookups if slug == SECOND.slug]
-        gaps = [b - a for a, b in zip(asked, asked[1:], strict=False)]
+        gaps = [b - a for a, b in itertools.pairwise(asked)]
         assert gaps[0] <= 1.0
         assert max(gaps) <= 15.0
         assert 960 / 15 <= len(asked) <= 960 / 7.5 + 20

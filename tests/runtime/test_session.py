@@ -368,15 +368,18 @@ def test_market_trades_are_passed_on() -> None:
         TradePrint(MARKET.condition_id, MARKET.down_token, 4567, Decimal("2.5"), Side.BUY, 5)
     )
     (event,) = room.ear.heard
-    assert MarketTraded(
-        slug=MARKET.slug,
-        generation=MARKET.generation,
-        outcome=Outcome.DOWN,
-        price=Decimal("0.4567"),
-        size=Decimal("2.5"),
-        side=Side.BUY,
-        timestamp_ms=5,
-    ) == event
+    assert (
+        MarketTraded(
+            slug=MARKET.slug,
+            generation=MARKET.generation,
+            outcome=Outcome.DOWN,
+            price=Decimal("0.4567"),
+            size=Decimal("2.5"),
+            side=Side.BUY,
+            timestamp_ms=5,
+        )
+        == event
+    )
 
 
 def test_the_resolution_is_kept() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from attrs import define, field
@@ -238,9 +239,9 @@ def test_every_call_through_a_dead_cycle_raises() -> None:
         await stage.env.clock.sleep(10)
 
         for call in (
-            lambda: old.trading.orders(),
-            lambda: old.trading.open_orders(),
-            lambda: old.trading.fills(),
+            old.trading.orders,
+            old.trading.open_orders,
+            old.trading.fills,
             lambda: old.trading.position(Outcome.UP),
             lambda: old.trading.sellable(Outcome.UP),
             lambda: old.trading.price(Outcome.UP),
@@ -467,14 +468,14 @@ def test_a_fresh_instance_each_cycle() -> None:
 def _definitions() -> list[tuple[Any, str]]:
     @define
     class Shares(Strategy):
-        cache = {}  # noqa: RUF012
+        cache: ClassVar[dict[str, int]] = {}
 
     class Undecorated(Strategy):
         limit: int = 3
 
     @define
     class SharedDefault(Strategy):
-        seen: list[int] = field(init=False, default=[])  # noqa: B008
+        seen: list[int] = field(init=False, default=[])
 
     @define
     class NotCopyable(Strategy):
@@ -494,7 +495,7 @@ def _definitions() -> list[tuple[Any, str]]:
         (Inherits(), r"Shares.cache: a mutable class attribute"),
         (Undecorated(), r"Undecorated: decorate it with @define"),
         (SharedDefault(), r"SharedDefault.seen: its default is one list shared"),
-        (NotCopyable(lock=(i for i in ())), r"NotCopyable.lock: a setting must be copyable"),
+        (NotCopyable(lock=threading.Lock()), r"NotCopyable.lock: a setting must be copyable"),
         (SyncHook(), r"SyncHook.on_price: write it as 'async def on_price'"),
         (Recorder, r"got the class Recorder: call it"),
         (object(), r"expected a Strategy, got object"),

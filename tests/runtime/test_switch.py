@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -147,10 +148,10 @@ def test_a_new_cycle_sees_exactly_its_own_events(plan: list[tuple[str, str, str]
             if isinstance(event, TradeChanged):
                 seen.append((kind, event.fill.trade_id))
                 assert NEW.slug == event.fill.slug
-            elif event.order.venue_id not in {o for o in _traded(injector)}:
+            elif event.order.venue_id not in _traded(injector):
                 seen.append((kind, event.order.venue_id))
                 assert (NEW.slug, Outcome.UP) == (event.order.slug, event.order.outcome)
-        expected = [event for event in injector.new_events]
+        expected = list(injector.new_events)
         assert expected == seen
 
         # Prices: in order, none twice, and the last of each outcome is the last that came.
@@ -162,7 +163,7 @@ def test_a_new_cycle_sees_exactly_its_own_events(plan: list[tuple[str, str, str]
                 if isinstance(e, PriceChanged) and e.outcome is outcome
             ]
             assert sent[-1] == got[-1]
-            rest = iter(sent)
+            rest: Iterator[Decimal | None] = iter(sent)
             assert all(price in rest for price in got), (sent, got)
 
         # Nothing of the new cycle reached the old one.
@@ -190,9 +191,7 @@ def test_a_new_cycle_sees_exactly_its_own_events(plan: list[tuple[str, str, str]
 
 def _traded(injector: Injector) -> set[str]:
     """Order ids that only a trade spoke of: their birth is not an event of the plan."""
-    return {
-        f"0x{number}" for _, kind, _, number in injector.plan if kind == "trade"
-    }
+    return {f"0x{number}" for _, kind, _, number in injector.plan if kind == "trade"}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -204,7 +203,7 @@ def test_each_event_at_each_step(place: str, kind: str, source: str) -> None:
     async def act(stage: Stage) -> None:
         injector = await live_through(stage, [(place, kind, source)])
         counters = stage.env.counters
-        to_new = [e for e in stage.diary.of(NEW.generation, kind)]
+        to_new = list(stage.diary.of(NEW.generation, kind))
         if kind == "price":
             to_new = [e for e in to_new if e[1].bid != Decimal("0.49")]
         if source == "new" and (injector.new_events or injector.prices):

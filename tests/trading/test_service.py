@@ -50,13 +50,13 @@ def test_placing_returns_the_order_as_the_venue_answered() -> None:
         trading = await handle(stage)
         order = await trading.buy(UP, price=Decimal("0.40"), size=TEN)
         assert OrderStatus.LIVE is order.status
-        assert "0xorder1" == order.venue_id
-        assert "me" == order.strategy
+        assert order.venue_id == "0xorder1"
+        assert order.strategy == "me"
         # 10 × 0.40 and the worst fee 10 × 0.07 × 0.4 × 0.6.
         assert Decimal("4.168") == stage.env.account.reserved
         assert [order] == trading.open_orders()
         assert Decimal(1000) - Decimal("4.168") == trading.cash
-        assert 1 == stage.env.counters.get(Count.ORDERS_SENT, "live")
+        assert stage.env.counters.get(Count.ORDERS_SENT, "live") == 1
 
     play(act)
 
@@ -83,9 +83,9 @@ def test_rules_deny_before_anything_is_sent(request_: OrderRequest, rule: str) -
         with pytest.raises(OrderDenied, match=f"rule '{rule}'") as caught:
             await trading.place(request_)
         assert rule == caught.value.rule
-        assert [] == stage.exchange.placed
-        assert 0 == stage.env.account.reserved
-        assert 1 == stage.env.counters.get(Count.ORDERS_DENIED, rule)
+        assert stage.exchange.placed == []
+        assert stage.env.account.reserved == 0
+        assert stage.env.counters.get(Count.ORDERS_DENIED, rule) == 1
 
     play(act)
 
@@ -113,7 +113,7 @@ def test_a_refusal_raises_and_releases() -> None:
         with pytest.raises(OrderRejected, match=r"\(not_enough_balance\): no money") as caught:
             await trading.buy(UP, price=Decimal("0.40"), size=TEN)
         assert OrderStatus.REJECTED is caught.value.order.status
-        assert 0 == stage.env.account.reserved
+        assert stage.env.account.reserved == 0
 
     play(act, exchange=exchange)
 
@@ -126,11 +126,9 @@ def test_a_killed_order_is_an_ordinary_end(code: str) -> None:
 
     async def act(stage: Stage) -> None:
         trading = await handle(stage)
-        order = await trading.buy(
-            UP, price=Decimal("0.40"), size=TEN, order_type=OrderType.FAK
-        )
-        assert (OrderStatus.CANCELLED, "killed") == (order.status, order.reason)
-        assert 0 == stage.env.account.reserved
+        order = await trading.buy(UP, price=Decimal("0.40"), size=TEN, order_type=OrderType.FAK)
+        assert (order.status, order.reason) == (OrderStatus.CANCELLED, "killed")
+        assert stage.env.account.reserved == 0
 
     play(act, exchange=exchange)
 
@@ -146,11 +144,11 @@ def test_a_lost_answer_keeps_the_reservation() -> None:
             await trading.buy(UP, price=Decimal("0.40"), size=TEN)
         assert OrderStatus.UNKNOWN is caught.value.order.status
         assert stage.env.account.reserved > 0
-        assert 1 == len(exchange.placed)
+        assert len(exchange.placed) == 1
         stage.env.router.on_user_message(
             order_report(FIRST, "0xorder1", kind=OrderEventKind.CANCELLATION, status="CANCELED")
         )
-        assert 0 == stage.env.account.reserved
+        assert stage.env.account.reserved == 0
 
     play(act, exchange=exchange)
 
@@ -168,7 +166,7 @@ def test_an_event_before_the_answer_finds_its_order() -> None:
         router = stage.env.router
         router.on_user_message(order_report(FIRST, "0xorder1"))
         router.on_user_message(trade_report(FIRST, "t1", "0xorder1"))
-        assert TEN == trading.position(UP).size
+        assert trading.position(UP).size == TEN
         exchange.hold_place.set_result(None)
         order = await placing
         assert (OrderStatus.FILLED, TEN, Decimal("0.50")) == (
@@ -176,10 +174,10 @@ def test_an_event_before_the_answer_finds_its_order() -> None:
             order.filled,
             order.average_price,
         )
-        assert 1 == len(trading.fills())
+        assert len(trading.fills()) == 1
         # 10 × 0.50 and the taker's 10 × 0.07 × 0.25.
         assert Decimal(1000) - Decimal("5.175") == stage.env.account.cash
-        assert 0 == stage.env.account.reserved
+        assert stage.env.account.reserved == 0
 
     play(act, exchange=exchange)
 
@@ -191,13 +189,13 @@ def test_selling_needs_free_shares() -> None:
         trading = await handle(stage)
         await trading.buy(UP, price=Decimal("0.50"), size=TEN)
         stage.env.router.on_user_message(trade_report(FIRST, "t1", "0xorder1"))
-        assert TEN == trading.sellable(UP)
+        assert trading.sellable(UP) == TEN
         sell = await trading.sell(UP, price=Decimal("0.60"), size=TEN)
-        assert 0 == trading.sellable(UP)
+        assert trading.sellable(UP) == 0
         with pytest.raises(OrderDenied, match="'shares'"):
             await trading.sell(UP, price=Decimal("0.60"), size=Decimal(5))
         await trading.cancel(sell)
-        assert TEN == trading.sellable(UP)
+        assert trading.sellable(UP) == TEN
 
     play(act)
 
@@ -210,11 +208,11 @@ def test_cancelling_an_order() -> None:
         order = await trading.buy(UP, price=Decimal("0.40"), size=TEN)
         cancelled = await trading.cancel(order)
         assert OrderStatus.CANCELLED is cancelled.status
-        assert 0 == stage.env.account.reserved
+        assert stage.env.account.reserved == 0
         again = await trading.cancel(order.client_id)
         assert cancelled == again
-        assert ["0xorder1"] == stage.exchange.cancelled
-        assert 1 == stage.env.counters.get(Count.CANCELS_SENT, "cancelled")
+        assert stage.exchange.cancelled == ["0xorder1"]
+        assert stage.env.counters.get(Count.CANCELS_SENT, "cancelled") == 1
 
     play(act)
 
@@ -230,7 +228,7 @@ def test_a_refused_cancel_leaves_the_order_open() -> None:
         after = await trading.cancel(order)
         assert after.is_open
         assert stage.env.account.reserved > 0
-        assert 1 == stage.env.counters.get(Count.CANCELS_SENT, "refused")
+        assert stage.env.counters.get(Count.CANCELS_SENT, "refused") == 1
 
     play(act, exchange=exchange)
 
@@ -245,8 +243,8 @@ def test_a_cancel_that_gets_no_answer_raises() -> None:
         order = await trading.buy(UP, price=Decimal("0.40"), size=TEN)
         with pytest.raises(ExchangeUnavailable, match="no connection"):
             await trading.cancel(order)
-        assert [OrderStatus.LIVE] == [o.status for o in trading.open_orders()]
-        assert 1 == stage.env.counters.get(Count.CANCELS_SENT, "error")
+        assert [o.status for o in trading.open_orders()] == [OrderStatus.LIVE]
+        assert stage.env.counters.get(Count.CANCELS_SENT, "error") == 1
 
     play(act, exchange=exchange)
 
@@ -260,8 +258,8 @@ def test_cancel_all_tries_every_order() -> None:
         for outcome in (UP, UP, Outcome.DOWN):
             await trading.buy(outcome, price=Decimal("0.40"), size=TEN)
         done = await trading.cancel_all(UP)
-        assert ["0xorder1", "0xorder2"] == sorted(order.venue_id for order in done)
-        assert ["0xorder3"] == [order.venue_id for order in trading.open_orders()]
+        assert sorted(order.venue_id for order in done) == ["0xorder1", "0xorder2"]
+        assert [order.venue_id for order in trading.open_orders()] == ["0xorder3"]
         exchange.cancel_error = ExchangeUnavailable("no connection")
         with pytest.raises(ExchangeError):
             await trading.cancel_all()
@@ -284,14 +282,14 @@ def test_an_answer_after_the_switch_does_not_touch_the_new_cycle() -> None:
         exchange.hold_place.set_result(None)
         with pytest.raises(StaleCycleError):
             await placing
-        assert ["0xorder1"] == exchange.cancelled
-        assert 0 == stage.env.account.reserved
-        assert () == stage.trading.snapshot().orders
+        assert exchange.cancelled == ["0xorder1"]
+        assert stage.env.account.reserved == 0
+        assert stage.trading.snapshot().orders == ()
         old = stage.env.settlement.state(FIRST.slug)
         assert old is not None
-        assert [OrderStatus.CANCELLED] == [o.status for o in old.orders.values()]
-        assert 1 == stage.env.counters.get(Count.LATE_ANSWERS, "live")
-        assert 1 == stage.env.counters.get(Count.ENGINE_STALE, "ApplyPlaceAnswer")
+        assert [o.status for o in old.orders.values()] == [OrderStatus.CANCELLED]
+        assert stage.env.counters.get(Count.LATE_ANSWERS, "live") == 1
+        assert stage.env.counters.get(Count.ENGINE_STALE, "ApplyPlaceAnswer") == 1
 
     play(act, exchange=exchange)
 
@@ -310,8 +308,8 @@ def test_a_late_refusal_releases_the_cash() -> None:
         exchange.hold_place.set_result(None)
         with pytest.raises(StaleCycleError):
             await placing
-        assert 0 == stage.env.account.reserved
-        assert [] == exchange.cancelled
+        assert stage.env.account.reserved == 0
+        assert exchange.cancelled == []
 
     play(act, exchange=exchange)
 
@@ -329,8 +327,8 @@ def test_a_late_cancel_answer_reaches_the_dead_cycle() -> None:
         await stage.open_cycle(START + 900)
         exchange.hold_cancel.set_result(None)
         await cancelling
-        assert 0 == stage.env.account.reserved
-        assert 1 == stage.env.counters.get(Count.LATE_ANSWERS, "cancel")
+        assert stage.env.account.reserved == 0
+        assert stage.env.counters.get(Count.LATE_ANSWERS, "cancel") == 1
 
     play(act, exchange=exchange)
 
@@ -347,10 +345,10 @@ def test_a_cancelled_caller_does_not_lose_the_answer() -> None:
         placing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await placing
-        assert [OrderStatus.SUBMITTING] == [o.status for o in trading.orders()]
+        assert [o.status for o in trading.orders()] == [OrderStatus.SUBMITTING]
         exchange.hold_place.set_result(None)
         await settle()
-        assert [OrderStatus.LIVE] == [o.status for o in trading.orders()]
+        assert [o.status for o in trading.orders()] == [OrderStatus.LIVE]
 
     play(act, exchange=exchange)
 
@@ -367,7 +365,7 @@ def test_an_exchange_that_breaks_its_promise_leaves_the_outcome_unknown() -> Non
         trading = await handle(stage)
         with pytest.raises(OrderOutcomeUnknown, match="bug"):
             await trading.buy(UP, price=Decimal("0.40"), size=TEN)
-        assert [OrderStatus.UNKNOWN] == [o.status for o in trading.orders()]
+        assert [o.status for o in trading.orders()] == [OrderStatus.UNKNOWN]
 
     play(act, exchange=Broken())
 
@@ -381,14 +379,14 @@ def test_commands_of_another_generation_are_stale() -> None:
         for generation in (START - 900, START + 900):
             with pytest.raises(StaleCycleError):
                 await stage.trading.place(generation, "me", request)
-        assert 2 == stage.env.counters.get(Count.ENGINE_STALE, "PlaceOrder")
+        assert stage.env.counters.get(Count.ENGINE_STALE, "PlaceOrder") == 2
         with pytest.raises(StaleCycleError):
             await stage.trading.cancel(SECOND, "x")
         stage.trading.apply_order_report(START - 900, order_report(FIRST, "0x1"))
         stage.trading.apply_trade_report(START - 900, trade_report(FIRST, "t", "0x1"))
-        assert () == stage.trading.snapshot().orders
-        assert 1 == stage.env.counters.get(Count.ENGINE_STALE, "ApplyOrderReport")
-        assert 1 == stage.env.counters.get(Count.ENGINE_STALE, "ApplyTradeReport")
+        assert stage.trading.snapshot().orders == ()
+        assert stage.env.counters.get(Count.ENGINE_STALE, "ApplyOrderReport") == 1
+        assert stage.env.counters.get(Count.ENGINE_STALE, "ApplyTradeReport") == 1
         stage.scheduler.switch(None)
         with pytest.raises(StaleCycleError):
             stage.trading.snapshot()
@@ -414,6 +412,6 @@ def test_repeated_messages_are_counted_as_ignored() -> None:
         await stage.open_cycle()
         for _ in range(2):
             stage.env.router.on_user_message(order_report(FIRST, "0x1"))
-        assert 1 == stage.env.counters.get(Count.ENGINE_IGNORED, "duplicate")
+        assert stage.env.counters.get(Count.ENGINE_IGNORED, "duplicate") == 1
 
     play(act)

@@ -1,0 +1,105 @@
+"""Two hundred cycles on simulated time: nothing grows."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from decimal import Decimal
+
+from attrs import define, field
+
+from polyframe.model.events import PriceChanged
+from polyframe.model.market import Outcome
+from polyframe.session import ExchangeSession
+from polyframe.strategy import Strategy
+from polyframe.strategyrun import StrategyRun
+from polyframe.trading.ledger import CycleRecord
+from polyframe.trading.settlement import KEPT
+from polyframe.trading.state import CycleState
+from tests.support.fake import START, FakeExchange, trade_report
+from tests.support.stage import Stage, play
+
+WARM_UP, CYCLES = 40, 240
+
+
+@define
+class Trades(Strategy):
+    """Buys once a cycle and runs a task."""
+
+    done: bool = field(init=False, default=False)
+
+    async def on_price(self, event: PriceChanged) -> None:
+        if not self.done:
+            self.done = True
+            order = await self.trading.buy(Outcome.UP, price=Decimal("0.50"), size=Decimal(10))
+            self.env.router.on_user_message(
+                trade_report(self.market, order.venue_id, order.venue_id)
+            )
+            await self.trading.buy(Outcome.DOWN, price=Decimal("0.30"), size=Decimal(10))
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+def alive(*kinds: type) -> dict[str, int]:
+    """Return how many objects of each kind there are."""
+    counts = dict.fromkeys((kind.__name__ for kind in kinds), 0)
+    for thing in gc.get_objects():
+        if type(thing) in kinds:
+            counts[type(thing).__name__] += 1
+    return counts
+
+
+class Thrifty(FakeExchange):
+    """Forgets what tests usually look at, so that only the framework could grow."""
+
+    def market_stream(self, *args: object, **kwargs: object):  # type: ignore[no-untyped-def]
+        stream = super().market_stream(*args, **kwargs)  # type: ignore[arg-type]
+        self.all_streams.clear()
+        self.streams.clear()
+        self.lookups.clear()
+        self.placed.clear()
+        return stream
+
+
+def test_nothing_grows_over_two_hundred_rollovers() -> None:
+    """Tasks, sessions, runs, handlers, routes and memory are the same after 40 and 240 cycles."""
+
+    async def act(stage: Stage) -> None:
+        stage.env.ledger._limit = WARM_UP // 2
+        run = asyncio.create_task(stage.trader.run(cycles=CYCLES + 1))
+        kinds = (ExchangeSession, StrategyRun, Trades, CycleState, CycleRecord)
+        measured = []
+        before = 0
+        for cycles in (WARM_UP, CYCLES):
+            await stage.env.clock.sleep_until(START + cycles * 900 + 450)
+            gc.collect()
+            measured.append(
+                (
+                    len(asyncio.all_tasks()),
+                    len(stage.session._subscribers),
+                    len(stage.env.router._routes),
+                    len(stage.env.settlement._by_token),
+                    len(list(stage.env.counters)),
+                    alive(*kinds),
+                )
+            )
+            if cycles == WARM_UP:
+                tracemalloc.start()
+                before = tracemalloc.get_traced_memory()[0]
+        growth = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        assert measured[0] == measured[1]
+        objects = measured[1][5]
+        assert 1 == objects["ExchangeSession"] == objects["StrategyRun"]
+        # The template and the instance of the current cycle.
+        assert 2 == objects["Trades"]
+        assert KEPT + 1 == objects["CycleState"]
+        # What is traced began at the warm-up, so states that replaced older ones count as new:
+        # a leak of even one small session per cycle would be a multiple of this.
+        assert growth < 1_000_000, growth
+        run.cancel()
+        await asyncio.wait({run})
+
+    play(act, Trades(), exchange=Thrifty())

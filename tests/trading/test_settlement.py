@@ -1,0 +1,307 @@
+"""After death: late events, resolution, payout, the ledger's record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from decimal import Decimal
+
+import pytest
+
+from polyframe.counters import Count
+from polyframe.errors import ExchangeUnavailable
+from polyframe.model.events import OrderEventKind
+from polyframe.model.market import Market, Outcome, Resolution
+from polyframe.model.order import OrderStatus
+from polyframe.model.trade import TradeStatus
+from polyframe.trading import settlement
+from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from tests.support.fake import START, FakeExchange, make_market, order_report, trade_report
+from tests.support.stage import Stage, play, settle
+
+FIRST, SECOND = make_market(start=START), make_market(start=START + 900)
+TEN = Decimal(10)
+UP = Outcome.UP
+FEE = Decimal("0.175")
+"""10 shares taken at 0.50: 10 × 0.07 × 0.25."""
+
+
+async def bought(stage: Stage) -> None:
+    """Open a cycle, buy ten Up at 0.50 as a taker, and switch to the next cycle."""
+    await stage.open_cycle()
+    await stage.trading.handle("me").buy(UP, price=Decimal("0.50"), size=TEN)
+    stage.env.router.on_user_message(trade_report(FIRST, "t1", "0xorder1"))
+    await stage.env.clock.sleep_until(START + 900)
+    await stage.open_cycle(START + 900)
+
+
+def record(stage: Stage, slug: str = FIRST.slug) -> CycleRecord:
+    """Return the ledger's record of a cycle."""
+    found = stage.env.ledger.get(slug)
+    assert found is not None
+    return found
+
+
+def test_a_win_is_paid_out() -> None:
+    """After the resolution the record has winner, payout and profit, and the cash is there."""
+
+    async def act(stage: Stage) -> None:
+        await bought(stage)
+        assert CycleStatus.RESOLVING is record(stage).status
+        await stage.env.clock.sleep(300)
+        final = record(stage)
+        assert (final.status, final.winner, final.payout) == (CycleStatus.RESOLVED, UP, TEN)
+        assert final.profit == TEN - 5 - FEE
+        assert (1, 1, Decimal(5), FEE) == (final.orders, final.fills, final.volume, final.fees)
+        assert Decimal(1000) + TEN - 5 - FEE == stage.env.account.cash
+        assert final.profit == stage.env.ledger.profit
+        assert stage.env.account.claimable == 0
+
+    play(act)
+
+
+def test_a_loss_pays_nothing() -> None:
+    """The losing side's record shows the loss of cost and fee."""
+    exchange = FakeExchange()
+    exchange.winner = Outcome.DOWN
+
+    async def act(stage: Stage) -> None:
+        await bought(stage)
+        await stage.env.clock.sleep(300)
+        assert record(stage).profit == -5 - FEE
+        assert Decimal(1000) - 5 - FEE == stage.env.account.cash
+
+    play(act, exchange=exchange)
+
+
+def test_without_automatic_redemption_the_payout_is_a_claim() -> None:
+    """Where shares must be redeemed by hand, the payout is claimable and not cash."""
+    exchange = FakeExchange()
+    exchange.redeems = False
+
+    async def act(stage: Stage) -> None:
+        await bought(stage)
+        await stage.env.clock.sleep(300)
+        assert stage.env.account.claimable == TEN
+        assert Decimal(1000) - 5 - FEE == stage.env.account.cash
+        assert record(stage).profit == TEN - 5 - FEE
+
+    play(act, exchange=exchange)
+
+
+def test_late_fills_are_booked_on_the_dead_cycle() -> None:
+    """A fill that arrives after the switch counts for its own cycle and for no other."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await stage.trading.handle("me").buy(UP, price=Decimal("0.50"), size=TEN)
+        await stage.open_cycle(START + 900)
+        stage.env.router.on_user_message(trade_report(FIRST, "t1", "0xorder1"))
+        old = stage.env.settlement.state(FIRST.slug)
+        assert old is not None
+        assert old.position(UP).size == TEN
+        assert stage.trading.handle("me").position(UP).size == 0
+        assert stage.env.counters.get(Count.ROUTER_SETTLEMENT, "trade") == 1
+        await settle()
+        assert stage.diary.of(SECOND.generation, "trade", "order") == []
+
+    play(act)
+
+
+def test_a_failed_trade_after_the_switch_is_reversed() -> None:
+    """FAILED takes the fill back exactly, also when the cycle is over."""
+
+    async def act(stage: Stage) -> None:
+        await bought(stage)
+        stage.env.router.on_user_message(
+            trade_report(FIRST, "t1", "0xorder1", status=TradeStatus.FAILED)
+        )
+        assert Decimal(1000) == stage.env.account.cash
+        await stage.env.clock.sleep(300)
+        assert record(stage).profit == 0
+
+    play(act)
+
+
+def test_trades_that_were_missed_are_fetched_before_the_books_close() -> None:
+    """At the resolution the venue's own records fill what the stream lost; repeats change nothing."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await stage.trading.handle("me").buy(UP, price=Decimal("0.50"), size=TEN)
+        missed = trade_report(FIRST, "t1", "0xorder1", status=TradeStatus.CONFIRMED)
+        exchange.trades = [missed, missed]
+        await stage.env.clock.sleep_until(START + 900)
+        await stage.open_cycle(START + 900)
+        await stage.env.clock.sleep(300)
+        assert record(stage).profit == TEN - 5 - FEE
+
+    play(act, exchange=exchange)
+
+
+def test_resting_orders_end_with_the_resolution() -> None:
+    """What rested at the end holds its cash until the venue says so or the market is resolved."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        for price in ("0.40", "0.30"):
+            await stage.trading.handle("me").buy(UP, price=Decimal(price), size=TEN)
+        await stage.env.clock.sleep_until(START + 900)
+        await stage.open_cycle(START + 900)
+        held = stage.env.account.reserved
+        stage.env.router.on_user_message(
+            order_report(
+                FIRST,
+                "0xorder1",
+                kind=OrderEventKind.CANCELLATION,
+                status="CANCELED_MARKET_RESOLVED",
+            )
+        )
+        assert 0 < stage.env.account.reserved < held
+        await stage.env.clock.sleep(300)
+        assert stage.env.account.reserved == 0
+        old = stage.env.settlement.state(FIRST.slug)
+        assert old is not None
+        assert {OrderStatus.CANCELLED} == {o.status for o in old.orders.values()}
+
+    play(act)
+
+
+def test_resolution_is_asked_for_until_it_is_there(caplog: pytest.LogCaptureFixture) -> None:
+    """Errors and "not yet" are retried with growing delays; pending names what is open."""
+
+    class Slow(FakeExchange):
+        asked: list[float]
+
+        async def fetch_resolution(self, market: Market) -> Resolution | None:
+            assert self._clock is not None
+            self.asked.append(self._clock.time())
+            if len(self.asked) == 1:
+                msg = "no connection"
+                raise ExchangeUnavailable(msg)
+            return await super().fetch_resolution(market)
+
+    exchange = Slow()
+    exchange.asked = []
+    exchange.resolve_after = 1000
+
+    async def act(stage: Stage) -> None:
+        await bought(stage)
+        assert [FIRST.slug] == stage.env.settlement.pending
+        await stage.env.settlement.wait_settled()
+        assert stage.env.settlement.pending == []
+        gaps = [b - a for a, b in zip(exchange.asked, exchange.asked[1:], strict=False)]
+        assert gaps[0] == settlement.POLL_FIRST
+        assert max(gaps) == settlement.POLL_CAP
+        assert CycleStatus.RESOLVED is record(stage).status
+
+    with caplog.at_level(logging.WARNING):
+        play(act, exchange=exchange)
+    assert "asking for the resolution failed: no connection" in caplog.text
+
+
+def test_a_market_that_never_resolves_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    """After hours without a resolution the record says unresolved and the log says so."""
+    exchange = FakeExchange()
+    exchange.unresolved = {FIRST.slug}
+
+    async def act(stage: Stage) -> None:
+        await bought(stage)
+        await stage.env.settlement.wait_settled()
+        assert CycleStatus.UNRESOLVED is record(stage).status
+        assert record(stage).profit is None
+        assert stage.env.clock.time() >= START + 900 + settlement.GIVE_UP_AFTER
+
+    with caplog.at_level(logging.ERROR):
+        play(act, exchange=exchange)
+    assert f"{FIRST.slug}: no resolution within 6 h" in caplog.text
+
+
+def test_stopping_records_what_is_open() -> None:
+    """When the program ends before the resolution, the record says unresolved."""
+    ledger = None
+
+    async def act(stage: Stage) -> Ledger:
+        await bought(stage)
+        return stage.env.ledger
+
+    ledger = play(act)
+    kept = ledger.get(FIRST.slug)
+    assert kept is not None
+    assert CycleStatus.UNRESOLVED is kept.status
+
+
+def test_events_after_the_resolution_correct_the_record() -> None:
+    """A trade that fails after the books were closed changes the record once more."""
+
+    async def act(stage: Stage) -> None:
+        await bought(stage)
+        await stage.env.clock.sleep(300)
+        stage.env.router.on_user_message(
+            trade_report(FIRST, "t1", "0xorder1", status=TradeStatus.FAILED)
+        )
+        assert record(stage).profit == 0
+
+    play(act)
+
+
+def test_old_cycles_are_let_go() -> None:
+    """Only the latest resolved cycles take events; those of older ones are counted as foreign."""
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=settlement.KEPT + 4))
+        await run
+        await stage.env.settlement.wait_settled()
+        assert stage.env.settlement.state(FIRST.slug) is None
+        stage.env.router.on_user_message(order_report(FIRST, "0x1"))
+        assert stage.env.counters.get(Count.ROUTER_DROPPED, "foreign") == 1
+        assert len(stage.env.ledger) == settlement.KEPT + 4
+
+    play(act)
+
+
+def _record(number: int, profit: Decimal | None = None) -> CycleRecord:
+    return CycleRecord(
+        series="btc-updown-15m",
+        slug=f"btc-updown-15m-{number}",
+        generation=number,
+        status=CycleStatus.RESOLVED,
+        orders=0,
+        fills=0,
+        volume=Decimal(0),
+        fees=Decimal(0),
+        cash_flow=Decimal(0),
+        payout=Decimal(0),
+        winner=None,
+        profit=profit,
+    )
+
+
+def test_the_ledger_keeps_the_latest_records() -> None:
+    """Beyond its limit the oldest record goes; listeners hear of each change once."""
+    ledger = Ledger(limit=2)
+    heard: list[CycleRecord] = []
+    ledger.subscribe(heard.append)
+    for number in (1, 2, 2, 3):
+        ledger.put(_record(number, Decimal(number)))
+    assert [r.generation for r in ledger] == [2, 3]
+    assert [r.generation for r in heard] == [1, 2, 3]
+    assert Decimal(5) == ledger.profit
+
+
+def test_a_ledger_listener_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A listener's defect stops neither the ledger nor the other listeners."""
+    ledger = Ledger()
+
+    def broken(_: CycleRecord) -> None:
+        msg = "full"
+        raise OSError(msg)
+
+    heard: list[CycleRecord] = []
+    ledger.subscribe(broken)
+    ledger.subscribe(heard.append)
+    with caplog.at_level(logging.ERROR):
+        ledger.put(_record(1))
+    assert len(heard) == 1
+    assert "a ledger listener raised" in caplog.text
