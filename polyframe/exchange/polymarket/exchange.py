@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import Attribute, define, field
 
@@ -44,6 +44,30 @@ def _positive(_: object, attribute: Attribute[float], value: float) -> None:
         raise ConfigError(msg)
 
 
+class KeyHolder(Protocol):
+    """An account of a local venue, as far as its client needs to know it."""
+
+    @property
+    def api_key(self) -> str:
+        """The key's id."""
+        ...
+
+    @property
+    def secret(self) -> str:
+        """Url-safe base64; signs private calls."""
+        ...
+
+    @property
+    def passphrase(self) -> str:
+        """Sent along with private calls."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The account's address, ``0x…``."""
+        ...
+
+
 @define(eq=False)
 class PolymarketExchange:
     """Polymarket, or a venue that speaks its protocol.
@@ -78,6 +102,22 @@ class PolymarketExchange:
         self.is_live = not self.hosts.is_loopback
         if self.signer is None and self.credentials is not None:
             self.signer = LocalSigner(self.credentials.address)
+
+    @classmethod
+    def local(cls, url: str, account: KeyHolder) -> PolymarketExchange:
+        """Return a client of the local venue at `url` that trades on `account`.
+
+        Raises:
+            ConfigError: `url` is not on this machine.
+        """
+        hosts = PolymarketHosts.local(url)
+        if not hosts.is_loopback:
+            msg = f"url: expected a venue on this machine, got {url!r}"
+            raise ConfigError(msg)
+        credentials = Credentials(
+            account.api_key, account.secret, account.passphrase, account.address
+        )
+        return cls(hosts, credentials, redeems=True)
 
     async def open(self, clock: Clock, counters: Counters) -> None:
         """Open the connection pool. `clock` stamps signatures; no request is sent yet.
