@@ -44,6 +44,9 @@ _LOT = 10_000
 """Base units in 0.01 shares: limit orders have two decimals."""
 
 
+NO_BOOK = "No orderbook exists for the requested token id"
+
+
 class Refusal(Exception):
     """The venue's answer is an error.
 

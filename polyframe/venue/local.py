@@ -13,7 +13,9 @@ from starlette.routing import WebSocketRoute
 from polyframe.clock import Clock
 from polyframe.errors import ConfigError
 from polyframe.venue.account import VenueAccount
-from polyframe.venue.clob import ClobApi
+from polyframe.venue.blotter import Blotter
+from polyframe.venue.clob_account import AccountApi
+from polyframe.venue.clob_public import PublicApi
 from polyframe.venue.desk import Desk
 from polyframe.venue.faults import HttpFaults
 from polyframe.venue.floor import Floor
@@ -85,20 +87,13 @@ class LocalVenue:
         self._floor = Floor(
             source, self._listing, self._hub, clock, self._tasks, self.settings, self.stats
         )
-        desk = Desk(
-            self.account,
-            self._listing,
-            self._floor,
-            self._hub,
-            clock,
-            self._tasks,
-            self.settings,
-            self.stats,
-        )
+        blotter = Blotter(self.account, self._hub, clock, self._tasks, self.settings, self.stats)
+        desk = Desk(blotter, self._listing, self._floor, clock, self.settings, self.stats)
         app = Starlette(
             routes=[
                 *GammaApi(self._listing, clock).routes(),
-                *ClobApi(self._listing, self._floor, desk, clock, self.settings).routes(),
+                *PublicApi(self._listing, self._floor, clock, self.settings).routes(),
+                *AccountApi(desk, blotter, clock, self.settings).routes(),
                 WebSocketRoute("/ws/market", self._hub.serve_market),
                 WebSocketRoute("/ws/user", self._hub.serve_user),
             ]
