@@ -160,7 +160,6 @@ class Book:
             ValueError: `tick_units` does not divide 1 USD.
         """
         self._tick = _checked_tick(tick_units)
-        self._refine(gcd(self._step, tick_units))
 
     def touch(self, timestamp_ms: int) -> None:
         """Note the venue's time of a change; an older one, or 0, does not turn it back."""

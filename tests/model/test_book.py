@@ -59,6 +59,12 @@ class TestUnknown:
         assert book.apply_snapshot([(4900, D(1))], [], timestamp_ms=500)
         assert (book.known, book.bid, book.ask, book.timestamp_ms) == (True, D("0.49"), None, 500)
 
+    def test_touched_while_unknown(self) -> None:
+        """An unknown book takes any snapshot, whatever time was noted before."""
+        book = Book()
+        book.touch(9_000)
+        assert book.apply_snapshot([(5000, D(1))], [], 1_000)
+
     def test_empty_snapshot(self) -> None:
         """An empty book is known all the same: nobody wants to trade."""
         book = made()
