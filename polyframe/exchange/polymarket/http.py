@@ -120,7 +120,8 @@ class HttpClient:
     ) -> Any:
         """Send one request and return the JSON value of a good answer.
 
-        The arguments are those of `send`; `absent`, unless ``None``, is returned for 404.
+        The arguments are those of `send`; `absent`, unless ``None``, is returned for 404 and for an
+        empty answer.
 
         Raises:
             ConfigError: A private call without credentials.
@@ -130,7 +131,9 @@ class HttpClient:
             ExchangeError: Another refusal.
         """
         answer = await self.send(method, base, path, params=params, body=body, private=private)
-        if answer.status_code == 404 and absent is not None:
+        if absent is not None and (
+            answer.status_code == 404 or (answer.is_success and not answer.content.strip())
+        ):
             return absent
         if not answer.is_success:
             raise _error(answer, f"{method} {path}")

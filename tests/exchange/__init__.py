@@ -1,0 +1,1 @@
+"""Tests of the venue's clients, and what they share."""
