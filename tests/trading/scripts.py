@@ -1,0 +1,149 @@
+"""Random commands for one cycle or several, dense enough that they meet each other."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import strategies as st
+
+from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
+from polyframe.model.market import Outcome
+from polyframe.model.order import OrderRequest, OrderType, Side
+from polyframe.model.trade import TradeLeg, TradeStatus
+from polyframe.trading.commands import (
+    AdjustPosition,
+    AnswerKind,
+    ApplyCancelAnswer,
+    ApplyOrderReport,
+    ApplyPlaceAnswer,
+    ApplyResolution,
+    ApplyTradeReport,
+    CancelOrder,
+    CycleCommand,
+    PlaceOrder,
+    Query,
+)
+from tests.trading.builders import BUY, DOWN, SELL, UP, decs
+
+# Order n is known to the venue as vn and is always the same share and side, so that most reports fit
+# the order that they meet. The last one is never placed by us, the first ones may come late.
+_ROLES: tuple[tuple[Outcome, Side], ...] = ((UP, BUY), (UP, SELL), (DOWN, BUY), (UP, BUY))
+_OURS = st.integers(0, 2)
+_ALL = st.integers(0, 3)
+_PRICES = st.sampled_from(decs("0.3", "0.5", "0.97"))
+_SIZES = st.sampled_from(decs("5", "10"))
+_PARTS = st.sampled_from(decs("2", "5", "9.995", "10"))
+_MATCHED = st.sampled_from(decs("0", "2", "5", "9.995", "10"))
+_STRATEGIES = st.sampled_from(["alpha", "beta"])
+_TRADES = st.sampled_from(["t1", "t2", "t3", "t4"])
+_STATUSES = st.sampled_from(
+    ["LIVE", "MATCHED", "INVALID", "CANCELED", "CANCELED_MARKET_RESOLVED", "UNMATCHED", ""]
+)
+_TIMES = st.integers(1, 10**6)
+
+
+def _token(outcome: Outcome, generation: int) -> str:
+    return f"{'U' if outcome is UP else 'D'}{generation}"
+
+
+def _place(
+    generation: int, n: int, strategy: str, price: Decimal, size: Decimal, kind: OrderType, now: int
+) -> PlaceOrder:
+    outcome, side = _ROLES[n]
+    return PlaceOrder(
+        generation,
+        f"c{n}",
+        f"v{n}",
+        strategy,
+        _token(outcome, generation),
+        OrderRequest(outcome, side, price, size, kind),
+        now,
+    )
+
+
+def _order_report(
+    generation: int,
+    n: int,
+    kind: OrderEventKind,
+    status: str,
+    price: Decimal,
+    size: Decimal,
+    matched: Decimal,
+    now: int,
+) -> ApplyOrderReport:
+    outcome, side = _ROLES[n]
+    token = _token(outcome, generation)
+    report = OrderReport(f"v{n}", "m", token, kind, status, side, price, size, matched)
+    return ApplyOrderReport(generation, report, now)
+
+
+def _leg(generation: int, n: int, price: Decimal, size: Decimal, taker: bool) -> TradeLeg:
+    outcome, side = _ROLES[n]
+    return TradeLeg(f"v{n}", _token(outcome, generation), side, price, size, taker)
+
+
+def _trade_report(
+    generation: int, trade: str, status: TradeStatus, legs: list[TradeLeg], now: int
+) -> ApplyTradeReport:
+    report = TradeReport(f"{trade}", "m", _token(UP, generation), status, tuple(legs))
+    return ApplyTradeReport(generation, report, now)
+
+
+def commands(generation: int) -> st.SearchStrategy[CycleCommand]:
+    """Return any command of one cycle."""
+    cycle = st.just(generation)
+    legs = st.lists(
+        st.builds(_leg, cycle, _ALL, _PRICES, _PARTS, st.booleans()), min_size=1, max_size=2
+    )
+    trades = st.builds(_trade_report, cycle, _TRADES, st.sampled_from(TradeStatus), legs, _TIMES)
+    places = st.builds(
+        _place, cycle, _OURS, _STRATEGIES, _PRICES, _SIZES, st.sampled_from(OrderType), _TIMES
+    )
+    clients = _OURS.map("c{}".format)
+    return st.one_of(
+        places,
+        places,
+        trades,
+        trades,
+        st.builds(
+            _order_report,
+            cycle,
+            _ALL,
+            st.sampled_from(OrderEventKind),
+            _STATUSES,
+            _PRICES,
+            _SIZES,
+            _MATCHED,
+            _TIMES,
+        ),
+        st.builds(
+            ApplyPlaceAnswer,
+            cycle,
+            clients,
+            st.sampled_from(AnswerKind),
+            st.just("code"),
+            st.just("text"),
+            _TIMES,
+        ),
+        st.builds(CancelOrder, cycle, clients | st.just("v3"), _TIMES),
+        st.builds(
+            ApplyCancelAnswer,
+            cycle,
+            clients | st.just("v3"),
+            st.booleans(),
+            st.just("text"),
+            _TIMES,
+        ),
+        st.builds(
+            AdjustPosition,
+            cycle,
+            _STRATEGIES | st.just(""),
+            st.sampled_from(Outcome),
+            st.sampled_from(decs("-5", "3", "10")),
+            st.sampled_from(decs("-3", "0", "2")),
+            st.just("test"),
+            _TIMES,
+        ),
+        st.builds(ApplyResolution, cycle, st.sampled_from(Outcome), _TIMES),
+        st.builds(Query, cycle),
+    )
