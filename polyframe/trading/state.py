@@ -117,10 +117,7 @@ class CycleState(CycleView):
         return Applied((*changes, change), change.order)
 
     def _refusal(self, order: Order, parked: Order | None) -> Denied | None:
-        if order.client_id in self.orders or (
-            parked is not None
-            and (not parked.is_external or (parked.token, parked.side) != (order.token, order.side))
-        ):
+        if order.client_id in self.orders or (parked and not self._is_same(order, parked)):
             return Denied(
                 "duplicate", f"order {order.client_id} or its id {order.venue_id} exists already"
             )
@@ -133,6 +130,18 @@ class CycleState(CycleView):
         if not order.size > 0:
             return Denied("size", f"{order.size} shares are not above 0")
         return None
+
+    def _is_same(self, order: Order, parked: Order) -> bool:
+        """Return whether a foreign order is the one that is being placed."""
+        return (
+            parked.is_external
+            and (parked.token, parked.side) == (order.token, order.side)
+            and (
+                abs(parked.size - order.size) <= DUST
+                if self._table.tracks[parked.client_id].size_known
+                else parked.size <= order.size + DUST
+            )
+        )
 
     def _secure(self, order: Order, track: OrderTrack) -> Denied | None:
         """Reserve what a new order may cost."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ from polyframe.trading.commands import (
     Query,
 )
 from tests.trading.builders import BUY, DOWN, SELL, UP, decs
+
+Step = TypeVar("Step")
 
 # Order n is known to the venue as vn and is always the same share and side, so that most reports fit
 # the order that they meet. The last one is never placed by us, the first ones may come late.
@@ -100,7 +103,7 @@ def commands(generation: int) -> st.SearchStrategy[CycleCommand]:
         _place, cycle, _OURS, _STRATEGIES, _PRICES, _SIZES, st.sampled_from(OrderType), _TIMES
     )
     clients = _OURS.map("c{}".format)
-    return st.one_of(
+    trading = st.one_of(
         places,
         places,
         trades,
@@ -144,6 +147,24 @@ def commands(generation: int) -> st.SearchStrategy[CycleCommand]:
             st.just("test"),
             _TIMES,
         ),
-        st.builds(ApplyResolution, cycle, st.sampled_from(Outcome), _TIMES),
         st.builds(Query, cycle),
     )
+    resolution = st.builds(ApplyResolution, cycle, st.sampled_from(Outcome), _TIMES)
+    # Rare, because little is left to happen after it.
+    return st.integers(0, 29).flatmap(lambda n: resolution if n == 29 else trading)
+
+
+def opening(generation: int) -> list[CycleCommand]:
+    """Return commands after which alpha holds shares and has three orders."""
+    half, ten = decs("0.5", "10")
+    shares = AdjustPosition(generation, "alpha", UP, ten + ten, -half, "opening", 1)
+    places = [_place(generation, n, "alpha", half, ten, OrderType.GTC, 1) for n in range(3)]
+    return [shares, *places]
+
+
+def scripts(step: st.SearchStrategy[Step], longest: int) -> st.SearchStrategy[list[Step]]:
+    """Return lists of all lengths up to `longest`, equally likely.
+
+    Left to itself, hypothesis prefers short lists, in which little meets.
+    """
+    return st.integers(0, longest).flatmap(lambda n: st.lists(step, min_size=n, max_size=n))

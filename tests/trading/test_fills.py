@@ -420,13 +420,21 @@ def test_a_late_buy_without_the_cash_stays_foreign() -> None:
     assert desk.account.reserved == 0
 
 
-@pytest.mark.parametrize("more", [{"side": SELL}, {"outcome": DOWN}])
+@pytest.mark.parametrize("more", [{"side": SELL}, {"outcome": DOWN}, {"size": "10.02"}])
 def test_a_late_order_that_is_another_one_is_denied(more: dict[str, str]) -> None:
-    """The same id for another share or side cannot be the same order."""
+    """The same id for another share, side or size cannot be the same order."""
     desk = Desk()
     desk.adjust("50")
     desk.report("v1", PLACEMENT)
     assert denied(desk.place("c1", **more)).rule == "duplicate"  # type: ignore[arg-type]
+
+
+def test_a_late_order_that_is_smaller_than_its_fills_is_denied() -> None:
+    """An order cannot have filled more than it has."""
+    desk = Desk()
+    desk.trade("t1", desk.leg("v1", "10.02"))
+    assert denied(desk.place()).rule == "duplicate"
+    applied(desk.place(size="10.01"))
 
 
 # ------------------------------------------------------------------------------- adjustments

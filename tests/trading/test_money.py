@@ -15,7 +15,7 @@ from polyframe.trading.commands import AdjustPosition, Applied, ApplyResolution,
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.state import CycleState
 from tests.trading.builders import G1, G2, UP, dec, make_market
-from tests.trading.scripts import commands
+from tests.trading.scripts import commands, opening, scripts
 
 START = dec("40")
 S = OrderStatus
@@ -131,15 +131,18 @@ def check_progress(before: dict[str, Order], state: CycleState) -> None:
         assert new.matched >= old.matched
 
 
-steps = st.lists(
+steps = scripts(
     st.one_of(commands(G1), commands(G1), commands(G2), st.just("reset"), st.just("redeem")),
-    max_size=40,
+    50,
 )
 
 
-@settings(max_examples=300, deadline=None)
-@given(steps)
-def test_money_balances_at_every_instant(script: list[CycleCommand | str]) -> None:
+@settings(max_examples=100, deadline=None)
+@given(steps, st.booleans())
+def test_money_balances_at_every_instant(
+    script: list[CycleCommand | str],
+    opened: bool,
+) -> None:
     """Cash + cost of positions = start + realised − fees, and an order holds what it can cost.
 
     Through places, partial fills, cancels, refusals, lost answers, failed trades, foreign orders,
@@ -151,7 +154,7 @@ def test_money_balances_at_every_instant(script: list[CycleCommand | str]) -> No
     assert engine.state is not None
     states = [engine.state]
     adjusted: dict[int, dict[tuple[str, Outcome], Decimal]] = {G1: {}, G2: {}}
-    for step in script:
+    for step in [*opening(G1), *script] if opened else script:
         if step == "reset":
             if len(states) == 1:
                 reserved = account.reserved

@@ -11,12 +11,12 @@ from polyframe.trading.account import Account
 from polyframe.trading.commands import CycleCommand, Reply, Snapshot, Stale
 from polyframe.trading.engine import OrderEngine
 from tests.trading.builders import G1, G2, G3, dec, make_market
-from tests.trading.scripts import commands
+from tests.trading.scripts import commands, opening, scripts
 
 AMPLE = dec("1000000")
 
 any_command = st.one_of(commands(G1), commands(G2), commands(G3))
-segment = st.lists(any_command | commands(G2), max_size=15)
+segment = scripts(any_command, 20)
 
 
 def alone(generation: int, script: list[CycleCommand]) -> tuple[Snapshot, list[Reply]]:
@@ -28,13 +28,15 @@ def alone(generation: int, script: list[CycleCommand]) -> tuple[Snapshot, list[R
     return engine.state.snapshot(), replies
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     segments=st.tuples(segment, segment, segment, segment),
+    opened=st.booleans(),
     pause=st.booleans(),
 )
 def test_the_state_of_a_cycle_depends_on_its_own_commands_only(
     segments: tuple[list[CycleCommand], ...],
+    opened: bool,
     pause: bool,
 ) -> None:
     """Commands of three cycles, mixed at will around resets, make what each alone would make.
@@ -51,6 +53,8 @@ def test_the_state_of_a_cycle_depends_on_its_own_commands_only(
     plan.append((G3, third))
     for generation, script in plan:
         engine.reset(None if generation is None else make_market(generation))
+        if opened and generation is not None:
+            script = opening(generation) + script
         replies = [engine.submit(command) for command in script]
         for command, reply in zip(script, replies, strict=True):
             name = type(command).__name__
@@ -73,16 +77,17 @@ def test_the_state_of_a_cycle_depends_on_its_own_commands_only(
     assert engine.account.reserved == sum(state.reserved_cash for state in states)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
-    script=st.lists(commands(G1) | commands(G2), max_size=25),
-    at=st.integers(0, 25),
+    script=scripts(commands(G1) | commands(G2), 30),
+    at=st.integers(0, 30),
 )
 def test_a_dead_cycle_goes_on_alone(script: list[CycleCommand], at: int) -> None:
     """What is handed to the old state after the switch makes what no switch would have made."""
     engine = OrderEngine(Account(AMPLE))
     engine.reset(make_market(G1))
     dead = None
+    script = opening(G1) + script
     for number, command in enumerate(script):
         if number == at:
             dead = engine.reset(make_market(G2))
