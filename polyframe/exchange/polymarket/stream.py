@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed
 
 from polyframe.counters import Count, Counters
 from polyframe.exchange.polymarket.config import StreamSettings
@@ -191,7 +191,7 @@ class ReconnectingStream(ABC):
         """Connect, serve one connection to its end, and return why it ended and the details."""
         try:
             connection = await self._open()
-        except (OSError, TimeoutError, WebSocketException) as exc:
+        except Exception as exc:  # noqa: BLE001 - however it fails, the answer is to try again
             return "connect", f"{type(exc).__name__}: {exc}"
         try:
             return await self._serve(connection)
