@@ -105,9 +105,9 @@ class MarketScheduler:
                     await self._clock.sleep_until(window.end)
                     break
             following = self.series.next(window)
+            await self._clock.sleep_until(following.start - self._lead(following))
+            # After a long pause of the machine several windows may be past: take the present one.
             window = max(following, self.series.window_at(self._clock.time()))
-            if window == following:
-                await self._clock.sleep_until(window.start - self._lead(window))
         self.switch(None)
 
     async def stop(self) -> None:

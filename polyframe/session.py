@@ -306,7 +306,7 @@ class ExchangeSession:
             self._on_print(message, outcome)
         elif isinstance(message, TickSizeChange):
             self._passed_other.value += 1
-            self._resync("tick")
+            self._on_tick_change(message.new_tick)
         else:
             self._passed_other.value += 1
             self.resolved = message
@@ -404,6 +404,18 @@ class ExchangeSession:
             except Exception as error:  # noqa: BLE001
                 self._subscriber_failed(error)
 
+    def _on_tick_change(self, tick_units: int) -> None:
+        # One message per token, but the tokens share one book: the second finds nothing to do.
+        if all(book.tick_units == tick_units for book in self._books.values()):
+            return
+        try:
+            for book in self._books.values():
+                book.set_tick(tick_units)
+        except ValueError:
+            self._counters.add(Count.BOOK_SKIPPED, "bad_tick")
+            return
+        self._resync("tick")
+
     def _check_top(self, outcome: Outcome, best_bid: int, best_ask: int) -> None:
         book = self._books[outcome]
         if best_bid == book.bid_units and best_ask == book.ask_units:
@@ -415,7 +427,6 @@ class ExchangeSession:
             self._resync("mismatch")
 
     def _resync(self, reason: str) -> None:
-        # Both tokens of a market have a tick change each; the second finds the books void already.
         if self._void_books(reason) and self._stream is not None:
             self._stream.resync(reason)
 

@@ -167,6 +167,11 @@ class Book:
             self.timestamp_ms = timestamp_ms
 
     @property
+    def tick_units(self) -> int:
+        """The tick that the venue named last, in units of 1e-4 USD."""
+        return self._tick
+
+    @property
     def tick_size(self) -> Decimal:
         """The tick in USD that the venue named last."""
         return units_price(self._tick)

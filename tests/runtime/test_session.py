@@ -290,12 +290,34 @@ def test_a_tick_change_voids_the_books_and_asks_for_new_ones() -> None:
         room.stream.push(TickSizeChange(MARKET.condition_id, token, 10))
     assert ["tick"] == room.stream.resyncs
     assert not room.session.books_known
+    assert Decimal("0.001") == room.session.tick_size(Outcome.DOWN)
     for outcome in Outcome:
         message = snapshot(MARKET, outcome, 4905, 5110)
         fine = BookSnapshot(message.market, message.token, message.bids, message.asks, 0, 10)
         room.stream.push(fine)
     assert Decimal("0.4905") == room.session.price(Outcome.UP).bid
     assert Decimal("0.001") == room.session.tick_size(Outcome.UP)
+
+
+def test_a_tick_change_that_comes_late_changes_nothing() -> None:
+    """The second token's message after the fresh snapshots does not void the books again."""
+    room = Room()
+    room.know()
+    room.stream.push(TickSizeChange(MARKET.condition_id, MARKET.up_token, 10))
+    room.know()
+    room.stream.push(TickSizeChange(MARKET.condition_id, MARKET.down_token, 10))
+    assert room.session.books_known
+    assert ["tick"] == room.stream.resyncs
+
+
+def test_an_impossible_tick_is_skipped() -> None:
+    """A tick that no book can have is counted and changes nothing."""
+    room = Room()
+    room.know()
+    for tick in (0, 3, 20_000):
+        room.stream.push(TickSizeChange(MARKET.condition_id, MARKET.up_token, tick))
+    assert room.session.books_known
+    assert 3 == room.count(Count.BOOK_SKIPPED, "bad_tick")
 
 
 def test_a_book_that_disagrees_with_the_venue_is_counted_and_fetched_anew() -> None:
@@ -427,6 +449,9 @@ def test_a_shut_session_lets_nothing_through() -> None:
     room.know()
     room.session.shut()
     assert SessionState.CLOSING is room.session.state
+    room.stream.push(delta(MARKET, Outcome.UP, 5000, 5, is_bid=True))
+    assert 0 == room.count(Count.GATE_DROPPED, "closed")  # the stream itself is detached
+    room.session.publish(OrderChanged(None, None, 1))  # type: ignore[arg-type]
     room.session.on_market_message(delta(MARKET, Outcome.UP, 5000, 5, is_bid=True))
     room.session.on_market_stream(StreamState.LOST, "gone")
     room.session.emit_order_update(order_report(MARKET, "0x1"))

@@ -20,13 +20,14 @@ from polyframe.errors import (
     StrategyDefinitionError,
     StrategyFailed,
 )
-from polyframe.model.events import CycleEndReason, PriceChanged
+from polyframe.model.events import CycleEndReason, PriceChanged, TradePrint
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderStatus
 from polyframe.strategy import Strategy
+from polyframe.strategyrun import MARKET_TRADES_KEPT
 from polyframe.trader import TraderSettings
 from polyframe.trading.service import HandleState
-from tests.support.fake import START, FakeExchange, delta, make_market, order_report
+from tests.support.fake import START, FakeExchange, delta, make_market, order_report, trade_report
 from tests.support.stage import Diary, Recorder, Stage, play, settle
 
 FIRST, SECOND, THIRD = (make_market(start=START + i * 900) for i in range(3))
@@ -593,8 +594,81 @@ def test_shutdown_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
             await run
         return stage.env.clock.time() - before
 
-    took = play(act, Hangs("on_cycle_end"))
-    assert took <= TraderSettings().shutdown_timeout
+    settings = TraderSettings(cycle_end_timeout=60, shutdown_timeout=2)
+    with caplog.at_level(logging.ERROR):
+        assert 2 == play(act, Hangs("on_cycle_end"), settings=settings)
+    assert f"shutdown took too long; given up: end of {FIRST.slug}" in caplog.text
+
+
+def test_a_failed_strategy_can_clean_up_but_not_trade() -> None:
+    """After a hook raised, on_cycle_end may cancel; a new order is refused though the market is on."""
+
+    @define
+    class Fails(Strategy):
+        async def on_cycle_start(self) -> None:
+            await self.trading.buy(Outcome.UP, price=Decimal("0.4"), size=Decimal(10))
+            msg = "no luck"
+            raise ValueError(msg)
+
+        async def on_cycle_end(self, reason: CycleEndReason) -> None:
+            await self.trading.cancel_all()
+            with pytest.raises(StaleCycleError):
+                await self.trading.buy(Outcome.UP, price=Decimal("0.4"), size=Decimal(10))
+            self.env.get(Diary).seen.append((0, "cleaned", reason))
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        assert [("cleaned", CycleEndReason.ERROR)] == stage.diary.of(0)
+        assert ["0xorder1"] == stage.exchange.cancelled
+        assert 1 == len(stage.exchange.placed)
+
+    play(act, Fails())
+
+
+def test_public_trades_of_a_stuck_strategy_are_bounded() -> None:
+    """Market trades that nobody reads are dropped beyond the limit and counted; orders never are."""
+
+    @define
+    class Stuck(Recorder):
+        async def on_cycle_start(self) -> None:
+            await asyncio.sleep(30)
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        stream = stage.exchange.streams[FIRST.slug]
+        for _ in range(MARKET_TRADES_KEPT + 5):
+            stream.push(TradePrint(FIRST.condition_id, FIRST.up_token, 5000, None, None))
+        stage.env.router.on_user_message(order_report(FIRST, "0x1"))
+        assert 5 == stage.env.counters.get(Count.EVENTS_DISCARDED, "market_trade")
+        await stage.env.clock.sleep(60)
+        assert MARKET_TRADES_KEPT == len(stage.diary.of(FIRST.generation, "market_trade"))
+        assert 1 == len(stage.diary.of(FIRST.generation, "order"))
+
+    play(act, Stuck())
+
+
+def test_events_left_at_the_end_are_counted() -> None:
+    """What a slow strategy had not seen when its cycle ended is counted by kind."""
+
+    @define
+    class Slow(Recorder):
+        async def on_cycle_start(self) -> None:
+            await asyncio.sleep(3600)
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        stage.env.router.on_user_message(order_report(FIRST, "0x1"))
+        stage.env.router.on_user_message(trade_report(FIRST, "t", "0x1"))
+        stage.exchange.streams[FIRST.slug].push(
+            TradePrint(FIRST.condition_id, FIRST.up_token, 5000, None, None)
+        )
+        await stage.open_cycle(START + 900)
+        counters = stage.env.counters
+        assert counters.get(Count.EVENTS_DISCARDED, "order") >= 1
+        assert 1 == counters.get(Count.EVENTS_DISCARDED, "trade")
+        assert 1 == counters.get(Count.EVENTS_DISCARDED, "market_trade")
+
+    play(act, Slow())
 
 
 def test_cancel_on_exit_cancels_what_rests() -> None:

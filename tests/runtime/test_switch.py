@@ -214,6 +214,9 @@ def test_each_event_at_each_step(place: str, kind: str, source: str) -> None:
             assert 1 == counters.get(Count.ROUTER_DROPPED, "no_asset")
         if source == "foreign" and kind != "price":
             assert 1 == counters.get(Count.ROUTER_DROPPED, "foreign")
+        if source == "old" and kind == "price":
+            after_detach = place in (*STEPS[3:], "later")
+            assert int(after_detach) == counters.get(Count.GATE_DROPPED, "closed")
         if source == "old" and kind != "price":
             handed_over = place in (*STEPS, "later")
             assert int(handed_over) == counters.get(Count.ROUTER_SETTLEMENT, kind)
