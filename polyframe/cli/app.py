@@ -1,0 +1,112 @@
+"""Commands and options."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import polyframe
+from polyframe.cli import explain_missing
+from polyframe.errors import ConfigError, PolyframeError, StrategyDefinitionError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line with `arguments` and return its exit code."""
+    try:
+        app(args=list(arguments), prog_name="polyframe")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"polyframe {polyframe.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Strategies on Polymarket's rolling markets: every cycle is a brand-new world."""
+
+
+def _check_speed(speed: float) -> float:
+    if not (math.isfinite(speed) and speed > 0):
+        msg = f"expected a number above 0, got {speed:g}"
+        raise typer.BadParameter(msg)
+    return speed
+
+
+@app.command()
+def demo(
+    cycles: Annotated[int, typer.Option(min=1, help="Markets to live through.")] = 4,
+    speed: Annotated[
+        float,
+        typer.Option(
+            callback=_check_speed,
+            help="Market seconds per real second; at 60 a cycle of 15 minutes takes 15 seconds.",
+        ),
+    ] = 60.0,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="momentum, or your own: path/to/file.py:ClassName or package.module:ClassName."
+        ),
+    ] = "momentum",
+    source: Annotated[
+        str,
+        typer.Option(
+            help="real: recorded order books of 18 markets (package resolvedkit). "
+            "synthetic: made up from --seed, without end."
+        ),
+    ] = "real",
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic order books.")] = 1,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print lines instead of a live screen.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what goes well, too (to standard error).")
+    ] = False,
+) -> None:
+    """Trade a few cycles against a venue on this machine, without an account or a network.
+
+    The venue speaks the real protocol over HTTP and WebSocket; the strategy trades it through the
+    same client as it would the real one. At the end there is a table of what every cycle did.
+
+    Ctrl-C ends it in order and still prints the table, within 5 seconds (exit code 130; 143 after
+    SIGTERM). A second Ctrl-C ends it at once.
+    """
+    try:
+        from polyframe.cli.demo import DemoOptions, Source, run_demo
+
+        if source not in set(Source):
+            msg = f"source: expected real or synthetic, got {source!r}"
+            raise ConfigError(msg)
+        code = run_demo(DemoOptions(cycles, speed, strategy, Source(source), seed, plain, verbose))
+    except ModuleNotFoundError as error:
+        code = explain_missing(error)
+    except (ConfigError, StrategyDefinitionError) as error:
+        sys.stderr.write(f"polyframe demo: {error}\n")
+        code = 2
+    except PolyframeError as error:
+        sys.stderr.write(f"polyframe demo: {error}\n")
+        code = 1
+    raise typer.Exit(code)
