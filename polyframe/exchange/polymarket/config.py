@@ -112,7 +112,7 @@ class StreamSettings:
             is no data: the venue is known to answer pings on a connection that is frozen (§4.10).
         pong_timeout: Without ``PONG`` after which a user connection is given up; that channel is
             rightly silent when nothing happens.
-        open_timeout: To connect and to send the subscription.
+        open_timeout: To connect.
         snapshot_timeout: To have the books of both tokens after subscribing.
         backoff_base: Longest pause before the second attempt to reconnect; the first is at once,
             from the third on it doubles. It starts over after a connection that brought data and

@@ -231,7 +231,7 @@ class ReconnectingStream(ABC):
         self._restart_reason = ""
         self._wake.clear()
         self._on_connected(loop.time())
-        await self._send(connection, self._subscription())
+        await connection.send(self._subscription())
         self._counters.add(Count.STREAM_CONNECTS, self._name)
         _log.info("%s stream: connected to %s", self._name, self._url)
         self._report(StreamState.CONNECTED, "")
@@ -268,7 +268,7 @@ class ReconnectingStream(ABC):
                     raise ConnectionGivenUp(self._restart_reason or reason)
                 if now >= next_ping:
                     next_ping = now + self._settings.ping_interval
-                    await self._send(connection, "PING")
+                    await connection.send("PING")
                 try:
                     async with asyncio.timeout_at(min(next_ping, deadline)):
                         await self._wake.wait()
@@ -276,14 +276,7 @@ class ReconnectingStream(ABC):
                     continue
                 self._wake.clear()
                 for frame in self._frames(loop.time()):
-                    await self._send(connection, frame)
+                    await connection.send(frame)
         except Exception:
             connection.transport.abort()  # wakes the reader, which asks why
             raise
-
-    async def _send(self, connection: ClientConnection, frame: str) -> None:
-        try:
-            async with asyncio.timeout(self._settings.open_timeout):
-                await connection.send(frame)
-        except TimeoutError as exc:
-            raise ConnectionGivenUp("not_taken") from exc

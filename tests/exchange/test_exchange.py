@@ -1,0 +1,203 @@
+"""The exchange object itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from decimal import Decimal
+
+import pytest
+
+from polyframe.clock import VirtualClock
+from polyframe.counters import Counters
+from polyframe.errors import ConfigError
+from polyframe.exchange.base import DataStream, Exchange, MarketSink, UserSink
+from polyframe.exchange.polymarket import (
+    LocalSigner,
+    PolymarketExchange,
+    PolymarketHosts,
+    Signer,
+)
+from polyframe.exchange.polymarket.market_stream import MarketStream
+from polyframe.exchange.polymarket.user_stream import UserStream
+from polyframe.model.market import Outcome
+from polyframe.model.order import OrderRequest, OrderType, Side
+from tests.exchange.kit import (
+    ADDRESS,
+    API_KEY,
+    CREDENTIALS,
+    DOWN,
+    MARKET,
+    PASSPHRASE,
+    SECRET,
+    Sink,
+)
+
+LOCAL = PolymarketHosts.local("http://127.0.0.1:1")
+NOW = 1790586000.25
+REQUEST = OrderRequest(Outcome.DOWN, Side.BUY, Decimal("0.53"), Decimal("7.25"))
+
+
+async def _opened(**settings: object) -> PolymarketExchange:
+    exchange = PolymarketExchange(**settings)  # type: ignore[arg-type]
+    await exchange.open(VirtualClock(NOW), Counters())
+    return exchange
+
+
+def test_the_classes_fit_their_protocols() -> None:
+    """The types agree with the seam; mypy proves it here."""
+    exchange: Exchange = PolymarketExchange(hosts=LOCAL)
+    streams: tuple[type[DataStream], ...] = (MarketStream, UserStream)
+    signer: Signer = LocalSigner(ADDRESS)
+    sinks: tuple[MarketSink, UserSink] = (Sink(), Sink())
+    assert exchange.name == "polymarket"
+    assert exchange.redeems is False
+    assert streams
+    assert sinks
+    assert signer.maker == signer.signer == ADDRESS
+
+
+def test_only_hosts_on_this_machine_are_not_live() -> None:
+    """Whether orders move real money follows from the hosts alone."""
+    assert PolymarketExchange().is_live
+    assert not PolymarketExchange(hosts=LOCAL).is_live
+    half = PolymarketHosts(clob="https://clob.polymarket.com", gamma=LOCAL.gamma, ws=LOCAL.ws)
+    assert PolymarketExchange(hosts=half, credentials=CREDENTIALS).is_live
+
+
+def test_secrets_do_not_show() -> None:
+    """The repr of the exchange masks what its credentials mask."""
+    shown = repr(PolymarketExchange(hosts=LOCAL, credentials=CREDENTIALS))
+    assert SECRET not in shown
+    assert PASSPHRASE not in shown
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_the_request_timeout_must_be_positive(value: float) -> None:
+    """A time-out that always strikes is refused."""
+    with pytest.raises(ConfigError, match=r"^request_timeout: "):
+        PolymarketExchange(request_timeout=value)
+
+
+def test_an_order_is_prepared_completely() -> None:
+    """The body is the one of PROTOCOL §2.3, with the id that the venue will compute."""
+
+    async def main() -> None:
+        exchange = await _opened(hosts=LOCAL, credentials=CREDENTIALS)
+        request = OrderRequest(
+            Outcome.DOWN, Side.BUY, Decimal("0.53"), Decimal("7.25"), OrderType.GTC, True
+        )
+        prepared = exchange.prepare_order(MARKET, request)
+        order = dict(prepared.payload["order"])
+        assert 0 <= order["salt"] < 2**53
+        order_id, signature = LocalSigner(ADDRESS).sign(order)
+        assert prepared.venue_id == order_id
+        assert (prepared.market, prepared.request) == (MARKET, request)
+        zero = "0x" + "0" * 64
+        assert json.loads(json.dumps(prepared.payload)) == {
+            "deferExec": False,
+            "order": {
+                "builder": zero,
+                "expiration": "0",
+                "maker": ADDRESS,
+                "makerAmount": "3842500",
+                "metadata": zero,
+                "salt": order["salt"],
+                "side": "BUY",
+                "signature": signature,
+                "signatureType": 0,
+                "signer": ADDRESS,
+                "takerAmount": "7250000",
+                "timestamp": "1790586000250",
+                "tokenId": DOWN,
+            },
+            "orderType": "GTC",
+            "owner": API_KEY,
+            "postOnly": True,
+        }
+        again = exchange.prepare_order(MARKET, request)
+        assert again.venue_id != prepared.venue_id
+        await exchange.close()
+
+    asyncio.run(main())
+
+
+def test_a_price_on_a_finer_tick_than_the_markets_can_be_prepared() -> None:
+    """The tick may have become finer since the market was read; the caller knows it."""
+
+    async def main() -> None:
+        exchange = await _opened(hosts=LOCAL, credentials=CREDENTIALS)
+        for price, good in (("0.975", True), ("0.9755", True), ("0.97555", False)):
+            request = OrderRequest(Outcome.UP, Side.SELL, Decimal(price), Decimal(5))
+            if good:
+                exchange.prepare_order(MARKET, request)
+            else:
+                with pytest.raises(ValueError, match="price: "):
+                    exchange.prepare_order(MARKET, request)
+        await exchange.close()
+
+    asyncio.run(main())
+
+
+def test_orders_for_the_real_venue_cannot_be_signed() -> None:
+    """The stand-in never signs for another machine; the error says what works."""
+
+    async def main() -> None:
+        exchange = await _opened(credentials=CREDENTIALS, signer=LocalSigner(ADDRESS))
+        with pytest.raises(
+            ConfigError, match=r"real venue is not included yet \(market data works"
+        ):
+            exchange.prepare_order(MARKET, REQUEST)
+        await exchange.close()
+
+    asyncio.run(main())
+
+
+def test_orders_need_credentials() -> None:
+    """Without credentials there is no account stream and no order."""
+
+    async def main() -> None:
+        exchange = await _opened(hosts=LOCAL)
+        assert exchange.user_stream(Sink()) is None
+        with pytest.raises(ConfigError, match=r"^credentials: "):
+            exchange.prepare_order(MARKET, REQUEST)
+        await exchange.close()
+
+    asyncio.run(main())
+
+
+def test_open_comes_first_and_once_and_close_may_repeat() -> None:
+    """Use before open and a second open are errors of the caller; close is always safe."""
+
+    async def main() -> None:
+        exchange = PolymarketExchange(hosts=LOCAL, credentials=CREDENTIALS)
+        await exchange.close()
+        with pytest.raises(RuntimeError, match="open"):
+            await exchange.fetch_balance()
+        with pytest.raises(RuntimeError, match="open"):
+            exchange.market_stream(MARKET, Sink())
+        with pytest.raises(RuntimeError, match="open"):
+            exchange.user_stream(Sink())
+        with pytest.raises(RuntimeError, match="open"):
+            exchange.prepare_order(MARKET, REQUEST)
+        await exchange.open(VirtualClock(NOW), Counters())
+        with pytest.raises(RuntimeError, match="twice"):
+            await exchange.open(VirtualClock(NOW), Counters())
+        assert isinstance(exchange.market_stream(MARKET, Sink()), MarketStream)
+        assert isinstance(exchange.user_stream(Sink()), UserStream)
+        await exchange.close()
+        await exchange.close()
+
+    asyncio.run(main())
+
+
+def test_names_can_be_imported_without_the_transports() -> None:
+    """Importing the package loads neither httpx nor websockets; open() does."""
+    code = (
+        "import sys, polyframe.exchange.polymarket;"
+        "print([name for name in ('httpx', 'websockets') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
