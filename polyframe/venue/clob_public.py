@@ -105,8 +105,9 @@ class PublicApi:
         return JSONResponse({"spread": price_text(ask - bid)})
 
     async def _last_trade(self, request: Request) -> Response:
-        live, _ = self._find(request.query_params.get("token_id", ""))
-        return JSONResponse({"price": live.last_trade or "0.5", "side": live.last_side})
+        live, outcome = self._find(request.query_params.get("token_id", ""))
+        price, side = live.last_trade(outcome)
+        return JSONResponse({"price": price or "0.5", "side": side})
 
     async def _tick_size(self, request: Request) -> Response:
         live, _ = self._find(request.query_params.get("token_id", ""))

@@ -15,7 +15,15 @@ from polyframe.venue.matching import MakerFill, MatchingBook
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.sources import MarketSource
 from polyframe.venue.tasks import TaskSet
-from polyframe.venue.values import Print, Snapshot, SourceEvent, VenueMarket, price_text
+from polyframe.venue.values import (
+    Print,
+    Snapshot,
+    SourceEvent,
+    VenueMarket,
+    own_price,
+    price_text,
+    up_terms,
+)
 
 _FINE_TICK = 10
 _FINE_ABOVE, _FINE_BELOW = 9_600, 400
@@ -56,8 +64,7 @@ class LiveMarket:
         self.market = market
         self.book = MatchingBook()
         self.tick = int(market.market.tick_size * PRICE_UNITS)
-        self.last_trade = ""
-        self.last_side = ""
+        self._last: tuple[Side, int] | None = None
         self._source = source
         self._clock = clock
         self._hub = hub
@@ -159,11 +166,21 @@ class LiveMarket:
 
     def note_trade(self, outcome: Outcome, side: Side, price: int, size: int) -> None:
         """Remember and publish a trade; `price` in terms of the taker's `outcome`."""
-        self.last_trade, self.last_side = price_text(price), side.value
+        is_bid, up_price = up_terms(outcome, side, price)
+        self._last = (Side.BUY if is_bid else Side.SELL), up_price
         message = messages.last_trade_price(
             self.market, outcome, side.value, price, size, self.now_ms()
         )
         self._hub.to_token(self.market.market.token(outcome), message)
+
+    def last_trade(self, outcome: Outcome) -> tuple[str, str]:
+        """Return price and taker side of the last trade in terms of `outcome`, empty before it."""
+        if self._last is None:
+            return "", ""
+        side, price = self._last
+        if outcome is Outcome.DOWN:
+            side = Side.SELL if side is Side.BUY else Side.BUY
+        return price_text(own_price(outcome, price)), side.value
 
     def publish(self, *, books: bool = False) -> None:
         """Publish what changed since the last time, and whole books too if asked for."""
@@ -206,7 +223,7 @@ class LiveMarket:
             self.book.bids(),
             self.book.asks(),
             tick=self.tick,
-            last_trade=self.last_trade,
+            last_trade=self.last_trade(outcome)[0],
             time_ms=self.now_ms(),
         )
 

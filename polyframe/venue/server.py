@@ -44,6 +44,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._leave = asyncio.Event()
 
     @override
     @contextlib.contextmanager
@@ -55,6 +56,16 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    @override
+    async def main_loop(self) -> None:
+        """Wait to be stopped; there is nothing to look after meanwhile."""
+        await self._leave.wait()
+
+    def leave(self) -> None:
+        """Begin to shut down."""
+        self.should_exit = True
+        self._leave.set()
 
     def abort(self) -> None:
         """Drop the connections that are still there."""
@@ -104,6 +115,7 @@ class EmbeddedServer:
             log_config=None,
             proxy_headers=False,
             server_header=False,
+            date_header=False,
             ws_ping_interval=None,
             ws_per_message_deflate=False,
             timeout_keep_alive=60,
@@ -124,7 +136,7 @@ class EmbeddedServer:
         if server is None or task is None:
             return
         self._server = self._task = None
-        server.should_exit = True
+        server.leave()
         done, _ = await asyncio.wait({task}, timeout=_GRACE)
         while not done:
             # Somebody does not read, or a request hangs: it had its time.
