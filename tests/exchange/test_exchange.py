@@ -67,6 +67,16 @@ def test_only_hosts_on_this_machine_are_not_live() -> None:
     assert PolymarketExchange(hosts=half, credentials=CREDENTIALS).is_live
 
 
+def test_a_local_venue_is_one_call_away() -> None:
+    """URL and account of a local venue are enough; another machine is refused."""
+    exchange = PolymarketExchange.local("http://127.0.0.1:1", CREDENTIALS)
+    assert exchange.hosts == LOCAL
+    assert exchange.credentials == CREDENTIALS
+    assert not exchange.is_live
+    with pytest.raises(ConfigError, match=r"^url: "):
+        PolymarketExchange.local("https://example.com", CREDENTIALS)
+
+
 def test_secrets_do_not_show() -> None:
     """The repr of the exchange masks what its credentials mask."""
     shown = repr(PolymarketExchange(hosts=LOCAL, credentials=CREDENTIALS))
