@@ -11,6 +11,7 @@ import typer
 
 import polyframe
 from polyframe.cli import explain_missing
+from polyframe.cli.options import DemoOptions, Source
 from polyframe.errors import ConfigError, PolyframeError, StrategyDefinitionError
 
 app = typer.Typer(
@@ -48,6 +49,16 @@ def main(
     """Strategies on Polymarket's rolling markets: every cycle is a brand-new world."""
 
 
+_DEMO_HELP = (
+    "Trade a few cycles against a venue on this machine, without an account or a network.\n\n"
+    "The venue speaks the real protocol over HTTP and WebSocket, and the strategy trades it through "
+    "the client that the real one would have. At the end there is a table of what every cycle did."
+    "\n\n"
+    "Ctrl-C ends it in order and still prints the table, within 5 seconds (exit code 130; after "
+    "SIGTERM 143). A second Ctrl-C ends it at once."
+)
+
+
 def _check_speed(speed: float) -> float:
     if not (math.isfinite(speed) and speed > 0):
         msg = f"expected a number above 0, got {speed:g}"
@@ -55,7 +66,7 @@ def _check_speed(speed: float) -> float:
     return speed
 
 
-@app.command()
+@app.command(help=_DEMO_HELP)
 def demo(
     cycles: Annotated[int, typer.Option(min=1, help="Markets to live through.")] = 4,
     speed: Annotated[
@@ -72,12 +83,12 @@ def demo(
         ),
     ] = "momentum",
     source: Annotated[
-        str,
+        Source,
         typer.Option(
-            help="real: recorded order books of 18 markets (package resolvedkit). "
-            "synthetic: made up from --seed, without end."
+            help="Order books: recorded ones of 18 real markets (package resolvedkit), "
+            "or made up from --seed, without end."
         ),
-    ] = "real",
+    ] = Source.REAL,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic order books.")] = 1,
     plain: Annotated[
         bool, typer.Option("--plain", help="Print lines instead of a live screen.")
@@ -86,21 +97,11 @@ def demo(
         bool, typer.Option("--verbose", "-v", help="Log what goes well, too (to standard error).")
     ] = False,
 ) -> None:
-    """Trade a few cycles against a venue on this machine, without an account or a network.
-
-    The venue speaks the real protocol over HTTP and WebSocket; the strategy trades it through the
-    same client as it would the real one. At the end there is a table of what every cycle did.
-
-    Ctrl-C ends it in order and still prints the table, within 5 seconds (exit code 130; 143 after
-    SIGTERM). A second Ctrl-C ends it at once.
-    """
+    """Trade a few cycles against a venue on this machine, without an account or a network."""
     try:
-        from polyframe.cli.demo import DemoOptions, Source, run_demo
+        from polyframe.cli.demo import run_demo
 
-        if source not in set(Source):
-            msg = f"source: expected real or synthetic, got {source!r}"
-            raise ConfigError(msg)
-        code = run_demo(DemoOptions(cycles, speed, strategy, Source(source), seed, plain, verbose))
+        code = run_demo(DemoOptions(cycles, speed, strategy, source, seed, plain, verbose))
     except ModuleNotFoundError as error:
         code = explain_missing(error)
     except (ConfigError, StrategyDefinitionError) as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, field
 from rich.console import Console
 from rich.logging import RichHandler
 
 from polyframe.cli.loading import load_strategy
+from polyframe.cli.options import DemoOptions, Source
 from polyframe.cli.report import print_report
 from polyframe.cli.screen import LiveView, PlainView, Scene, View
 from polyframe.cli.stopping import Stopper
@@ -45,36 +45,6 @@ RESOLUTION_WAIT = 200.0
 """Market seconds within which the last market is resolved and asked about, at the latest."""
 
 PLAIN_WIDTH = 100
-
-
-class Source(StrEnum):
-    """Where the order books come from."""
-
-    REAL = "real"
-    SYNTHETIC = "synthetic"
-
-
-@frozen
-class DemoOptions:
-    """What the command line asks for.
-
-    Attributes:
-        cycles: Markets to live through.
-        speed: Market seconds per real second.
-        strategy: As `load_strategy` takes it.
-        source: Recorded or synthetic order books.
-        seed: Of the synthetic books.
-        plain: Print lines even on a terminal.
-        verbose: Log what goes well, too.
-    """
-
-    cycles: int
-    speed: float
-    strategy: str
-    source: Source
-    seed: int
-    plain: bool
-    verbose: bool
 
 
 def run_demo(options: DemoOptions) -> int:

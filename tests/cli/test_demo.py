@@ -1,0 +1,292 @@
+"""``polyframe demo`` as people see it: output, exit codes, and how it ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import polyframe as package
+from tests.cli.command import FAST, Command, environment, polyframe, rows
+
+PROMPT = 5.0
+"""Real seconds within which a signal ends the demo."""
+
+needs_data = pytest.mark.skipif(
+    importlib.util.find_spec("resolvedkit") is None or importlib.util.find_spec("pyarrow") is None,
+    reason="the recording is not installed (extra 'data')",
+)
+
+
+# ------------------------------------------------------------------ a natural end
+
+
+def test_plays_its_cycles_and_reports_them() -> None:
+    """Two cycles end with exit code 0, a row for each, totals and counters, and nothing on stderr."""
+    done = polyframe("demo", *FAST, "--cycles", "2", "--seed", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    markets = rows(done.stdout)
+    assert [row[0] for row in markets] == [
+        "btc-updown-15m-1893456000",
+        "btc-updown-15m-1893456900",
+    ]
+    for row in markets:
+        _slug, orders, _trades, _fees, _winner, won, profit = row
+        assert int(orders) <= 1  # momentum enters once
+        assert won == "won"  # it waited for the resolution
+        float(profit)
+    for label in ("total", "events in", "gated", "stale commands", "reconnects"):
+        assert label in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "begins" in done.stdout
+    assert "trading is paused" not in done.stdout
+
+
+@needs_data
+def test_the_recording_is_the_default_and_its_source_is_named() -> None:
+    """Without --source real order books are replayed, under the name of who recorded them."""
+    done = polyframe("demo", "--plain", "--speed", "600", "--cycles", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Order books: Resolved Markets (resolvedkit), CC BY 4.0" in done.stdout
+    (row,) = rows(done.stdout)
+    assert row[0] == "btc-updown-15m-1790586000"
+    assert "Down won" in done.stdout
+
+
+# ------------------------------------------------------------------ options
+
+
+def test_version() -> None:
+    """--version prints the package's version."""
+    done = polyframe("--version")
+    assert (done.returncode, done.stdout) == (0, f"polyframe {package.__version__}\n")
+
+
+def test_help_tells_how_to_end_it() -> None:
+    """The help names every option and what Ctrl-C does."""
+    done = polyframe("demo", "--help")
+    assert done.returncode == 0
+    text = " ".join(done.stdout.split())
+    for word in ("--cycles", "--speed", "--strategy", "--source", "--seed", "--plain", "Ctrl-C"):
+        assert word in text
+    assert "exit code 130" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cycles", "0"], "--cycles"),
+        (["--speed", "0"], "expected a number above 0, got 0"),
+        (["--speed", "nan"], "expected a number above 0, got nan"),
+        (["--source", "tape"], "--source"),
+        (["--strategy", "grid"], "strategy: expected a name that ships (momentum)"),
+        (["--strategy", "nowhere.py:Mine"], "strategy: there is no file nowhere.py"),
+        (["--strategy", "no.where:Mine"], "strategy: there is no module no.where"),
+        (
+            ["--strategy", "polyframe.strategies.momentum:Mine"],
+            "has no Mine; strategies there: Momentum",
+        ),
+        (["--strategy", "polyframe.strategy:Strategy"], "is no subclass of polyframe.Strategy"),
+    ],
+)
+def test_a_wrong_option_is_explained(arguments: list[str], message: str) -> None:
+    """A value that cannot be ends with exit code 2 and a sentence that names the option."""
+    done = polyframe("demo", *FAST, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@needs_data
+def test_more_cycles_than_the_recording_has() -> None:
+    """The message says how many there are and where there are more."""
+    done = polyframe("demo", "--plain", "--cycles", "19")
+    assert done.returncode == 2
+    assert "18 markets" in done.stderr
+    assert "--source synthetic" in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "starlette", "uvicorn"])
+def test_a_missing_extra_is_a_sentence(missing: str) -> None:
+    """Without one of the optional packages the command says what to install."""
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = ['demo', '--plain']; "
+        "from polyframe.cli import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "pip install '.[venue,data]'" in done.stderr
+    assert missing in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ------------------------------------------------------------------ strategies of one's own
+
+_HEAD = """
+import asyncio, threading, time
+from attrs import define
+from polyframe import Strategy
+"""
+
+TALKER = """
+@define
+class Mine(Strategy):
+    async def on_cycle_start(self):
+        print("talker: start", flush=True)
+
+    async def on_cycle_end(self, reason):
+        print("talker: end", reason.value, flush=True)
+"""
+
+SWALLOWER = """
+@define
+class Mine(Strategy):
+    async def run(self):
+        print("stuck", flush=True)
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+"""
+
+BLOCKER = """
+@define
+class Mine(Strategy):
+    async def run(self):
+        print("stuck", flush=True)
+        while True:
+            try:
+                time.sleep(3600)
+            except BaseException:
+                pass
+"""
+
+THREADER = """
+@define
+class Mine(Strategy):
+    async def run(self):
+        print("stuck", flush=True)
+        await asyncio.to_thread(threading.Event().wait)
+"""
+
+RAISER = """
+@define
+class Mine(Strategy):
+    async def on_cycle_start(self):
+        raise RuntimeError("the strategy's own mistake")
+"""
+
+
+def strategy_file(folder: Path, body: str) -> str:
+    """Write a module with a strategy ``Mine`` and return its name for --strategy."""
+    path = folder / "mine.py"
+    path.write_text(_HEAD + body)
+    return f"{path}:Mine"
+
+
+def test_runs_a_strategy_of_ones_own(tmp_path: Path) -> None:
+    """--strategy path/to/file.py:ClassName mounts that class."""
+    mine = strategy_file(tmp_path, TALKER)
+    done = polyframe("demo", *FAST, "--cycles", "2", "--strategy", mine)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("talker: start") == 2
+    assert done.stdout.count("talker: end boundary") == 2
+
+
+def test_a_strategy_that_raises_is_counted_and_the_cycle_goes_on(tmp_path: Path) -> None:
+    """An exception of the strategy is on stderr and in the report; the demo ends naturally."""
+    mine = strategy_file(tmp_path, RAISER)
+    done = polyframe("demo", *FAST, "--cycles", "1", "--strategy", mine)
+    assert done.returncode == 0
+    assert "the strategy's own mistake" in done.stderr
+    assert "strategy errors" in done.stdout
+    assert "on_cycle_start 1" in done.stdout
+
+
+@pytest.mark.parametrize("body", [SWALLOWER, THREADER], ids=["swallows", "thread"])
+def test_a_strategy_that_never_ends_does_not_keep_the_process(tmp_path: Path, body: str) -> None:
+    """A task that swallows its cancellation, or a thread, is abandoned at the natural end."""
+    mine = strategy_file(tmp_path, body)
+    done = polyframe("demo", *FAST, "--cycles", "1", "--strategy", mine)
+    assert done.returncode == 0
+    assert len(rows(done.stdout)) == 1
+
+
+# ------------------------------------------------------------------ signals
+
+SLOW = ("--plain", "--source", "synthetic", "--speed", "60")
+
+
+def test_ctrl_c_after_the_first_line() -> None:
+    """While everything is still starting, SIGINT ends the demo in time with 130."""
+    with Command("demo", *SLOW) as demo:
+        demo.wait_line("cycles of btc-updown-15m")
+        demo.signal(signal.SIGINT)
+        assert demo.wait(PROMPT) == 130
+        assert "Traceback" not in demo.errors
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_in_mid_cycle(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """The strategy gets on_cycle_end, and the table of what was done so far is printed."""
+    with Command("demo", *SLOW, "--strategy", strategy_file(tmp_path, TALKER)) as demo:
+        demo.wait_line("talker: start")
+        demo.signal(number)
+        assert demo.wait(PROMPT) == code
+        assert "talker: end shutdown" in demo.output
+        assert f"Stopped by {number.name}" in demo.output
+        (row,) = rows(demo.output)
+        assert row[4:6] == ["not", "resolved"]
+        assert "trading is paused" not in demo.output
+        assert demo.errors == ""
+
+
+def test_ctrl_c_while_it_waits_for_the_result() -> None:
+    """After the last cycle, before its resolution, the table says that it is not resolved."""
+    with Command(
+        "demo", "--plain", "--source", "synthetic", "--speed", "180", "--cycles", "1"
+    ) as demo:
+        demo.wait_line("is over")
+        demo.signal(signal.SIGINT)
+        assert demo.wait(PROMPT) == 130
+        (row,) = rows(demo.output)
+        assert row[4:6] == ["not", "resolved"]
+        assert demo.errors == ""
+
+
+@pytest.mark.parametrize(
+    "body", [SWALLOWER, BLOCKER, THREADER], ids=["swallows", "blocks", "thread"]
+)
+def test_a_stuck_strategy_cannot_hold_up_the_end(tmp_path: Path, body: str) -> None:
+    """Whatever a strategy is stuck in, SIGINT ends the process in time, with the table."""
+    with Command("demo", *SLOW, "--strategy", strategy_file(tmp_path, body)) as demo:
+        demo.wait_line("^stuck$")
+        demo.signal(signal.SIGINT)
+        assert demo.wait(PROMPT) == 130
+        assert len(rows(demo.output)) == 1
+        assert "events in" in demo.output
+
+
+def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    """Nothing is waited for after the second signal."""
+    with Command("demo", *SLOW, "--strategy", strategy_file(tmp_path, BLOCKER)) as demo:
+        demo.wait_line("^stuck$")
+        demo.signal(signal.SIGINT)
+        time.sleep(0.3)  # two signals at the same instant would be one
+        demo.signal(signal.SIGINT)
+        assert demo.wait(1.0) == 130
