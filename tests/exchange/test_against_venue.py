@@ -84,9 +84,12 @@ class Scene:
 
 @asynccontextmanager
 async def _scene(
-    speed: float = 4, settings: VenueSettings | None = None, streams: StreamSettings | None = None
+    speed: float = 4,
+    settings: VenueSettings | None = None,
+    streams: StreamSettings | None = None,
+    start: float = WINDOW.start + 60,
 ) -> AsyncIterator[Scene]:
-    clock, counters = ScaledClock(speed, start=WINDOW.start + 60), Counters()
+    clock, counters = ScaledClock(speed, start=start), Counters()
     source = SyntheticSource(SERIES, seed=7)
     async with LocalVenue(source, clock=clock, settings=settings) as venue:
         exchange = PolymarketExchange.local(venue.url, venue.account)
@@ -376,19 +379,23 @@ def test_the_end_of_a_market() -> None:
 
     async def main() -> None:
         settings = VenueSettings(resolve_after=5)
-        async with _scene(speed=400, settings=settings) as scene, _account(scene) as account:
+        async with (
+            _scene(speed=20, settings=settings, start=WINDOW.end - 40) as scene,
+            _account(scene) as account,
+        ):
             sink = WatchedSink()
             stream = scene.exchange.market_stream(scene.market, sink)
             stream.start()
             assert await scene.exchange.fetch_resolution(scene.market) is None
             order_id, _ = await scene.place(scene.order(Decimal("0.01")))
             await account.until(lambda: OrderEventKind.CANCELLATION in _kinds(account, order_id))
-            await sink.until(lambda: isinstance((sink.messages or [None])[-1], MarketResolved))
+            await sink.until(lambda: any(isinstance(m, MarketResolved) for m in sink.messages))
             await stream.close()
             resolution = await scene.exchange.fetch_resolution(scene.market)
             assert resolution is not None
             assert resolution.source == "gamma"
-            assert sink.messages[-1].winning_token == scene.market.token(resolution.winner)
+            told = [message for message in sink.messages if isinstance(message, MarketResolved)]
+            assert told[0].winning_token == scene.market.token(resolution.winner)
             scene.venue.fail_next(f"/markets/slug/{scene.market.slug}", 500)
             fallback = await scene.exchange.fetch_resolution(scene.market)
             assert fallback == Resolution(resolution.winner, "clob")

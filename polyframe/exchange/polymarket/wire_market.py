@@ -29,6 +29,10 @@ from polyframe.model.events import (
     TradePrint,
 )
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
+from polyframe.model.order import Side
+
+_MS_DIGITS = 13
+"""Digits of epoch milliseconds from 2001 to 2286."""
 
 Levels = tuple[tuple[int, Decimal], ...]
 
@@ -198,20 +202,15 @@ class MarketDecoder:
     def _price_change(self, wire: _PriceChange) -> BookDelta | None:
         changes: list[LevelChange] = []
         for change in wire.price_changes:
-            if not change.asset_id:
+            token = change.asset_id
+            if not token:
                 self._skips.add("no_asset", "price_change")
                 continue
             try:
-                side = change.side
-                if side not in {"BUY", "SELL"}:
-                    side = side.upper()
-                    if side not in {"BUY", "SELL"}:
-                        msg = f"side: expected BUY or SELL, got {change.side!r}"
-                        raise ValueError(msg)
                 changes.append(
                     LevelChange(
-                        change.asset_id,
-                        side == "BUY",
+                        token,
+                        _is_bid(change.side),
                         _level_price(change.price),
                         size_decimal(change.size),
                         self._top(change.best_bid),
@@ -227,10 +226,8 @@ class MarketDecoder:
     # -- fields whose loss does not make the message useless ----------------------------------
 
     def _top(self, value: str | None) -> int:
-        if not value:
-            return -1
         try:
-            return price_units(value)
+            return price_units(value) if value else -1
         except ValueError as exc:
             self._skips.add("bad_field:top_of_book", str(exc))
             return -1
@@ -245,6 +242,8 @@ class MarketDecoder:
             return 0
 
     def _time(self, value: str) -> int:
+        if len(value) == _MS_DIGITS and value.isdecimal():
+            return int(value)
         try:
             return epoch_ms(value)
         except ValueError as exc:
@@ -256,12 +255,28 @@ def _kind(wire: _Wire) -> str:
     return str(type(wire).__struct_config__.tag)
 
 
-def _level_price(value: str) -> int:
-    units = price_units(value)
-    if not 0 < units < PRICE_UNITS:
-        msg = f"price: expected more than 0 and less than 1, got {value!r}"
-        raise ValueError(msg)
-    return units
+class _LevelPrices(dict[str, int]):
+    def __missing__(self, value: str) -> int:
+        units = price_units(value)
+        if not 0 < units < PRICE_UNITS:
+            msg = f"price: expected more than 0 and less than 1, got {value!r}"
+            raise ValueError(msg)
+        if len(self) < 2 * PRICE_UNITS:
+            self[value] = units
+        return units
+
+
+class _Sides(dict[str, bool]):
+    def __missing__(self, value: str) -> bool:
+        side = optional_side(value)
+        if side is None:
+            msg = f"side: expected BUY or SELL, got {value!r}"
+            raise ValueError(msg)
+        return side is Side.BUY
+
+
+_level_price: Callable[[str], int] = _LevelPrices().__getitem__
+_is_bid: Callable[[str], bool] = _Sides(BUY=True, SELL=False).__getitem__
 
 
 def _levels(levels: list[_Level]) -> Levels:
