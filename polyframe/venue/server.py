@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -67,11 +67,15 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         self._leave.set()
 
-    def abort(self) -> None:
-        """Drop the connections that are still there."""
+    async def abort(self) -> None:
+        """Drop the connections that are still there, then end the requests behind them."""
         for connection in list(self.server_state.connections):
             if (transport := connection.transport) is not None:
                 transport.abort()
+        # The protocols learn in the next round of the loop that nobody waits for an answer.
+        await asyncio.sleep(0)
+        for task in list(self.server_state.tasks):
+            task.cancel()
 
 
 class EmbeddedServer:
@@ -85,6 +89,7 @@ class EmbeddedServer:
 
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         self._app = app
+        self._stopping = False
         self._host = host
         self._port = port
         self._server: _Server | None = None
@@ -107,9 +112,10 @@ class EmbeddedServer:
             raise
         port: int = listener.getsockname()[1]
         config = _Config(
-            self._app,
+            self._serve,
             http=_Http,
             ws=_WebSocket,
+            interface="asgi3",
             loop="none",
             lifespan="off",
             log_config=None,
@@ -136,10 +142,19 @@ class EmbeddedServer:
         if server is None or task is None:
             return
         self._server = self._task = None
+        self._stopping = True
         server.leave()
         done, _ = await asyncio.wait({task}, timeout=_GRACE)
         while not done:
             # Somebody does not read, or a request hangs: it had its time.
-            server.abort()
+            await server.abort()
             done, _ = await asyncio.wait({task}, timeout=_GRACE)
         await task
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            # Cut off by `stop`: the connection is gone, and to uvicorn this would be an error.
