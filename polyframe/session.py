@@ -19,6 +19,7 @@ import msgspec
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
+from polyframe.marketbooks import MarketBooks
 from polyframe.model.book import Book
 from polyframe.model.events import (
     BestQuote,
@@ -37,19 +38,25 @@ from polyframe.model.events import (
     TradeReport,
 )
 from polyframe.model.market import Market, Outcome
-from polyframe.model.money import PRICE_UNITS, units_price
+from polyframe.model.money import units_price
 
 if TYPE_CHECKING:
     from polyframe.exchange.base import DataStream, Exchange
 
 log = logging.getLogger(__name__)
 
-MISMATCH_LIMIT = 20
-"""Consecutive tops of book that differ from the venue's own before the books are fetched anew."""
-
 
 class Subscriber(Protocol):
-    """Takes what passed the gate. Every call is synchronous; one that raises is counted."""
+    """Takes what passed the gate. Every call is synchronous; one that raises is counted.
+
+    Attributes:
+        wants_books: Whether `book_changed` is called. Asked once, when it subscribes.
+    """
+
+    @property
+    def wants_books(self) -> bool:
+        """Whether to be told of every change of a level."""
+        ...
 
     def price_changed(self, outcome: Outcome) -> None:
         """The best bid or ask of `outcome` changed: ask the session for the latest."""
@@ -111,20 +118,15 @@ class ExchangeSession:
         self.market = market
         self.generation = market.generation
         self.slug = market.slug
-        self._clock = clock
         self._counters = counters
         self._user_gate = user_gate
         self._state = SessionState.OPEN
         self._stream: DataStream | None = None
         self._subscribers: list[Subscriber] = []
+        self._book_subscribers: list[Subscriber] = []
         self._outcomes = {market.up_token: Outcome.UP, market.down_token: Outcome.DOWN}
-        tick = int(market.tick_size * PRICE_UNITS)
-        self._books = {Outcome.UP: Book(tick), Outcome.DOWN: Book(tick)}
-        self._mismatches = dict.fromkeys(Outcome, 0)
-        self._told = dict.fromkeys(Outcome, (0, PRICE_UNITS, False))
-        self._was_known = False
+        self._books = MarketBooks(market, clock=clock, counters=counters, listener=self)
         self._books_known = asyncio.Event()
-        self._last_book_message_ms = 0
         self.connected = False
         self.resolved: MarketResolved | None = None
         self._passed_books = counters.cell(Count.GATE_PASSED, "book")
@@ -148,6 +150,7 @@ class ExchangeSession:
         if self._state is SessionState.OPEN:
             self._state = SessionState.CLOSING
         self._subscribers.clear()
+        self._book_subscribers.clear()
         if self._stream is not None:
             self._stream.detach()
 
@@ -168,7 +171,7 @@ class ExchangeSession:
             StaleCycleError: The cycle is over.
         """
         self._check_alive("session.book")
-        return self._books[outcome]
+        return self._books.book(outcome)
 
     def price(self, outcome: Outcome) -> PriceChanged:
         """Return the latest top of `outcome`'s book, also when nothing is known yet.
@@ -186,12 +189,12 @@ class ExchangeSession:
             StaleCycleError: The cycle is over.
         """
         self._check_alive("session.tick_size")
-        return self._books[outcome].tick_size
+        return self._books.book(outcome).tick_size
 
     @property
     def books_known(self) -> bool:
         """Whether both books had a snapshot on the present connection."""
-        return self._was_known
+        return self._books.known
 
     async def wait_books(self) -> None:
         """Return once both books are known."""
@@ -202,8 +205,8 @@ class ExchangeSession:
             raise StaleCycleError(what, self.generation, None)
 
     def _price(self, outcome: Outcome) -> PriceChanged:
-        book = self._books[outcome]
-        known = self._was_known
+        book = self._books.book(outcome)
+        known = self._books.known
         return PriceChanged(
             slug=self.slug,
             generation=self.generation,
@@ -229,15 +232,20 @@ class ExchangeSession:
             what = "session.subscribe"
             raise StaleCycleError(what, self.generation, None)
         self._subscribers.append(subscriber)
-        if self._was_known:
+        if subscriber.wants_books:
+            self._book_subscribers.append(subscriber)
+            self._books.tells_books = True
+        if self._books.known:
             for outcome in Outcome:
                 self._tell_price(outcome, (subscriber,))
-                self._tell_book(outcome, (subscriber,))
+                if subscriber.wants_books:
+                    self._tell_book(outcome, (subscriber,))
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Remove a subscriber; unknown ones are ignored."""
-        if subscriber in self._subscribers:
-            self._subscribers.remove(subscriber)
+        for subscribers in (self._subscribers, self._book_subscribers):
+            if subscriber in subscribers:
+                subscribers.remove(subscriber)
 
     def publish(self, change: OrderChanged | TradeChanged) -> None:
         """Hand a change that the engine made to the subscribers."""
@@ -277,118 +285,47 @@ class ExchangeSession:
             self._counters.add(Count.GATE_DROPPED, "closed")
             return
         self.connected = state is StreamState.CONNECTED
-        self._void_books("reconnect" if self.connected else f"lost:{reason}")
+        if not self.connected:
+            log.warning("%s: market stream lost (%s)", self.slug, reason)
+        self._books.void("reconnect" if self.connected else "lost")
 
     def on_market_message(self, message: MarketMessage) -> None:
         """Gate one message of the market channel and apply it."""
         if self._state is not SessionState.OPEN:
             self._counters.add(Count.GATE_DROPPED, "closed")
-            return
-        if message.market != self.market.condition_id:
+        elif message.market != self.market.condition_id:
             reason = "foreign_market" if message.market else "no_market"
             self._counters.add(Count.GATE_DROPPED, reason)
-            return
-        if isinstance(message, BookDelta):
-            self._on_delta(message)
-            return
+        elif isinstance(message, BookDelta):
+            # Each of its changes has a token of its own.
+            if self._books.on_delta(message):
+                self._passed_books.value += 1
+        else:
+            self._on_other(message)
+
+    def _on_other(
+        self, message: BookSnapshot | BestQuote | TradePrint | TickSizeChange | MarketResolved
+    ) -> None:
         token = message.winning_token if isinstance(message, MarketResolved) else message.token
         outcome = self._outcomes.get(token)
         if outcome is None:
-            self._drop_token(token)
+            self.tell_foreign(token)
         elif isinstance(message, BookSnapshot):
-            self._on_snapshot(message, outcome)
-        elif isinstance(message, BestQuote):
-            self._passed_other.value += 1
-            if self._was_known:
-                self._check_top(outcome, message.best_bid, message.best_ask)
-                self._flush()
+            if self._books.on_snapshot(message):
+                self._passed_books.value += 1
         elif isinstance(message, TradePrint):
+            self._passed_trades.value += 1
             self._on_print(message, outcome)
-        elif isinstance(message, TickSizeChange):
-            self._passed_other.value += 1
-            self._on_tick_change(message.new_tick)
         else:
             self._passed_other.value += 1
-            self.resolved = message
-
-    def _drop_token(self, token: str) -> None:
-        if token:
-            self._counters.add(Count.GATE_DROPPED, "foreign_token")
-        elif self._counters.add(Count.GATE_DROPPED, "no_asset") == 1:
-            log.warning("%s: dropped a market message without asset id", self.slug)
-
-    def _on_snapshot(self, message: BookSnapshot, outcome: Outcome) -> None:
-        book = self._books[outcome]
-        try:
-            applied = book.apply_snapshot(
-                message.bids, message.asks, message.timestamp_ms, message.tick_units
-            )
-        except ValueError:
-            self._counters.add(Count.BOOK_SKIPPED, "bad_level")
-            return
-        if not applied:
-            self._counters.add(Count.BOOK_SKIPPED, "stale_snapshot")
-            return
-        self._passed_books.value += 1
-        book.received = self._clock.time()
-        self._mismatches[outcome] = 0
-        if not self._was_known and all(book.known for book in self._books.values()):
-            self._was_known = True
-            self._books_known.set()
-            self._tell_books()
-        elif self._was_known:
-            self._tell_book(outcome, self._subscribers)
-        self._flush()
-
-    def _on_delta(self, message: BookDelta) -> None:
-        touched = self._apply_changes(message)
-        if not touched:
-            return
-        self._passed_books.value += 1
-        now = self._clock.time()
-        for outcome in touched:
-            book = self._books[outcome]
-            book.touch(message.timestamp_ms)
-            book.received = now
-        # Within one message a book may be crossed for a moment: look only after all of it.
-        if self._was_known:
-            self._check_tops(message)
-        if self._was_known:  # a check that failed once too often has voided the books
-            for outcome in Outcome:
-                if outcome in touched:
-                    self._tell_book(outcome, self._subscribers)
-            self._flush()
-
-    def _apply_changes(self, message: BookDelta) -> set[Outcome]:
-        """Apply the level changes of one message; return whose books changed."""
-        touched: set[Outcome] = set()
-        for change in message.changes:
-            outcome = self._outcomes.get(change.token)
-            if outcome is None:
-                self._drop_token(change.token)
-                continue
-            book = self._books[outcome]
-            if not book.known:
-                self._counters.add(Count.BOOK_SKIPPED, "before_snapshot")
-                continue
-            try:
-                book.apply_change(change.is_bid, change.price, change.size)
-            except ValueError:
-                self._counters.add(Count.BOOK_SKIPPED, "bad_level")
-                continue
-            touched.add(outcome)
-        return touched
-
-    def _check_tops(self, message: BookDelta) -> None:
-        """Compare with the venue's own top of book: the last word per token is what holds."""
-        last = {change.token: change for change in message.changes if change.best_bid >= 0}
-        for token, change in last.items():
-            outcome = self._outcomes.get(token)
-            if outcome is not None:
-                self._check_top(outcome, change.best_bid, change.best_ask)
+            if isinstance(message, BestQuote):
+                self._books.on_quote(message)
+            elif isinstance(message, TickSizeChange):
+                self._books.on_tick_change(message.new_tick)
+            else:
+                self.resolved = message
 
     def _on_print(self, message: TradePrint, outcome: Outcome) -> None:
-        self._passed_trades.value += 1
         event = MarketTraded(
             slug=self.slug,
             generation=self.generation,
@@ -404,59 +341,31 @@ class ExchangeSession:
             except Exception as error:  # noqa: BLE001
                 self._subscriber_failed(error)
 
-    def _on_tick_change(self, tick_units: int) -> None:
-        # One message per token, but the tokens share one book: the second finds nothing to do.
-        if all(book.tick_units == tick_units for book in self._books.values()):
-            return
-        try:
-            for book in self._books.values():
-                book.set_tick(tick_units)
-        except ValueError:
-            self._counters.add(Count.BOOK_SKIPPED, "bad_tick")
-            return
-        self._resync("tick")
+    # ------------------------------------------------------------------ the books' side
 
-    def _check_top(self, outcome: Outcome, best_bid: int, best_ask: int) -> None:
-        book = self._books[outcome]
-        if best_bid == book.bid_units and best_ask == book.ask_units:
-            self._mismatches[outcome] = 0
-            return
-        self._counters.add(Count.BOOK_MISMATCH, outcome)
-        self._mismatches[outcome] += 1
-        if self._mismatches[outcome] >= MISMATCH_LIMIT:
-            self._resync("mismatch")
-
-    def _resync(self, reason: str) -> None:
-        if self._void_books(reason) and self._stream is not None:
-            self._stream.resync(reason)
-
-    def _void_books(self, reason: str) -> bool:
-        if not any(book.known for book in self._books.values()):
-            return False
-        self._counters.add(Count.BOOK_UNKNOWN, reason.partition(":")[0])
-        for outcome, book in self._books.items():
-            book.invalidate()
-            self._mismatches[outcome] = 0
-        if self._was_known:
-            self._was_known = False
+    def tell_price(self, outcome: Outcome) -> None:
+        """Hand on that a price changed; called by the books."""
+        if self._books.known:
+            self._books_known.set()
+        else:
             self._books_known.clear()
-            self._tell_books()
-            self._flush()
-        return True
+        self._tell_price(outcome, self._subscribers)
 
-    def _tell_books(self) -> None:
-        for outcome in Outcome:
-            self._tell_book(outcome, self._subscribers)
+    def tell_book(self, outcome: Outcome) -> None:
+        """Hand on that a book changed; called by the books."""
+        self._tell_book(outcome, self._book_subscribers)
 
-    def _flush(self) -> None:
-        """Tell of each outcome whose top is another than the one told last, Up before Down."""
-        known = self._was_known
-        for outcome in Outcome:
-            book = self._books[outcome]
-            top = (book.bid_units, book.ask_units, known)
-            if top != self._told[outcome] and (known or self._told[outcome][2]):
-                self._told[outcome] = top
-                self._tell_price(outcome, self._subscribers)
+    def tell_foreign(self, token: str) -> None:
+        """Count a message or change whose token is not of this market."""
+        if token:
+            self._counters.add(Count.GATE_DROPPED, "foreign_token")
+        elif self._counters.add(Count.GATE_DROPPED, "no_asset") == 1:
+            log.warning("%s: dropped a market message without asset id", self.slug)
+
+    def fetch_books(self, reason: str) -> None:
+        """Ask the stream for fresh books; called by the books."""
+        if self._stream is not None:
+            self._stream.resync(reason)
 
     # ------------------------------------------------------------------ user channel
 

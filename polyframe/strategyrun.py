@@ -80,6 +80,11 @@ class StrategyRun:
 
     # ------------------------------------------------------------------ subscriber
 
+    @property
+    def wants_books(self) -> bool:
+        """Whether the strategy has an ``on_book`` of its own."""
+        return self._wants_book
+
     def price_changed(self, outcome: Outcome) -> None:
         """Mark one outcome's price as new."""
         if self._wants_price:
@@ -88,9 +93,8 @@ class StrategyRun:
 
     def book_changed(self, outcome: Outcome) -> None:
         """Mark one outcome's book as new."""
-        if self._wants_book:
-            self._books[outcome] = True
-            self._wake()
+        self._books[outcome] = True
+        self._wake()
 
     def market_traded(self, event: MarketTraded) -> None:
         """Queue a public trade, if the strategy wants them."""

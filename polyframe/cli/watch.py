@@ -58,6 +58,8 @@ class Watch:
         keep: Events kept in `events`.
     """
 
+    wants_books = False
+
     def __init__(
         self,
         env: Environment,

@@ -113,8 +113,8 @@ def test_memo_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts are remembered up to a limit; beyond it the answers are the same."""
     monkeypatch.setattr(money, "_MEMO_LIMIT", 10)
     monkeypatch.setattr(money, "_DECIMALS", money._DecimalMemo())
-    monkeypatch.setattr(money, "_UNITS", money._UnitsMemo())
+    prices, sizes = money._UnitsMemo(), money._SizeMemo()
     for units in range(1, 50):
-        assert price_units(f"0.00{units:02}") == units
-        assert size_decimal(f"{units}.5") == D(f"{units}.5")
-    assert len(money._DECIMALS) == len(money._UNITS) == 10
+        assert prices[f"0.00{units:02}"] == units
+        assert sizes[f"{units}.5"] == D(f"{units}.5")
+    assert len(money._DECIMALS) == len(prices) == len(sizes) == 10

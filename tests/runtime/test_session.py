@@ -11,6 +11,7 @@ import pytest
 from polyframe.clock import VirtualClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
+from polyframe.marketbooks import MISMATCH_LIMIT
 from polyframe.model.events import (
     BestQuote,
     BookDelta,
@@ -28,7 +29,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.market import Outcome
 from polyframe.model.order import Side
-from polyframe.session import MISMATCH_LIMIT, ExchangeSession, SessionState
+from polyframe.session import ExchangeSession, SessionState
 from tests.support.fake import (
     FakeExchange,
     FakeStream,
@@ -45,6 +46,8 @@ OTHER = make_market("eth-updown-15m")
 
 class Ear:
     """A subscriber that writes down what it is told."""
+
+    wants_books = True
 
     def __init__(self) -> None:
         self.heard: list[Any] = []

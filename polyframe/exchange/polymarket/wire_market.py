@@ -120,9 +120,12 @@ class MarketDecoder:
             wire = _decode_fast(frame)
         except (ValueError, RecursionError):
             return self._decode_tolerant(frame)
-        if isinstance(wire, list):
-            return [message for item in wire if (message := self._message(item)) is not None]
-        message = self._message(wire)
+        if isinstance(wire, _PriceChange):  # the most frequent first
+            message: MarketMessage | None = self._price_change(wire)
+        elif isinstance(wire, list):
+            return [found for item in wire if (found := self._message(item)) is not None]
+        else:
+            message = self._message(wire)
         return () if message is None else (message,)
 
     def _decode_tolerant(self, frame: bytes) -> list[MarketMessage]:
@@ -165,7 +168,6 @@ class MarketDecoder:
     # -- Structs into messages ----------------------------------------------------------------
 
     def _message(self, wire: _Wire) -> MarketMessage | None:
-        # The most frequent first.
         if isinstance(wire, _PriceChange):
             return self._price_change(wire)
         if isinstance(wire, _NewMarket):
@@ -200,34 +202,53 @@ class MarketDecoder:
         return MarketResolved(wire.market, token, time)
 
     def _price_change(self, wire: _PriceChange) -> BookDelta | None:
-        changes: list[LevelChange] = []
-        for change in wire.price_changes:
-            token = change.asset_id
-            if not token:
-                self._skips.add("no_asset", "price_change")
-                continue
-            try:
-                changes.append(
-                    LevelChange(
-                        token,
-                        _is_bid(change.side),
-                        _level_price(change.price),
-                        size_decimal(change.size),
-                        self._top(change.best_bid),
-                        self._top(change.best_ask),
-                    )
+        elements = wire.price_changes
+        try:
+            # All of it at once: one message in a million needs a look at each element.
+            changes = [
+                LevelChange(
+                    change.asset_id,
+                    _is_bid(change.side),
+                    _level_price(change.price),
+                    size_decimal(change.size),
+                    _top_units(change.best_bid),
+                    _top_units(change.best_ask),
                 )
-            except ValueError as exc:
-                self._skips.add("bad_field:price_change", str(exc))
+                for change in elements
+                if change.asset_id
+            ]
+        except ValueError:
+            changes = [known for change in elements if (known := self._change(change)) is not None]
+        if len(changes) != len(elements):
+            for change in elements:
+                if not change.asset_id:
+                    self._skips.add("no_asset", "price_change")
         if not changes:
             return None
         return BookDelta(wire.market, tuple(changes), self._time(wire.timestamp))
+
+    def _change(self, change: _Change) -> LevelChange | None:
+        """Return one element of a message of which some element is bad."""
+        if not change.asset_id:
+            return None
+        try:
+            return LevelChange(
+                change.asset_id,
+                _is_bid(change.side),
+                _level_price(change.price),
+                size_decimal(change.size),
+                self._top(change.best_bid),
+                self._top(change.best_ask),
+            )
+        except ValueError as exc:
+            self._skips.add("bad_field:price_change", str(exc))
+            return None
 
     # -- fields whose loss does not make the message useless ----------------------------------
 
     def _top(self, value: str | None) -> int:
         try:
-            return price_units(value) if value else -1
+            return _top_units(value)
         except ValueError as exc:
             self._skips.add("bad_field:top_of_book", str(exc))
             return -1
@@ -275,6 +296,15 @@ class _Sides(dict[str, bool]):
         return side is Side.BUY
 
 
+class _Tops(dict[str | None, int]):
+    def __missing__(self, value: str | None) -> int:
+        units = price_units(value) if value else -1
+        if len(self) < 2 * PRICE_UNITS:
+            self[value] = units
+        return units
+
+
+_top_units: Callable[[str | None], int] = _Tops().__getitem__
 _level_price: Callable[[str], int] = _LevelPrices().__getitem__
 _is_bid: Callable[[str], bool] = _Sides(BUY=True, SELL=False).__getitem__
 

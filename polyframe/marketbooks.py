@@ -1,0 +1,223 @@
+"""Both books of one market: what is known, what changed, and whether the venue agrees.
+
+This is the hot path: every message of the market channel that passed the gate ends here.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from polyframe.clock import Clock
+from polyframe.counters import Count, Counters
+from polyframe.model.book import Book
+from polyframe.model.events import BestQuote, BookDelta, BookSnapshot
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import PRICE_UNITS
+
+MISMATCH_LIMIT = 20
+"""Consecutive tops of book that differ from the venue's own before the books are fetched anew."""
+
+
+class BooksListener(Protocol):
+    """Hears what becomes of the books (the session)."""
+
+    def tell_price(self, outcome: Outcome) -> None:
+        """The best bid or ask of `outcome` is another, or became (un)known."""
+        ...
+
+    def tell_book(self, outcome: Outcome) -> None:
+        """Some level of `outcome`'s book is another, or it became (un)known."""
+        ...
+
+    def tell_foreign(self, token: str) -> None:
+        """A level change is of a token that is not of this market."""
+        ...
+
+    def fetch_books(self, reason: str) -> None:
+        """Both books are void and wanted afresh."""
+        ...
+
+
+class _Side:
+    """One token's book and what was last told of it."""
+
+    __slots__ = ("best_ask", "best_bid", "book", "mismatches", "outcome", "told", "touched")
+
+    def __init__(self, outcome: Outcome, tick_units: int) -> None:
+        self.outcome = outcome
+        self.book = Book(tick_units)
+        self.mismatches = 0
+        self.told = (0, PRICE_UNITS)
+        # Of the message that is being applied: whether it changed this book, and the venue's own
+        # top after it (-1: not said).
+        self.touched = False
+        self.best_bid = -1
+        self.best_ask = -1
+
+
+class MarketBooks:
+    """The books of Up and Down.
+
+    They are known together or not at all: only when both tokens had a snapshot on the present
+    connection can a strategy trust either (PROTOCOL §4.10).
+
+    Args:
+        market: The market.
+        clock: Market time, for ages.
+        counters: Where skipped messages and mismatches are counted.
+        listener: Hears of changes.
+    """
+
+    def __init__(
+        self, market: Market, *, clock: Clock, counters: Counters, listener: BooksListener
+    ) -> None:
+        self._clock = clock
+        self._counters = counters
+        self._listener = listener
+        tick = int(market.tick_size * PRICE_UNITS)
+        self._up, self._down = _Side(Outcome.UP, tick), _Side(Outcome.DOWN, tick)
+        self._both = (self._up, self._down)
+        self._sides = {market.up_token: self._up, market.down_token: self._down}
+        self.known = False
+        self.tells_books = False
+        """Whether the listener wants to hear of every change of a level."""
+
+    def book(self, outcome: Outcome) -> Book:
+        """Return the live book of `outcome`."""
+        return (self._up if outcome is Outcome.UP else self._down).book
+
+    # ------------------------------------------------------------------ messages
+
+    def on_snapshot(self, message: BookSnapshot) -> bool:
+        """Apply a whole book; return whether it was applied."""
+        side = self._sides[message.token]
+        try:
+            applied = side.book.apply_snapshot(
+                message.bids, message.asks, message.timestamp_ms, message.tick_units
+            )
+        except ValueError:
+            self._counters.add(Count.BOOK_SKIPPED, "bad_level")
+            return False
+        if not applied:
+            self._counters.add(Count.BOOK_SKIPPED, "stale_snapshot")
+            return False
+        side.book.received = self._clock.time()
+        side.mismatches = 0
+        if self.known:
+            self._tell(side)
+        elif self._up.book.known and self._down.book.known:
+            self.known = True
+            self._tell_all()
+        return True
+
+    def on_delta(self, message: BookDelta) -> bool:
+        """Apply the level changes of one message; return whether any was applied."""
+        sides = self._sides
+        touched = False
+        for change in message.changes:
+            side = sides.get(change.token)
+            if side is None:
+                self._listener.tell_foreign(change.token)
+                continue
+            try:
+                side.book.apply_change(change.is_bid, change.price, change.size)
+            except ValueError:
+                reason = "bad_level" if side.book.known else "before_snapshot"
+                self._counters.add(Count.BOOK_SKIPPED, reason)
+                continue
+            touched = side.touched = True
+            side.best_bid = change.best_bid
+            side.best_ask = change.best_ask
+        if touched:
+            self._after_delta(message.timestamp_ms)
+        return touched
+
+    def _after_delta(self, timestamp_ms: int) -> None:
+        """Check and tell, once for the whole message: within it a book may cross for a moment."""
+        now = self._clock.time()
+        for side in self._both:
+            if not side.touched:
+                continue
+            side.touched = False
+            book = side.book
+            book.received = now
+            if timestamp_ms > book.timestamp_ms:
+                book.timestamp_ms = timestamp_ms
+            if not self.known:
+                continue
+            if side.best_bid >= 0:
+                if side.best_bid == book.bid_units and side.best_ask == book.ask_units:
+                    side.mismatches = 0
+                else:
+                    self._mismatch(side)
+            if self.known:  # else there was one mismatch too many, and that was told
+                self._tell(side)
+
+    def on_quote(self, message: BestQuote) -> None:
+        """Compare with the venue's own top of book."""
+        side = self._sides[message.token]
+        book = side.book
+        if not self.known:
+            return
+        if message.best_bid == book.bid_units and message.best_ask == book.ask_units:
+            side.mismatches = 0
+        else:
+            self._mismatch(side)
+
+    def on_tick_change(self, tick_units: int) -> None:
+        """Take a new tick: both books are void until they come afresh (PROTOCOL §4.6)."""
+        # One message per token, but the tokens share one book: the second finds nothing to do.
+        if all(side.book.tick_units == tick_units for side in self._both):
+            return
+        try:
+            for side in self._both:
+                side.book.set_tick(tick_units)
+        except ValueError:
+            self._counters.add(Count.BOOK_SKIPPED, "bad_tick")
+            return
+        self._start_over("tick")
+
+    # ------------------------------------------------------------------ known and unknown
+
+    def void(self, reason: str) -> bool:
+        """Make both books unknown; return whether anything was known of either."""
+        if not any(side.book.known for side in self._both):
+            return False
+        self._counters.add(Count.BOOK_UNKNOWN, reason)
+        for side in self._both:
+            side.book.invalidate()
+            side.mismatches = 0
+        if self.known:
+            self.known = False
+            self._tell_all()
+        return True
+
+    def _start_over(self, reason: str) -> None:
+        if self.void(reason):
+            self._listener.fetch_books(reason)
+
+    def _mismatch(self, side: _Side) -> None:
+        """Count a top that is not the venue's; too many in a row make the books void."""
+        self._counters.add(Count.BOOK_MISMATCH, side.outcome)
+        side.mismatches += 1
+        if side.mismatches >= MISMATCH_LIMIT:
+            self._start_over("mismatch")
+
+    # ------------------------------------------------------------------ telling
+
+    def _tell_all(self) -> None:
+        for side in self._both:
+            book = side.book
+            side.told = (book.bid_units, book.ask_units)
+            if self.tells_books:
+                self._listener.tell_book(side.outcome)
+            self._listener.tell_price(side.outcome)
+
+    def _tell(self, side: _Side) -> None:
+        if self.tells_books:
+            self._listener.tell_book(side.outcome)
+        book = side.book
+        told = side.told
+        if book.bid_units != told[0] or book.ask_units != told[1]:
+            side.told = (book.bid_units, book.ask_units)
+            self._listener.tell_price(side.outcome)
