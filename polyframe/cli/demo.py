@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 from rich.console import Console
 from rich.logging import RichHandler
+from typing_extensions import override
 
 from polyframe.cli.loading import load_strategy
 from polyframe.cli.options import DemoOptions, Source
@@ -57,17 +60,10 @@ def run_demo(options: DemoOptions) -> int:
     """
     stopper = Stopper()
     stopper.install()
-    console = Console(highlight=False, emoji=False, markup=False)
+    console = DemoConsole(stopper)
     live = console.is_terminal and not console.is_dumb_terminal and not options.plain
     if not live:
-        console = Console(
-            highlight=False,
-            emoji=False,
-            markup=False,
-            force_terminal=False,
-            color_system=None,
-            width=PLAIN_WIDTH,
-        )
+        console = DemoConsole(stopper, plain=True)
     set_up_logging(verbose=options.verbose, console=console if live else None)
     demo = Demo(
         options=options,
@@ -78,6 +74,34 @@ def run_demo(options: DemoOptions) -> int:
         view=LiveView(console) if live else PlainView(console),
     )
     return asyncio.run(demo.main())
+
+
+class DemoConsole(Console):
+    """Standard output. If its reader goes away (``polyframe demo | head``), the demo ends in order.
+
+    Args:
+        stopper: Asked to stop then.
+        plain: No control codes, whatever standard output is.
+    """
+
+    def __init__(self, stopper: Stopper, *, plain: bool = False) -> None:
+        super().__init__(
+            highlight=False,
+            emoji=False,
+            markup=False,
+            force_terminal=False if plain else None,
+            color_system=None if plain else "auto",
+            width=PLAIN_WIDTH if plain else None,
+        )
+        self._stopper = stopper
+
+    @override
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        self._stopper.stop(signal.SIGPIPE)
 
 
 def open_source(options: DemoOptions) -> MarketSource:

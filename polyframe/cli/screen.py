@@ -29,6 +29,9 @@ FRAMES = 6
 EVENTS, CYCLES = 8, 6
 """Lines of events and of finished cycles on a screen that is high enough."""
 
+_HEAD, _MARKET, _TABLE = 1, 6, 4
+"""Lines of the fixed parts: the head, the market, and the frame of the table of cycles."""
+
 _STYLES = {
     "cycle": "cyan",
     "order": "yellow",
@@ -120,17 +123,19 @@ class LiveView:
 def draw(scene: Scene, height: int = 24) -> RenderableType:
     """Return the screen of this moment, for a terminal of `height` lines."""
     session = scene.trader.session(scene.series)
-    finished = [r for r in scene.env.ledger if r.status is not CycleStatus.OPEN]
-    # The fixed parts take eleven lines; the lists share what is left.
-    room = max(height - 11, 2)
-    events = min(EVENTS, max(room - min(len(finished), CYCLES), 1))
-    cycles = min(CYCLES, max(room - events, 1))
-    return Group(
-        _head(scene),
-        _market(scene, session),
-        _events(scene.watch, events),
-        _finished(scene, cycles),
-    )
+    finished = sum(1 for r in scene.env.ledger if r.status is not CycleStatus.OPEN)
+    parts = [_head(scene), _market(scene, session)]
+    room = height - _HEAD - _MARKET
+    # The lists share what is left; where it is little, events come before finished cycles.
+    cycles = max(min(finished, CYCLES, room - _TABLE - 3), 1)
+    if room < _TABLE + cycles + 3:
+        cycles = 0
+    events = min(EVENTS, room - (_TABLE + cycles if cycles else 0))
+    if events > 0:
+        parts.append(_events(scene.watch, events))
+    if cycles:
+        parts.append(_finished(scene, cycles))
+    return Group(*parts)
 
 
 def _head(scene: Scene) -> RenderableType:
@@ -225,7 +230,7 @@ def _events(watch: Watch, rows: int) -> RenderableType:
 
 def _finished(scene: Scene, rows: int) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=True, header_style="dim")
-    table.add_column("finished cycles")
+    table.add_column(_cut("finished cycles"))
     for name in ("orders", "trades", "fees"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("result", no_wrap=True)

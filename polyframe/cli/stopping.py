@@ -56,7 +56,13 @@ class Stopper:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None:
             leave(128 + number)
-        self.signal = signal.Signals(number)
+        self.stop(signal.Signals(number))
+
+    def stop(self, why: signal.Signals) -> None:
+        """Ask for an orderly end, as the first signal does; later calls change nothing."""
+        if self.signal is not None:
+            return
+        self.signal = why
         self._after(GRACE, self._give_up)
         if self._loop is not None and self._task is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._task.cancel)

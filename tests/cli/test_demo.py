@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import polyframe as package
-from tests.cli.command import FAST, Command, environment, polyframe, rows
+from tests.cli.command import FAST, LIMIT, Command, environment, polyframe, rows
 
 PROMPT = 5.0
 """Real seconds within which a signal ends the demo."""
@@ -280,6 +280,23 @@ def test_a_stuck_strategy_cannot_hold_up_the_end(tmp_path: Path, body: str) -> N
         assert demo.wait(PROMPT) == 130
         assert len(rows(demo.output)) == 1
         assert "events in" in demo.output
+
+
+def test_a_reader_that_goes_away_ends_it_in_order() -> None:
+    """In a pipe whose reader has left (``| head``) the demo ends by itself, without noise."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "polyframe.cli", "demo", *FAST],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(LIMIT) == 128 + signal.SIGPIPE
+        assert process.stderr.read() == ""
 
 
 def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,238 @@
+"""The live screen, on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from polyframe.cli.screen import LiveView, PlainView, Scene, draw
+from polyframe.cli.watch import Event, Watch
+from polyframe.model.order import OrderType
+from polyframe.strategies import Momentum
+from tests.cli.command import LIMIT, environment, rows
+from tests.cli.test_demo import PROMPT, SWALLOWER, strategy_file
+from tests.support.stage import Stage, play, settle
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A terminal of 80 columns with the command in it."""
+
+    def __init__(self, primary: int, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.text = ""
+        self._primary = primary
+
+    def read(self, until: str | None = None, seconds: float = LIMIT) -> None:
+        """Read until some text is there, or to the end."""
+        deadline = time.monotonic() + seconds
+        while until is None or until not in self.text:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no {until!r} in {self.text[-2000:]!r}")
+            if not select.select([self._primary], [], [], 0.2)[0]:
+                continue
+            try:
+                data = os.read(self._primary, 65_536)
+            except OSError:  # Linux says so when the last writer is gone
+                data = b""
+            if not data:
+                assert until is None, f"no {until!r} in {self.text[-2000:]!r}"
+                return
+            self.text += data.decode()
+
+    def press_ctrl_c(self) -> None:
+        """Send what the key sends."""
+        os.write(self._primary, b"\x03")
+
+
+@contextmanager
+def terminal(*arguments: str) -> Iterator[Terminal]:
+    """Run the command as the only program of a new terminal."""
+    primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+    # The terminal has to become the command's own, or Ctrl-C is only a character.
+    code = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'polyframe.cli', *sys.argv[1:]])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=secondary,
+        stdout=secondary,
+        stderr=secondary,
+        env=environment(),
+        start_new_session=True,
+    )
+    os.close(secondary)
+    try:
+        yield Terminal(primary, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(primary)
+
+
+ON_SCREEN = ("demo", "--source", "synthetic")
+
+
+def test_shows_a_live_screen_and_leaves_the_table() -> None:
+    """On a terminal the screen has market, countdown and events; afterwards the table stands."""
+    with terminal(*ON_SCREEN, "--speed", "600", "--cycles", "2") as screen:
+        screen.read()
+        assert screen.process.wait(5) == 0
+    plain = CONTROL.sub("", screen.text)
+    for text in ("btc-updown-15m-1893456000", "left", "cycle 1 of 2", "open orders", "begins"):
+        assert text in plain
+    assert screen.text.index(HIDE_CURSOR) < screen.text.rindex(SHOW_CURSOR)
+    *_, table = re.finditer("market +orders", plain)
+    last = plain[table.start() :]
+    assert len(rows(last)) == 2
+    assert "events in" in last
+    assert all(len(line) <= 80 for line in plain.replace("\r", "\n").split("\n"))
+
+
+def test_ctrl_c_restores_the_terminal() -> None:
+    """The key ends the screen, shows the cursor again and prints the table."""
+    with terminal(*ON_SCREEN, "--speed", "60") as screen:
+        screen.read(until="begins")
+        screen.press_ctrl_c()
+        screen.read(seconds=PROMPT)
+        assert screen.process.wait(PROMPT) == 128 + signal.SIGINT
+    assert screen.text.rindex(SHOW_CURSOR) > screen.text.rindex(HIDE_CURSOR)
+    assert "Stopped by SIGINT" in screen.text
+
+
+def test_a_forced_end_restores_the_terminal(tmp_path: Path) -> None:
+    """Two presses end it by force; the cursor is visible all the same."""
+    mine = strategy_file(tmp_path, SWALLOWER)
+    with terminal(*ON_SCREEN, "--speed", "60", "--strategy", mine) as screen:
+        screen.read(until="begins")
+        screen.press_ctrl_c()
+        time.sleep(0.3)  # two signals at the same instant would be one
+        screen.press_ctrl_c()
+        screen.read(seconds=PROMPT)
+        assert screen.process.wait(PROMPT) == 128 + signal.SIGINT
+    assert screen.text.rindex(SHOW_CURSOR) > screen.text.rindex(HIDE_CURSOR)
+
+
+def test_plain_on_a_terminal_has_no_control_codes() -> None:
+    """--plain holds for terminals as well."""
+    with terminal(*ON_SCREEN, "--plain", "--speed", "600", "--cycles", "1") as screen:
+        screen.read()
+        assert screen.process.wait(5) == 0
+    assert "\x1b" not in screen.text
+    assert "begins" in screen.text
+
+
+# ------------------------------------------------------------------ one screen, drawn in the test
+
+
+def picture(stage: Stage, watch: Watch, *, width: int = 80, height: int = 24) -> list[str]:
+    """Return the lines of the screen of this moment."""
+    scene = Scene(
+        stage.env,
+        stage.trader,
+        stage.trader.series[0],
+        watch,
+        "Momentum on btc-updown-15m, 60×",
+        cycles=4,
+    )
+    console = Console(width=width, height=height, color_system=None, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(draw(scene, height))
+    return captured.get().splitlines()
+
+
+def watched(stage: Stage, seen: list[Event], *, more: bool = True) -> Watch:
+    """Return a watch of the stage that writes into `seen`."""
+    return Watch(stage.env, stage.trader, stage.trader.series[0], seen.append, lambda: more)
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (60, 20), (40, 12)])
+def test_the_screen_fits_its_terminal(width: int, height: int) -> None:
+    """No line is wider than the terminal and there are no more of them than it has."""
+
+    async def act(stage: Stage) -> None:
+        watch = watched(stage, [])
+        for cycle in range(8):
+            await stage.open_cycle(cycle * 900 + 1_790_586_000)
+            for _ in range(3):
+                watch.add("order", "BUY 10 Up at 0.61 FAK cancelled (with a long explanation) " * 2)
+        lines = picture(stage, watch, width=width, height=height)
+        assert len(lines) <= height
+        assert max(len(line) for line in lines) <= width
+
+    play(act, Momentum())
+
+
+def test_the_screen_shows_quotes_orders_position_and_cash() -> None:
+    """What is held and what rests can be read off, and missing values are dashes."""
+
+    async def act(stage: Stage) -> None:
+        watch = watched(stage, [])
+        session = await stage.open_cycle()
+        handle = stage.trading.handle("Momentum")
+        order = await handle.buy(
+            session.market.outcome(session.market.up_token),  # type: ignore[arg-type]
+            price=Decimal("0.50"),
+            size=Decimal(10),
+            order_type=OrderType.GTC,
+        )
+        assert order.is_open
+        text = "\n".join(picture(stage, watch))
+        assert re.search(r"Up +0\.49 +100 +0\.51 +100 +– +–", text)
+        assert "BUY 10 Up at 0.50 GTC live" in text
+        assert "cash 1,000.00 USD" in text
+        assert "15:00 left" in text
+
+    play(act, Momentum())
+
+
+def test_the_screen_says_when_trading_is_paused() -> None:
+    """Between markets there is a panel that says so, and an event."""
+    seen: list[Event] = []
+
+    async def act(stage: Stage) -> None:
+        watch = watched(stage, seen)
+        await stage.open_cycle()
+        stage.scheduler.switch(None)
+        await settle()
+        assert "trading is paused" in "\n".join(picture(stage, watch))
+
+    play(act, Momentum())
+    assert [event.kind for event in seen if event.kind == "pause"] == ["pause"]
+
+
+def test_a_plain_view_prints_events_only() -> None:
+    """Each event is one line."""
+    console = Console(color_system=None, width=100, file=io.StringIO())
+    with console.capture() as captured:
+        PlainView(console).tell(Event(1_790_586_000.0, "fill", "bought 10 Up at 0.60"))
+    assert captured.get() == "09:00:00  fill    bought 10 Up at 0.60\n"
+
+
+def test_a_live_view_can_be_closed_twice() -> None:
+    """Closing is safe before it began and after it ended."""
+    view = LiveView(Console(color_system=None, file=io.StringIO()))
+    view.close()
+    view.close()
