@@ -97,6 +97,7 @@ class Floor:
             self.on_resolved(live, winner)
         message = messages.market_resolved(market, winner, live.now_ms())
         self._hub.to_market(market, message, custom=True)
+        live.retire()
 
     def _subscribe(self, connection: MarketConnection, tokens: list[str], dump: bool) -> None:
         found = [entry for token in tokens if (entry := self._listing.by_token(token))]

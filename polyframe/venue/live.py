@@ -96,6 +96,11 @@ class LiveMarket:
         self._spoke = self._clock.time()
         self._tasks.spawn(self._replay(events), f"venue-replay-{self.market.slug}")
 
+    def retire(self) -> None:
+        """Let go of the book of a market that is over."""
+        self.book = MatchingBook()
+        self._bids, self._asks = {}, {}
+
     async def _replay(self, events: Iterator[SourceEvent]) -> None:
         end = self.market.end
         try:

@@ -30,7 +30,7 @@ class MarketSource(Protocol):
         ...
 
     def events(self, market: VenueMarket, since_ms: int) -> Iterator[SourceEvent]:
-        """Yield the last snapshot at or before `since_ms`, then all that follows, in time order.
+        """Yield the last snapshot at or before `since_ms`, then all that is later, in time order.
 
         If the first snapshot is later than `since_ms` the iterator begins with that.
         """

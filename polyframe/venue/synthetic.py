@@ -90,14 +90,15 @@ class SyntheticSource:
         return self._walk(market).winner
 
     def events(self, market: VenueMarket, since_ms: int) -> Iterator[SourceEvent]:
-        """Yield the last snapshot at or before `since_ms`, then all that follows in time."""
+        """Yield the last snapshot at or before `since_ms`, then all that is later."""
         walk = self._walk(market)
         key = f"{self.seed}:{market.slug}"
         for step in range(max(bisect_right(walk.times, since_ms) - 1, 0), len(walk.times)):
             tick = _FINE if step >= walk.fine_from else _COARSE
             snapshot = _ladder(key, step, walk.times[step], walk.fair[step], tick)
             yield snapshot
-            if trade := _trade(key, step, snapshot):
+            trade = _trade(key, step, snapshot)
+            if trade is not None and trade.time_ms > since_ms:
                 yield trade
 
     def _market(self, window: Window) -> VenueMarket:
