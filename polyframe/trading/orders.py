@@ -204,8 +204,8 @@ class OrderTable:
         return changed
 
     def let_go(self) -> None:
-        """Release what is still held, because the market is resolved."""
-        for client_id in [*self._cash_held, *self._shares_held]:
+        """Release the cash that is still held, because the market is resolved."""
+        for client_id in list(self._cash_held):
             self._hold(self._orders[client_id], self.tracks[client_id])
 
     def _hold(self, order: Order, track: OrderTrack) -> None:

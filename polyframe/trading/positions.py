@@ -106,7 +106,7 @@ class PositionBook:
         return Position(
             outcome=self.outcome,
             size=self.size,
-            settled=min(max(self._settled, ZERO), self.size),
+            settled=max(self._settled, ZERO),
             cost=self.cost,
             fees=self.fees,
             realised=self.realised,
@@ -204,9 +204,8 @@ class Holdings:
         self._book(strategy, outcome).settle(number)
 
     def hand_over(self, outcome: Outcome, number: int, old: str, new: str) -> None:
-        """Move a booking from one strategy to another; no cash moves."""
+        """Move a booking from one strategy to another before the resolution; no cash moves."""
         self._book(new, outcome).book(number, self._book(old, outcome).take(number))
-        self._pay_out()
 
     def resolve(self, winner: Outcome) -> None:
         """Turn all positions into what they pay."""

@@ -388,12 +388,26 @@ def test_a_late_order_takes_over_what_came_before_it() -> None:
 def test_fills_that_complete_the_late_order_fill_it() -> None:
     """Its size was not known until it came; then the fills are seen to be all of it."""
     desk = Desk()
-    desk.trade("t1", desk.leg("v1"), status=T.CONFIRMED)
-    assert not desk.state.is_settled
+    desk.trade("t1", desk.leg("v1"))
     assert kinds(desk.place())[-1] == "order filled"
     assert desk.account.reserved == 0
+    assert not desk.state.is_settled
+    desk.trade("t1", desk.leg("v1"), status=T.CONFIRMED)
     assert desk.state.is_settled
     assert desk.state.open_orders() == ()
+
+
+def test_a_late_order_that_is_over_waits_for_its_fills() -> None:
+    """It ended before it was registered: what was matched of it holds cash until it is reported."""
+    desk = Desk()
+    desk.report("v1", CANCELLATION, "CANCELED_by hand", "6")
+    assert desk.account.reserved == 0
+    assert kinds(desk.place()) == ["order cancelled"]
+    assert (desk.order("c1").reason, desk.order("c1").matched) == ("by hand", dec("6"))
+    assert desk.account.reserved == dec("3.105")
+    desk.trade("t1", desk.leg("v1", "6"), status=T.CONFIRMED)
+    assert desk.account.reserved == 0
+    assert desk.state.is_settled
 
 
 def test_a_late_sell_takes_over_only_shares_that_its_strategy_has() -> None:

@@ -389,6 +389,7 @@ def test_a_cancellation_of_a_complete_order_fills_it() -> None:
     desk.live()
     desk.trade("t1", desk.leg("v1", "4"))
     assert kinds(desk.report("v1", CANCELLATION, "CANCELED", "10")) == ["order filled"]
+    assert desk.order("c1").reason == ""
     assert desk.account.reserved == dec("3.105")
     assert not desk.state.is_settled
     desk.trade("t2", desk.leg("v1", "6"))
@@ -489,6 +490,22 @@ def test_the_answer_matched_is_remembered_for_dust() -> None:
     applied(desk.place())
     desk.answer("c1", "matched")
     assert kinds(desk.trade("t1", desk.leg("v1", "9.995"))) == ["trade MATCHED", "order filled"]
+
+
+def test_a_matched_size_of_all_of_it_completes_up_to_dust() -> None:
+    """The size counts where the status text says nothing."""
+    desk = Desk()
+    desk.live()
+    desk.trade("t1", desk.leg("v1", "9.995"))
+    assert kinds(desk.report("v1", UPDATE, "LIVE", "10")) == ["order filled"]
+
+
+def test_an_order_as_small_as_dust_is_not_filled_without_a_fill() -> None:
+    """However little it is, shares come from trades only."""
+    desk = Desk()
+    applied(desk.place(size="0.01"))
+    assert kinds(desk.answer("c1", "matched")) == ["order live"]
+    assert kinds(desk.trade("t1", desk.leg("v1", "0.01"))) == ["trade MATCHED", "order filled"]
 
 
 def test_a_matched_size_that_is_more_than_the_fills_by_dust_holds_nothing() -> None:

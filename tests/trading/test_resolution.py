@@ -168,6 +168,21 @@ def test_a_payout_is_never_negative() -> None:
     assert desk.state.profit() == desk.state.realised == 2
 
 
+def test_several_shortfalls_take_no_more_than_there_is() -> None:
+    """Alpha holds 5, two others sold 4 each that they did not have: nothing is left to pay."""
+    desk = bought("5")
+    desk.live("c2", BUY, "0.4", "4", strategy="beta")
+    desk.trade("t2", desk.leg("v2", "4", "0.4"))
+    desk.live("c3", SELL, "0.5", "4", strategy="beta")
+    desk.trade("t3", desk.leg("v3", "4", "0.5", SELL))
+    desk.trade("t2", desk.leg("v2", "4", "0.4"), status=T.FAILED)
+    desk.trade("t4", desk.leg("x1", "4", "0.5", SELL))
+    assert desk.state.shortfall == 8
+    desk.resolve(UP)
+    assert (desk.state.payout, desk.account.claimable) == decs("0", "0")
+    assert desk.state.profit() == desk.state.realised == 2
+
+
 def test_foreign_orders_of_a_resolved_market_are_over() -> None:
     """A report that comes late tracks the order, but never as an open one."""
     desk = Desk()
