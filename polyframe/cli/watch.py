@@ -116,11 +116,16 @@ class Watch:
 
     # ------------------------------------------------------------------ subscriber
 
+    @property
+    def wants_books(self) -> bool:
+        """Prices and books are no news; a screen reads them when it draws."""
+        return False
+
     def price_changed(self, outcome: Outcome) -> None:
-        """Prices are no news; a screen reads them when it draws."""
+        """No news either."""
 
     def book_changed(self, outcome: Outcome) -> None:
-        """Books neither."""
+        """Not asked for."""
 
     def market_traded(self, event: MarketTraded) -> None:
         """Nor the trades of others."""
