@@ -42,8 +42,9 @@ from polyframe.strategy import Strategy
 from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.account import Account
 from polyframe.trading.engine import OrderEngine
+from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
-from polyframe.trading.service import StrategyTrading, TradingService
+from polyframe.trading.service import TradingService
 
 if TYPE_CHECKING:
     from polyframe.exchange.polymarket import (

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from polyframe.clock import Clock
     from polyframe.environment import Environment
     from polyframe.session import ExchangeSession
-    from polyframe.trading.service import StrategyTrading
+    from polyframe.trading.handle import StrategyTrading
 
 S = TypeVar("S", bound="Strategy")
 

@@ -22,7 +22,7 @@ from polyframe.strategy import Strategy, StrategyContext, overrides
 if TYPE_CHECKING:
     from polyframe.environment import Environment
     from polyframe.session import ExchangeSession
-    from polyframe.trading.service import StrategyTrading
+    from polyframe.trading.handle import StrategyTrading
 
 log = logging.getLogger(__name__)
 

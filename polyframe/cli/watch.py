@@ -58,8 +58,6 @@ class Watch:
         keep: Events kept in `events`.
     """
 
-    wants_books = False
-
     def __init__(
         self,
         env: Environment,

@@ -26,7 +26,7 @@ from polyframe.model.order import OrderStatus
 from polyframe.strategy import Strategy
 from polyframe.strategyrun import MARKET_TRADES_KEPT
 from polyframe.trader import TraderSettings
-from polyframe.trading.service import HandleState
+from polyframe.trading.handle import HandleState
 from tests.support.fake import START, FakeExchange, delta, make_market, order_report, trade_report
 from tests.support.stage import Diary, Recorder, Stage, play, settle
 

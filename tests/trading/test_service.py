@@ -21,7 +21,7 @@ from polyframe.exchange.base import PlaceAnswer, PlaceResult
 from polyframe.model.events import OrderEventKind
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderStatus, OrderType, Side
-from polyframe.trading.service import StrategyTrading
+from polyframe.trading.handle import StrategyTrading
 from tests.support.fake import (
     START,
     FakeExchange,

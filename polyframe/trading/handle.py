@@ -1,0 +1,186 @@
+"""What one strategy trades with in one cycle."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from polyframe.errors import OrderDenied, StaleCycleError
+from polyframe.model.events import PriceChanged
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import ZERO
+from polyframe.model.order import Order, OrderRequest, OrderType, Side
+from polyframe.model.position import Position
+from polyframe.model.trade import Fill
+from polyframe.trading.state import CycleState
+
+if TYPE_CHECKING:
+    from polyframe.trading.service import TradingService
+
+
+class HandleState(Enum):
+    """Life of a strategy's trading handle; it only moves forward."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    """New orders are refused, cancels and reads still work."""
+    DEAD = "dead"
+    """Every call raises `StaleCycleError`."""
+
+
+class StrategyTrading:
+    """What one strategy trades with in one cycle (``self.trading``).
+
+    It sees this strategy's orders and positions only, and dies with the cycle.
+    """
+
+    def __init__(self, service: TradingService, market: Market, strategy: str) -> None:
+        self._service = service
+        self._market = market
+        self._strategy = strategy
+        self._state = HandleState.OPEN
+
+    # ------------------------------------------------------------------ orders
+
+    async def buy(
+        self,
+        outcome: Outcome,
+        *,
+        price: Decimal,
+        size: Decimal,
+        order_type: OrderType = OrderType.GTC,
+        post_only: bool = False,
+    ) -> Order:
+        """Buy `size` shares of `outcome` at `price` USD or better; see `place`."""
+        return await self.place(OrderRequest(outcome, Side.BUY, price, size, order_type, post_only))
+
+    async def sell(
+        self,
+        outcome: Outcome,
+        *,
+        price: Decimal,
+        size: Decimal,
+        order_type: OrderType = OrderType.GTC,
+        post_only: bool = False,
+    ) -> Order:
+        """Sell `size` held shares of `outcome` at `price` USD or better; see `place`."""
+        return await self.place(
+            OrderRequest(outcome, Side.SELL, price, size, order_type, post_only)
+        )
+
+    async def place(self, request: OrderRequest) -> Order:
+        """Place one order; returns when the venue answered.
+
+        Fills arrive as trades (``on_trade``), often before this returns.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+            OrderDenied: Refused here; nothing was sent.
+            OrderRejected: Refused by the venue.
+            OrderOutcomeUnknown: Sent, and the answer was lost.
+        """
+        if self._state is not HandleState.OPEN:
+            raise self._stale("place")
+        return await self._service.place(self._market.generation, self._strategy, request)
+
+    async def cancel(self, order: Order | str) -> Order:
+        """Cancel an order (or its client id) and return it as it is then.
+
+        Raises:
+            StaleCycleError: The cycle is over and its clean-up, too.
+            OrderDenied: Not an order of this strategy in this cycle.
+            ExchangeError: The venue did not answer.
+        """
+        self._check("cancel")
+        client_id = order if isinstance(order, str) else order.client_id
+        own = self._find().orders.get(client_id)
+        if own is None or own.strategy != self._strategy:
+            rule, text = "unknown_order", f"{self._strategy} has no order {client_id} in this cycle"
+            raise OrderDenied(rule, text)
+        return await self._service.cancel(self._market, client_id)
+
+    async def cancel_all(self, outcome: Outcome | None = None) -> list[Order]:
+        """Cancel all open orders of this strategy (of one outcome); return them as they are then.
+
+        All are tried, also when one fails.
+
+        Raises:
+            StaleCycleError: The cycle is over and its clean-up, too.
+            ExchangeError: The first failure, after all were tried.
+        """
+        self._check("cancel_all")
+        wanted = [o for o in self.open_orders() if outcome is None or o.outcome is outcome]
+        results = await asyncio.gather(*(self.cancel(o) for o in wanted), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, Order)]
+
+    # ------------------------------------------------------------------ reading
+
+    def orders(self) -> list[Order]:
+        """Return all orders of this strategy in this cycle, oldest first."""
+        return [o for o in self._find().orders.values() if o.strategy == self._strategy]
+
+    def open_orders(self) -> list[Order]:
+        """Return this strategy's orders that may still fill."""
+        return [order for order in self.orders() if order.is_open]
+
+    def fills(self) -> list[Fill]:
+        """Return this strategy's fills, oldest first, failed ones included."""
+        return [f for f in self._find().fills.values() if f.strategy == self._strategy]
+
+    def position(self, outcome: Outcome) -> Position:
+        """Return what this strategy holds of `outcome`."""
+        return self._find().position(outcome, self._strategy)
+
+    def sellable(self, outcome: Outcome) -> Decimal:
+        """Return the shares of `outcome` that no open sell order holds."""
+        return self._find().sellable(outcome, self._strategy)
+
+    def price(self, outcome: Outcome) -> PriceChanged:
+        """Return the latest top of the book of `outcome`.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        self._check("price")
+        return self._service.price(self._market, outcome)
+
+    @property
+    def cash(self) -> Decimal:
+        """USD that no open order holds; shared by all strategies of the environment."""
+        self._check("cash")
+        return max(self._service.account.available, ZERO)
+
+    # ------------------------------------------------------------------ life
+
+    @property
+    def state(self) -> HandleState:
+        """Where the handle is in its life."""
+        return self._state
+
+    def begin_closing(self) -> None:
+        """Refuse new orders from now on; called by the framework when the cycle ends."""
+        if self._state is HandleState.OPEN:
+            self._state = HandleState.CLOSING
+
+    def kill(self) -> None:
+        """Refuse everything from now on; called by the framework after ``on_cycle_end``."""
+        self._state = HandleState.DEAD
+
+    def _find(self) -> CycleState:
+        self._check("trading")
+        state = self._service.state(self._market)
+        if state is None:
+            raise self._stale("trading")
+        return state
+
+    def _check(self, what: str) -> None:
+        if self._state is HandleState.DEAD:
+            raise self._stale(what)
+
+    def _stale(self, what: str) -> StaleCycleError:
+        return StaleCycleError(what, self._market.generation, self._service.generation)
