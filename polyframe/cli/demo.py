@@ -185,7 +185,7 @@ class Demo:
         self.console.file.flush()
 
     async def _play(self) -> None:
-        from polyframe.venue import LocalVenue, VenueSettings
+        from polyframe.venue import LocalVenue
 
         options = self.options
         first = self.source.next_market(0)
@@ -193,9 +193,7 @@ class Demo:
             msg = "source: it has no markets"
             raise ConfigError(msg)
         clock = ScaledClock(options.speed, first.start - START_UP * options.speed)
-        # A signed request is stamped with market time: what is a moment on the wall may be minutes.
-        settings = VenueSettings(skew=max(60.0, 10 * options.speed))
-        async with LocalVenue(self.source, clock=clock, settings=settings) as venue:
+        async with LocalVenue(self.source, clock=clock) as venue:
             self._say_hello(venue.url)
             exchange = PolymarketExchange.local(venue.url, venue.account)
             self._env = Environment(exchange, clock=clock)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from polyframe.clock import Clock
+from polyframe.clock import Clock, ScaledClock
 from polyframe.venue.blotter import Blotter
 from polyframe.venue.desk import Desk
 from polyframe.venue.intents import Refusal
@@ -58,6 +58,9 @@ class AccountApi:
         self._account = blotter.account
         self._clock = clock
         self._settings = settings
+        # A request is late by real seconds; on a faster clock those are more of the venue's own.
+        speed = clock.speed if isinstance(clock, ScaledClock) else 1.0
+        self._skew = settings.skew * max(speed, 1.0)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -88,7 +91,7 @@ class AccountApi:
                 request.url.path.removeprefix(PREFIX),
                 body,
                 now=self._clock.time(),
-                skew=self._settings.skew,
+                skew=self._skew,
             ):
                 return error(401, "Unauthorized/Invalid api key")
             return await handler(request)

@@ -36,7 +36,8 @@ class VenueSettings:
         mined_after: Seconds from the match of a trade to its status MINED.
         confirmed_after: Seconds from the match of a trade to its status CONFIRMED.
         quiet: After so many seconds without a message of a market its books are sent again.
-        skew: Seconds that the time stamp of a signed request may differ from the venue's clock.
+        skew: Real seconds that the time stamp of a signed request may differ from the venue's
+            clock: on a `ScaledClock` as many times more of the venue's as it is faster.
         subscribe_timeout: Real seconds that a WebSocket may stay without a subscription.
         send_queue: Frames that may wait for one WebSocket; a reader slower than that is cut off.
     """
