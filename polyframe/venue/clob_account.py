@@ -57,7 +57,6 @@ class AccountApi:
         self._blotter = blotter
         self._account = blotter.account
         self._clock = clock
-        self._settings = settings
         # A request is late by real seconds; on a faster clock those are more of the venue's own.
         speed = clock.speed if isinstance(clock, ScaledClock) else 1.0
         self._skew = settings.skew * max(speed, 1.0)
