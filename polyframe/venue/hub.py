@@ -22,6 +22,8 @@ from polyframe.venue.values import VenueMarket
 Channel = Literal["market", "user"]
 
 _POLICY = 1008
+_MAX_BUFFER = 4 << 20
+"""Bytes that the transport of one WebSocket may hold."""
 
 
 class Connection:
@@ -37,13 +39,15 @@ class Connection:
         self._transport: asyncio.Transport = socket.scope["state"]["transport"]
 
     def send(self, text: str) -> None:
-        """Queue one frame; cut the connection off if its queue is full."""
-        try:
-            self._queue.put_nowait(text)
-        except asyncio.QueueFull:
-            if not self._transport.is_closing():
-                self._hub.stats.slow_readers += 1
+        """Queue one frame; cut the connection off if too much waits already."""
+        if self._transport.is_closing():
+            return
+        # Some versions of the server never hold the writer back: then it is its buffer that grows.
+        if self._queue.full() or self._transport.get_write_buffer_size() > _MAX_BUFFER:
+            self._hub.stats.slow_readers += 1
             self.abort()
+        else:
+            self._queue.put_nowait(text)
 
     def abort(self) -> None:
         """Drop the connection at once, without a closing handshake."""

@@ -19,13 +19,9 @@ _GRACE = 0.3
 """Real seconds that open connections get to end by themselves."""
 
 
-class _Config(uvicorn.Config):
-    @override
-    def configure_logging(self) -> None:
-        """Leave logging alone: it belongs to the program around us."""
-
-
 class _Http(H11Protocol):
+    """Writes no access log; to switch it off in uvicorn would touch loggers of the whole program."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.access_log = False
@@ -111,14 +107,14 @@ class EmbeddedServer:
             listener.close()
             raise
         port: int = listener.getsockname()[1]
-        config = _Config(
+        config = uvicorn.Config(
             self._serve,
             http=_Http,
             ws=_WebSocket,
             interface="asgi3",
             loop="none",
             lifespan="off",
-            log_config=None,
+            log_config=None,  # logging belongs to the program around us
             proxy_headers=False,
             server_header=False,
             date_header=False,

@@ -173,15 +173,12 @@ def test_signals_and_logging_belong_to_the_program_around() -> None:
             assert state() == before
         assert state() == before
 
-    async def main() -> None:
-        # Under asyncio.run SIGINT is the runner's; what counts is that it stays.
-        await test()
-
-    run(main)
+    run(test)
 
 
 def test_nothing_is_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    """Connections that come, go, are dropped or never speak leave no error behind."""
+    """Connections that come, go, are dropped or never speak leave no error and no access log."""
+    caplog.set_level(logging.INFO)
 
     async def test() -> None:
         async with open_venue(subscribe_timeout=0.05) as client:
@@ -195,11 +192,13 @@ def test_nothing_is_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> None
             async with client.market_feed() as feed:
                 await feed.next()
                 client.venue.send_raw("market", "x")
+            await client.clob("/ok")
             last = await connect(f"{client.venue.ws_url}/ws/user")
         await last.close()
 
     run(test)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert "uvicorn.access" not in {record.name for record in caplog.records}
 
 
 def test_a_failing_source_comes_out_at_the_close(caplog: pytest.LogCaptureFixture) -> None:

@@ -182,6 +182,53 @@ def test_a_print_is_published_with_both_books() -> None:
     run(test)
 
 
+def test_own_orders_and_trades_are_published() -> None:
+    """A resting order changes a level of both tokens; a trade is news of the taker's token."""
+
+    async def test() -> None:
+        async with open_venue() as client, client.market_feed(custom_feature_enabled=False) as feed:
+            await feed.next()
+            await client.place("BUY", "0.47", "10", token=client.down)
+            (message,) = await feed.rest()
+            assert [
+                (c["asset_id"], c["side"], c["price"], c["size"]) for c in message["price_changes"]
+            ] == [(client.up, "SELL", "0.53", "210"), (client.down, "BUY", "0.47", "210")]
+            await client.place("BUY", "0.52", "10", token=client.down)
+            messages = await feed.rest()
+            assert kinds(messages) == ["last_trade_price", "price_change", "book", "book"]
+            trade = messages[0]
+            assert (trade["asset_id"], trade["side"], trade["price"], trade["size"]) == (
+                client.down,
+                "BUY",
+                "0.52",
+                "10",
+            )
+            assert messages[2]["bids"][-1] == {"price": "0.48", "size": "90"}
+
+    run(test)
+
+
+def test_a_fill_of_a_resting_order_is_a_public_trade() -> None:
+    """When the book moves through an own order the trade is printed on Up, with the books."""
+
+    async def test() -> None:
+        async with (
+            open_venue([BOOK, snapshot(1, {40: 1}, {47: 6})]) as client,
+            client.market_feed(custom_feature_enabled=False) as feed,
+        ):
+            await feed.next()
+            await client.place("BUY", "0.48", "10")
+            await feed.rest()
+            await client.clock.advance(1)
+            messages = await feed.rest()
+            assert kinds(messages) == ["last_trade_price", "price_change", "book", "book"]
+            assert (messages[0]["price"], messages[0]["side"]) == ("0.48", "SELL")
+            assert messages[2]["bids"][-1] == {"price": "0.48", "size": "4"}
+            assert messages[2]["asks"] == []
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("picture", "why"),
     [

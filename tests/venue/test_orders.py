@@ -351,6 +351,8 @@ def test_marketable_buys_have_a_minimum_amount() -> None:
             text = "invalid amount for a marketable BUY order ($0.7), min size: $1"
             assert await client.refused("BUY", "0.07", "10") == (400, text)
             assert await client.refused("BUY", "0.07", "10", order_type="FAK") == (400, text)
+            text = "invalid amount for a marketable BUY order ($0.6), min size: $1"
+            assert await client.refused("BUY", "0.06", "10", order_type="FAK") == (400, text)
             assert (await client.place("BUY", "0.06", "10"))["status"] == "live"
 
     run(test)
