@@ -103,4 +103,4 @@ class Floor:
         found = [entry for token in tokens if (entry := self._listing.by_token(token))]
         pictures = [self.live(market).book_message(outcome) for market, outcome in found]
         if dump:
-            connection.send(messages.encode(pictures))
+            self._hub.to_one(connection, pictures)

@@ -76,11 +76,6 @@ class MarketConnection(Connection):
         self.tokens: set[str] = set()
         self.custom = False
 
-    def send(self, text: str) -> None:
-        """Queue one frame, unless the market channel is frozen: then only answers to pings pass."""
-        if not self._hub.frozen or text == PONG:
-            super().send(text)
-
 
 class UserConnection(Connection):
     """A connection of the user channel.
@@ -122,30 +117,38 @@ class Hub:
 
     def to_market(self, market: VenueMarket, message: Any, *, custom: bool = False) -> None:
         """Send to everybody who wants a token of `market` (`custom`: and custom messages)."""
-        self._to(
+        tokens = market.tokens
+        self._to_market_channel(
             message,
             (
-                connection
-                for connection in self._market
-                if not connection.tokens.isdisjoint(market.tokens)
-                and (connection.custom or not custom)
+                c
+                for c in self._market
+                if not c.tokens.isdisjoint(tokens) and (c.custom or not custom)
             ),
         )
 
     def to_token(self, token: str, message: Any, *, custom: bool = False) -> None:
         """Send to everybody who wants `token` (`custom`: and custom messages)."""
-        self._to(
+        self._to_market_channel(
             message,
             (c for c in self._market if token in c.tokens and (c.custom or not custom)),
         )
 
     def to_custom(self, message: Any) -> None:
         """Send to everybody who wants custom messages, whatever the tokens."""
-        self._to(message, (c for c in self._market if c.custom))
+        self._to_market_channel(message, (c for c in self._market if c.custom))
+
+    def to_one(self, connection: MarketConnection, message: Any) -> None:
+        """Send to one connection of the market channel."""
+        self._to_market_channel(message, (connection,))
 
     def to_user(self, condition_id: str, message: Any) -> None:
         """Send to the user connections that want this market."""
         self._to(message, (c for c in self._user if c.markets is None or condition_id in c.markets))
+
+    def _to_market_channel(self, message: Any, connections: Iterable[MarketConnection]) -> None:
+        if not self.frozen:
+            self._to(message, connections)
 
     def _to(self, message: Any, connections: Iterable[Connection]) -> None:
         receivers = list(connections)

@@ -151,6 +151,8 @@ class LocalVenue:
     def freeze(self, market: bool) -> None:
         """Let the market channel be silent but for ``PONG``, on new connections too (§4.10).
 
+        Frames of `send_raw` still go out.
+
         Args:
             market: Whether it is frozen from now on. What it missed is not sent later.
         """

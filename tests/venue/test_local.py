@@ -298,6 +298,8 @@ def test_the_market_channel_can_freeze() -> None:
             client.venue.freeze(market=True)
             await client.clock.advance(8)
             await old.ping()
+            client.venue.send_raw("market", "[]")
+            assert await old.rest() == [[]]
             async with client.market_feed() as new:
                 await new.ping()
             await client.place("BUY", "0.40", "10")
