@@ -203,8 +203,6 @@ class CycleState(CycleView):
             return self._step(
                 order, command.now_ms, OrderStatus.CANCELLED, command.text or "cancelled"
             )
-        if order.status is not OrderStatus.CANCELLING:
-            return Ignored("duplicate")
         return self._step(order, command.now_ms, OrderStatus.LIVE)
 
     def _order_report(self, command: ApplyOrderReport) -> Reply:
@@ -292,7 +290,7 @@ class CycleState(CycleView):
         self._table.record(fill, known)
         changed = self._table.refresh(order, command.now_ms)
         changes.append(self._trade_changed(fill, None if known is None else known.status))
-        if changed or born:
+        if changed:
             changes.append(self._order_changed(order.client_id, None if born else order.status))
         return ""
 

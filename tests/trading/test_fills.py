@@ -106,6 +106,17 @@ def test_later_statuses_only_settle() -> None:
     assert desk.account.cash == cash
 
 
+def test_a_retried_trade_may_still_be_mined() -> None:
+    """RETRYING comes before MINED, each of them is told once."""
+    desk = Desk()
+    desk.live()
+    told = [
+        kinds(desk.trade("t1", desk.leg("v1", "4"), status=status))[0]
+        for status in (T.MATCHED, T.RETRYING, T.MINED, T.CONFIRMED)
+    ]
+    assert told == ["trade MATCHED", "trade RETRYING", "trade MINED", "trade CONFIRMED"]
+
+
 def test_shares_sold_are_taken_from_the_settled_ones() -> None:
     """What is left to count on is what is confirmed less everything sold."""
     desk = Desk()

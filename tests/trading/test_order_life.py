@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from polyframe.model.events import OrderEventKind
 from polyframe.model.order import OrderRequest, OrderStatus, OrderType
 from polyframe.model.trade import TradeStatus
 from polyframe.trading.commands import Applied, ApplyPlaceAnswer, PlaceOrder
@@ -446,6 +447,22 @@ def test_the_killed_rest_of_a_fak_is_released_without_an_event() -> None:
     assert kinds(desk.report("v1", UPDATE, "MATCHED", "6")) == ["order cancelled"]
     assert desk.order("c1").reason == "rest of FAK killed"
     assert desk.account.reserved == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "matched"),
+    [
+        (PLACEMENT, "MATCHED", "6"),
+        (UPDATE, "LIVE", "6"),
+        (UPDATE, "MATCHED", "0"),
+        (UPDATE, "MATCHED", "10"),
+    ],
+)
+def test_less_than_that_does_not_end_a_fak(kind: OrderEventKind, status: str, matched: str) -> None:
+    """It takes an update that calls it matched and tells how little; all of it takes the fills."""
+    desk = Desk()
+    applied(desk.place(order_type=OrderType.FAK))
+    assert kinds(desk.report("v1", kind, status, matched)) == ["order live"]
 
 
 def test_a_resting_order_that_is_matched_in_part_lives_on() -> None:
