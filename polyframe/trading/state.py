@@ -241,7 +241,7 @@ class CycleState(CycleView):
         before, ignored = self.shortfall, "no_legs"
         changes: list[Change] = []
         for leg in command.report.legs:
-            ignored = self._apply_leg(leg, command, changes) or ignored
+            ignored = self._apply_leg(leg, command, changes)
         if not changes:
             return Ignored(ignored)
         return Applied(tuple(changes), shortfall=max(self.shortfall - before, ZERO))

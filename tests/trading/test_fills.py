@@ -314,7 +314,7 @@ def test_a_shortfall_is_covered_by_the_next_buy() -> None:
     desk = Desk()
     desk.trade("t2", desk.leg("x1", "4", "0.5", SELL))
     assert desk.state.shortfall == 4
-    desk.trade("t3", desk.leg("x2", "6", "0.4"))
+    assert applied(desk.trade("t3", desk.leg("x2", "6", "0.4"))).shortfall == 0
     position = desk.state.position(UP, "")
     assert (position.size, position.cost, position.realised) == decs("2", "0.8", "0.4")
     assert desk.state.shortfall == 0

@@ -347,6 +347,7 @@ def test_what_the_venue_calls_matched_only_grows_and_fills_nothing() -> None:
         ("CANCELED_EXPIRED_ORDER", "EXPIRED_ORDER"),
         ("CANCELED_order couldn't be fully filled.", "order couldn't be fully filled."),
         ("LIVE", "LIVE"),
+        ("SYSTEM_HALT", "SYSTEM_HALT"),
     ],
 )
 def test_a_cancellation_ends_the_order_with_the_venues_words(status: str, reason: str) -> None:
