@@ -104,6 +104,7 @@ def test_tokens_are_mapped_by_label() -> None:
         ({"feeSchedule": "7%"}, "bad_fees"),
         ({"feeSchedule": {}}, "bad_fees"),
         ({"feeSchedule": {"rate": 0.07, "exponent": 1.5}}, "bad_fees"),
+        ({"feeSchedule": {"rate": 0.07, "exponent": 11}}, "bad_fees"),
         ({"feeSchedule": {"rate": 7, "exponent": 1}}, "bad_fees"),
         ({"feeSchedule": {"rate": -0.07, "exponent": 1}}, "bad_fees"),
     ],

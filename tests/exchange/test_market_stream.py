@@ -158,23 +158,27 @@ def _pauses(caplog: pytest.LogCaptureFixture) -> list[float]:
     return [float(text) for text in re.findall(r"next attempt in ([0-9.]+) s", caplog.text)]
 
 
-def test_pauses_grow_while_connections_bring_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """A venue that hangs up at once, even after data, is called more and more rarely."""
+@pytest.mark.parametrize("greeting", [[], [BOOKS]], ids=["nothing", "data"])
+def test_pauses_grow_while_connections_do_not_last(
+    greeting: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A venue that hangs up soon, even after data, is called more and more rarely."""
 
     def hang_up(server: WsServer, connection: ServerConnection, frame: str) -> list[str]:
-        connection.transport.abort()
-        return []
+        asyncio.get_running_loop().call_later(0.02, connection.transport.abort)
+        return greeting
 
     async def main() -> None:
-        settings = _settings(backoff_base=0.2, backoff_cap=0.4)
-        async with _running(server := WsServer(hang_up), settings):
+        settings = _settings(backoff_base=0.4, backoff_cap=0.6)
+        async with _running(server := WsServer(hang_up), settings) as (_, sink):
             await server.until(lambda: len(server.connections) == 4)
+            assert bool(sink.messages) is bool(greeting)
 
     asyncio.run(main())
     first, second, third = _pauses(caplog)[:3]
     assert first == 0.0
-    assert second >= 0.1
-    assert third >= 0.2
+    assert second >= 0.2
+    assert third >= 0.3
 
 
 def test_pauses_start_over_after_a_connection_that_worked(
@@ -328,9 +332,9 @@ def test_detach_ends_deliveries_within_a_frame() -> None:
             self.stream.detach()
 
     async def main() -> None:
-        sink = Detaching()
+        sink, counters = Detaching(), Counters()
         async with WsServer(market_venue) as server:
-            sink.stream = _stream(server.url, sink)
+            sink.stream = _stream(server.url, sink, counters=counters)
             sink.stream.start()
             await sink.until(lambda: len(sink.messages) == 1)
             await server.send(BOOKS)
@@ -339,6 +343,7 @@ def test_detach_ends_deliveries_within_a_frame() -> None:
             await sink.stream.close()
         assert len(sink.messages) == 1
         assert sink.states == [CONNECTED]
+        assert counters.reasons(Count.STREAM_LOSSES) == {"market:closed": 1}
 
     asyncio.run(main())
 
@@ -369,8 +374,25 @@ def test_close_is_safe_at_any_time() -> None:
             await sink.until(lambda: len(sink.messages) == 2)
             await stream.close()
             await stream.close()
+            await server.connections[0].wait_closed()
+            assert server.connections[0].close_code == 1000
         assert only_this_task()
 
+    asyncio.run(main())
+
+
+def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams and their secrets take the way that is configured, not one the shell suggests."""
+
+    async def main() -> None:
+        async with _running(WsServer(market_venue)) as (_, sink):
+            await sink.until(lambda: bool(sink.states))
+            assert sink.states == [CONNECTED]
+
+    for name in ("HTTP_PROXY", "http_proxy", "WS_PROXY", "ws_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     asyncio.run(main())
 
 

@@ -90,9 +90,9 @@ def test_secrets_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
             await server.connections[0].close()
             await sink.until(lambda: len(sink.states) == 3)
 
-    with caplog.at_level(logging.DEBUG):
-        logging.getLogger("websockets.server").setLevel(logging.INFO)  # the test's own side
-        asyncio.run(main())
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO, logger="websockets.server")  # the test's own side
+    asyncio.run(main())
     assert "user stream" in caplog.text
     assert SECRET not in caplog.text
     assert PASSPHRASE not in caplog.text

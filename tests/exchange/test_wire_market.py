@@ -93,6 +93,7 @@ RESOLVED: dict[str, Any] = {
     "winning_outcome": "Up",
     "timestamp": "1766790415550",
 }
+DEEP = b'{"event_type":"new_market","tags":' + b"[" * 100_000
 EVENTS = [BOOK, CHANGE, QUOTE, TRADE, TICK, RESOLVED]
 
 
@@ -186,6 +187,12 @@ def test_a_bad_level_change_is_left_out_and_the_rest_kept() -> None:
     assert wire.skipped == {"bad_field:price_change": len(bad), "no_asset": 2}
 
 
+@pytest.mark.parametrize("elements", [[], [{"asset_id": UP}]])
+def test_a_change_without_a_readable_element_is_no_message(elements: list[Any]) -> None:
+    """Nothing changed: nothing is delivered."""
+    assert Wire().market(CHANGE | {"price_changes": elements}) == []
+
+
 @pytest.mark.parametrize("price", ["0", "1", "1.5", "-0.1", "0.00001", "", None, "x", "1e99999999"])
 def test_a_bad_level_makes_the_snapshot_unusable(price: Any) -> None:
     """A snapshot with a hole is not delivered at all."""
@@ -261,14 +268,14 @@ def test_a_trade_may_lack_size_and_side() -> None:
 def test_other_frames_are_counted_by_kind() -> None:
     """Broken JSON, things that are no objects, and unknown events are counted, never raised."""
     wire = Wire()
-    for frame in (b"", b"PONG?", b"\xff\xfe", b"[" * 100_000, b"NaN", b'{"event_type":'):
+    for frame in (b"", b"PONG?", b"\xff\xfe", b"[" * 100_000, b"NaN", b'{"event_type":', DEEP):
         assert wire.market(frame) == []
     assert wire.market([1, "x", None, [BOOK]]) == []
     assert wire.market({"event_type": "foo"}) == []
     assert wire.market({"hello": 1}) == []
     assert wire.market(b"[]") == []
     assert wire.skipped == {
-        "json": 6,
+        "json": 7,
         "not_object": 4,
         "unknown_event:foo": 1,
         "unknown_event:none": 1,

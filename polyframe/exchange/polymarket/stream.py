@@ -229,7 +229,6 @@ class ReconnectingStream(ABC):
     async def _serve(self, connection: ClientConnection) -> tuple[str, str]:
         loop = asyncio.get_running_loop()
         self._restart_reason = ""
-        self._wake.clear()
         self._on_connected(loop.time())
         await connection.send(self._subscription())
         self._counters.add(Count.STREAM_CONNECTS, self._name)

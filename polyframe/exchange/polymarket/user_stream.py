@@ -7,6 +7,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from typing_extensions import override
 
@@ -16,7 +17,7 @@ from polyframe.exchange.polymarket.auth import Credentials
 from polyframe.exchange.polymarket.config import StreamSettings
 from polyframe.exchange.polymarket.stream import ReconnectingStream
 from polyframe.exchange.polymarket.wire_user import UserDecoder
-from polyframe.model.events import OrderReport, StreamState, UserMessage
+from polyframe.model.events import OrderReport, StreamState
 
 _log = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ class UserStream(ReconnectingStream):
 
     The reader only decodes and appends, so however long the sink takes, the connection stays alive.
     When the queue is full, messages are dropped and counted; in their place the sink is told
-    ``LOST, "overflow"``, once until the queue is empty again and then ``CONNECTED, "overflow"`` if
-    the connection is still up: between the two messages are missing, as in a reconnect.
+    ``LOST, "overflow"``, once until the queue is empty again, and then ``CONNECTED, "overflow"``:
+    between the two messages are missing, as in a reconnect.
 
     A connection without a ``PONG`` for `StreamSettings.pong_timeout` seconds is given up; data says
     nothing, because the channel is silent when nothing happens.
@@ -54,7 +55,7 @@ class UserStream(ReconnectingStream):
         self._credentials = credentials
         self._sink: UserSink | None = sink
         self._decoder = decoder
-        self._queue: deque[Callable[[UserSink], None]] = deque()
+        self._queue: deque[Callable[[], None]] = deque()
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._overflowed = False
@@ -73,11 +74,8 @@ class UserStream(ReconnectingStream):
     @override
     async def close(self) -> None:
         """Detach, then close the socket and end the tasks, in at most two seconds."""
-        worker = self._worker
-        if worker is not None:
-            worker.cancel()
         await super().close()
-        await self._end(worker)
+        await self._end(self._worker)
 
     def resync(self, reason: str) -> None:
         """Give up the present connection and make a new one (there is no replay to ask for)."""
@@ -112,28 +110,29 @@ class UserStream(ReconnectingStream):
 
     @override
     def _on_frame(self, frame: bytes) -> None:
-        if self._sink is None:
+        sink = self._sink
+        if sink is None:
             return
         for message in self._decoder.decode(frame):
             self._healthy = True
             kind = "order" if isinstance(message, OrderReport) else "trade"
             self._counters.add(Count.USER_MESSAGES, kind)
             if len(self._queue) < self._settings.user_queue:
-                self._append(_message(message))
+                self._append(partial(sink.on_user_message, message))
                 continue
             self._counters.add(Count.USER_DROPPED, kind)
             if not self._overflowed:
                 self._overflowed = True
                 _log.error("user stream: the queue is full, messages are dropped")
-                self._append(_state(StreamState.LOST, "overflow"))
+                self._on_state(StreamState.LOST, "overflow")
 
     @override
     def _on_state(self, state: StreamState, reason: str) -> None:
         # Through the queue as well, so that the sink sees it where it belongs.
         if self._sink is not None:
-            self._append(_state(state, reason))
+            self._append(partial(self._sink.on_user_stream, state, reason))
 
-    def _append(self, delivery: Callable[[UserSink], None]) -> None:
+    def _append(self, delivery: Callable[[], None]) -> None:
         self._queue.append(delivery)
         self._arrived.set()
 
@@ -141,22 +140,14 @@ class UserStream(ReconnectingStream):
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._queue and self._sink is not None:
+            while self._queue:
                 delivery = self._queue.popleft()
                 try:
-                    delivery(self._sink)
+                    delivery()
                 except Exception:  # noqa: BLE001 - a defect of the sink must not end the account's events
                     _log.exception("user stream: the sink raised")
                     self._counters.add(Count.USER_DROPPED, "sink_error")
             if self._overflowed:
+                # The queue empties whenever the reader waits, so before it can report a loss.
                 self._overflowed = False
-                if self._sink is not None and self._reported is StreamState.CONNECTED:
-                    self._append(_state(StreamState.CONNECTED, "overflow"))
-
-
-def _message(message: UserMessage) -> Callable[[UserSink], None]:
-    return lambda sink: sink.on_user_message(message)
-
-
-def _state(state: StreamState, reason: str) -> Callable[[UserSink], None]:
-    return lambda sink: sink.on_user_stream(state, reason)
+                self._on_state(StreamState.CONNECTED, "overflow")
