@@ -6,7 +6,6 @@ An environment is opened and closed as a whole (``async with``), in order and ba
 from __future__ import annotations
 
 import logging
-from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,6 +14,7 @@ from polyframe.counters import Counters
 from polyframe.errors import ConfigError
 from polyframe.exchange.base import DataStream, Exchange
 from polyframe.model.money import ZERO
+from polyframe.model.series import Series
 from polyframe.router import SessionEventRouter
 from polyframe.trading.account import Account
 from polyframe.trading.ledger import Ledger
@@ -66,6 +66,29 @@ class Environment:
         self._services: dict[type, Any] = {}
         self._user_stream: DataStream | None = None
         self._is_open = False
+        self._was_opened = False
+        self._claimed: set[Series] = set()
+
+    # ------------------------------------------------------------------ who trades what
+
+    def check_free(self, series: Series) -> None:
+        """Check that no other trader of this environment trades `series`.
+
+        Raises:
+            ConfigError: One does; two would take each other's events.
+        """
+        if series in self._claimed:
+            msg = f"on: {series} is traded by another trader of this environment"
+            raise ConfigError(msg)
+
+    def claim(self, series: Series) -> None:
+        """Take `series` for one trader.
+
+        Raises:
+            ConfigError: Another trader has it.
+        """
+        self.check_free(series)
+        self._claimed.add(series)
 
     # ------------------------------------------------------------------ shared services
 
@@ -108,16 +131,18 @@ class Environment:
         """Open the exchange, read the cash, start the account's stream.
 
         Raises:
+            ConfigError: It was opened before.
             ExchangeError: The venue did not answer; what was opened is closed again.
         """
-        if self._is_open:
-            msg = "the environment is open already"
-            raise RuntimeError(msg)
+        if self._was_opened:
+            msg = "environment: it opens once; make a new one"
+            raise ConfigError(msg)
+        self._was_opened = True
         try:
             await self.exchange.open(self.clock, self.counters)
             self._user_stream = self.exchange.user_stream(self.router)
             if self._user_stream is not None:
-                self.account.receive(await self._read_balance())
+                self.account.receive(await self.exchange.fetch_balance())
                 self._user_stream.start()
             else:
                 log.info("no credentials: market data only, every order will be denied")
@@ -129,9 +154,6 @@ class Environment:
         mode = "LIVE, real money" if self.exchange.is_live else "not live, no real money"
         log.info("environment open on %s (%s)", self.exchange.name, mode)
         return self
-
-    async def _read_balance(self) -> Decimal:
-        return await self.exchange.fetch_balance()
 
     async def __aexit__(
         self,

@@ -22,6 +22,9 @@ from polyframe.trading.service import TradingService
 
 log = logging.getLogger(__name__)
 
+SOCKETS_TIMEOUT = 0.5
+"""Network seconds for closing the sockets after a shutdown that took too long."""
+
 _POLICIES = ("skip_cycle", "halt", "raise")
 
 
@@ -117,16 +120,22 @@ class Trader:
         if not wanted:
             msg = "on: expected at least one series, for example 'btc-updown-15m'"
             raise ConfigError(msg)
-        desks = [self._desk(Series.parse(item)) for item in wanted]
-        for desk in desks:
-            if any(mount.name == label for mount in desk.mounts):
-                msg = f"name: {label!r} is mounted on {desk.series} already; give another name="
+        # Check all before anything is mounted: add() mounts on every series or on none.
+        parsed = list(dict.fromkeys(Series.parse(item) for item in wanted))
+        for series in parsed:
+            desk = self._desks.get(series)
+            if desk is not None and any(mount.name == label for mount in desk.mounts):
+                msg = f"name: {label!r} is mounted on {series} already; give another name="
                 raise ConfigError(msg)
-            desk.mounts.append(_Mount(strategy, label, on_error))
+            if desk is None:
+                self._env.check_free(series)
+        for series in parsed:
+            self._desk(series).mounts.append(_Mount(strategy, label, on_error))
 
     def _desk(self, series: Series) -> _Desk:
         if series not in self._desks:
             env = self._env
+            env.claim(series)
             trading = TradingService(
                 series,
                 exchange=env.exchange,
@@ -276,8 +285,10 @@ class Trader:
         self, session: ExchangeSession, runs: list[StrategyRun], reason: CycleEndReason
     ) -> None:
         timeout = self._settings.cycle_end_timeout
-        await asyncio.gather(*(run.end(reason, timeout=timeout) for run in runs))
-        await session.close()
+        try:
+            await asyncio.gather(*(run.end(reason, timeout=timeout) for run in runs))
+        finally:
+            await session.close()
 
     def _background(self, coro: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(coro, name=name)
@@ -296,10 +307,10 @@ class Trader:
         self._end_reason = CycleEndReason.SHUTDOWN
         try:
             async with asyncio.timeout(self._settings.shutdown_timeout):
-                for desk in self._desks.values():
-                    if desk.scheduler is not None:
-                        desk.scheduler.switch(None)
-                        await desk.scheduler.stop()
+                schedulers = [d.scheduler for d in self._desks.values() if d.scheduler is not None]
+                for scheduler in schedulers:
+                    scheduler.switch(None)
+                await asyncio.gather(*(scheduler.stop() for scheduler in schedulers))
                 while self._ending:
                     await asyncio.wait(tuple(self._ending))
                 if self._settings.cancel_on_exit:
@@ -307,9 +318,11 @@ class Trader:
                 for desk in self._desks.values():
                     await desk.trading.wait_idle()
         except TimeoutError:
-            for task in tuple(self._ending):
-                task.cancel()
             left = ", ".join(sorted(task.get_name() for task in self._ending)) or "requests"
             log.error("shutdown took too long; given up: %s", left)
+            for task in tuple(self._ending):
+                task.cancel()
+            if self._ending:
+                await asyncio.wait(tuple(self._ending), timeout=SOCKETS_TIMEOUT)
         finally:
             self._end_reason = CycleEndReason.BOUNDARY

@@ -54,7 +54,7 @@ from polyframe.trading.commands import (
 )
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
-from polyframe.trading.ledger import CycleStatus, Ledger, record_of
+from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger, record_of
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.state import CycleState
 
@@ -92,7 +92,7 @@ class TradingService:
         counters: Where refusals, answers and stale commands are counted.
         account: The cash of all series.
         settlement: Takes over the states of dead cycles.
-        ledger: Where the current cycle's record is kept up to date.
+        ledger: Where the cycle is entered when it begins.
     """
 
     def __init__(
@@ -179,12 +179,9 @@ class TradingService:
             self._counters.add(Count.ENGINE_STALE, reply.command)
         elif isinstance(reply, Ignored):
             self._counters.add(Count.ENGINE_IGNORED, reply.reason)
-        elif isinstance(reply, Applied) and reply.changes:
-            if self._view is not None:
-                for change in reply.changes:
-                    self._view.publish(change)
-            if self._engine.state is not None:
-                self._ledger.put(record_of(self._engine.state, CycleStatus.OPEN))
+        elif isinstance(reply, Applied) and self._view is not None:
+            for change in reply.changes:
+                self._view.publish(change)
         return reply
 
     def _now_ms(self) -> int:
@@ -402,6 +399,11 @@ class TradingService:
             what = "price"
             raise StaleCycleError(what, market.generation, self.generation)
         return self._view.price(outcome)
+
+    def record(self) -> CycleRecord | None:
+        """Return the account of the current cycle as it is now, ``None`` while trading is paused."""
+        state = self._engine.state
+        return None if state is None else record_of(state, CycleStatus.OPEN)
 
     def _order(self, market: Market, client_id: str) -> Order | None:
         state = self.state(market)

@@ -239,7 +239,6 @@ class Settlement:
         resolution = await self._wait_resolution(cycle)
         status = CycleStatus.UNRESOLVED
         if resolution is not None:
-            await self._fetch_missed_trades(cycle)
             self._apply(
                 cycle, ApplyResolution(market.generation, resolution.winner, self._now_ms())
             )
@@ -252,32 +251,31 @@ class Settlement:
         self._let_go()
 
     async def _wait_resolution(self, cycle: _DeadCycle) -> Resolution | None:
+        """Ask until the market is resolved and its trades were read once more, or give up."""
         market = cycle.state.market
         delay = POLL_FIRST
         while self._clock.time() < market.window.end + GIVE_UP_AFTER:
             try:
                 resolution = await self._exchange.fetch_resolution(market)
-            except ExchangeError as error:
-                log.warning("%s: asking for the resolution failed: %s", market.slug, error)
-            else:
                 if resolution is not None:
+                    await self._fetch_missed_trades(cycle)
                     return resolution
+            except ExchangeError as error:
+                log.warning("%s: asking for its end failed: %s", market.slug, error)
             await self._clock.sleep(delay)
             delay = min(delay * 1.5, POLL_CAP)
         return None
 
     async def _fetch_missed_trades(self, cycle: _DeadCycle) -> None:
-        """Apply the market's trades once more from the venue's records; repeats change nothing."""
+        """Apply the market's trades once more from the venue's records; repeats change nothing.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
         market = cycle.state.market
-        if not cycle.state.orders:
-            return
-        try:
-            trades = await self._exchange.fetch_trades(market)
-        except ExchangeError as error:
-            log.warning("%s: asking for the trades failed: %s", market.slug, error)
-            return
-        for trade in trades:
-            self._apply(cycle, ApplyTradeReport(market.generation, trade, self._now_ms()))
+        if cycle.state.orders:
+            for trade in await self._exchange.fetch_trades(market):
+                self._apply(cycle, ApplyTradeReport(market.generation, trade, self._now_ms()))
 
     def _redeem(self, cycle: _DeadCycle) -> None:
         """Book the payout as cash where the venue pays it out by itself."""

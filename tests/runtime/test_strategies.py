@@ -25,7 +25,7 @@ from polyframe.model.market import Outcome
 from polyframe.model.order import OrderStatus
 from polyframe.strategy import Strategy
 from polyframe.strategyrun import MARKET_TRADES_KEPT
-from polyframe.trader import TraderSettings
+from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.handle import HandleState
 from tests.support.fake import START, FakeExchange, delta, make_market, order_report, trade_report
 from tests.support.stage import Diary, Recorder, Stage, play, settle
@@ -530,6 +530,55 @@ def test_add_names_the_wrong_argument(kwargs: dict[str, Any], text: str) -> None
     async def act(stage: Stage) -> None:
         with pytest.raises(ConfigError, match=text):
             stage.trader.add(Recorder(), **kwargs)
+
+    play(act)
+
+
+def test_add_mounts_on_every_series_or_on_none() -> None:
+    """A name that is taken on one of several series leaves the others unmounted."""
+
+    async def act(stage: Stage) -> None:
+        with pytest.raises(ConfigError, match="is mounted on btc-updown-15m already"):
+            stage.trader.add(Recorder(), on=["eth-updown-15m", "btc-updown-15m"])
+        assert ["btc-updown-15m"] == [str(series) for series in stage.trader.series]
+
+    play(act)
+
+
+def test_two_traders_do_not_share_a_series() -> None:
+    """A second trader of the environment is refused a series that is traded already."""
+
+    async def act(stage: Stage) -> None:
+        other = Trader(stage.env)
+        with pytest.raises(ConfigError, match="btc-updown-15m is traded by another trader"):
+            other.add(Recorder(), on="btc-updown-15m")
+        other.add(Recorder(), on="eth-updown-15m")
+
+    play(act)
+
+
+def test_an_environment_opens_once() -> None:
+    """Opening it again would count the cash twice, so it is refused."""
+
+    async def act(stage: Stage) -> None:
+        with pytest.raises(ConfigError, match="it opens once"):
+            async with stage.env:
+                pass
+
+    play(act)
+
+
+def test_shared_services_are_found_by_type() -> None:
+    """What was provided is found; what was not, or twice, is an error that says so."""
+
+    async def act(stage: Stage) -> None:
+        release = Release()
+        stage.env.provide(release)
+        assert release is stage.env.get(Release)
+        with pytest.raises(ConfigError, match="a Release is there already"):
+            stage.env.provide(Release())
+        with pytest.raises(ConfigError, match=r"no int was provided \(there is: Diary, Release\)"):
+            stage.env.get(int)
 
     play(act)
 
