@@ -18,12 +18,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve
 
-from polyframe.model.events import (
-    OrderChanged,
-    OrderEventKind,
-    OrderReport,
-    TradeChanged,
-)
+from polyframe.model.events import OrderChanged, OrderEventKind, OrderReport, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
 from polyframe.model.order import Order, OrderStatus, OrderType, Side
