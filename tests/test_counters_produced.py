@@ -29,8 +29,8 @@ from polyframe.errors import (
     StrategyDefinitionError,
     StrategyFailed,
 )
-from polyframe.exchange.base import PlaceAnswer, PlaceResult
-from polyframe.model.order import OrderRequest
+from polyframe.exchange.base import PlaceAnswer
+from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.strategy import Strategy, check_definition
 from tests.exchange.kit import MARKET
 from tests.exchange.test_rest import Venue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -13,7 +12,7 @@ from polyframe.clock import Clock
 from polyframe.counters import Counters
 from polyframe.model.events import MarketMessage, OrderReport, StreamState, TradeReport, UserMessage
 from polyframe.model.market import Market, Resolution
-from polyframe.model.order import OrderRequest
+from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
 
 
@@ -76,21 +75,6 @@ class PreparedOrder:
     market: Market
     request: OrderRequest
     payload: Mapping[str, Any] = field(repr=False, factory=dict)
-
-
-class PlaceResult(StrEnum):
-    """What became of a sent order."""
-
-    LIVE = "live"
-    """Accepted, rests."""
-    MATCHED = "matched"
-    """Accepted, at least partly filled; the trades tell how much."""
-    DELAYED = "delayed"
-    """Accepted, not matched yet."""
-    REJECTED = "rejected"
-    """Refused; it does not exist at the venue."""
-    UNKNOWN = "unknown"
-    """Sent, but the answer was lost or says nothing: it may be live."""
 
 
 @frozen

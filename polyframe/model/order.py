@@ -57,6 +57,21 @@ class OrderStatus(StrEnum):
 _FINAL = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED})
 
 
+class PlaceResult(StrEnum):
+    """What became of a sent order."""
+
+    LIVE = "live"
+    """Accepted, rests."""
+    MATCHED = "matched"
+    """Accepted, at least partly filled; the trades tell how much."""
+    DELAYED = "delayed"
+    """Accepted, not matched yet."""
+    REJECTED = "rejected"
+    """Refused; it does not exist at the venue."""
+    UNKNOWN = "unknown"
+    """Sent, but the answer was lost or says nothing: it may be live."""
+
+
 def _price(value: object) -> Decimal:
     return decimal(value, "price")
 

@@ -8,34 +8,18 @@ command whose generation is not the current one.
 from __future__ import annotations
 
 from decimal import Decimal
-from enum import StrEnum
 
 from attrs import Attribute, field, frozen
 
 from polyframe.model.events import OrderChanged, OrderReport, TradeChanged, TradeReport
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.order import Order, OrderRequest
+from polyframe.model.order import Order, OrderRequest, PlaceResult
 from polyframe.model.position import Position
 from polyframe.model.trade import Fill
 
 # --------------------------------------------------------------------------------------------
 # Commands
-
-
-class AnswerKind(StrEnum):
-    """What the venue answered to one order; the texts are those of the exchange seam."""
-
-    LIVE = "live"
-    """Accepted, rests."""
-    MATCHED = "matched"
-    """Accepted, at least partly filled; the trades tell how much."""
-    DELAYED = "delayed"
-    """Accepted, not matched yet."""
-    REJECTED = "rejected"
-    """Refused; it does not exist at the venue."""
-    UNKNOWN = "unknown"
-    """Sent, but the answer was lost or says nothing: it may be live."""
 
 
 @frozen
@@ -90,7 +74,7 @@ class ApplyPlaceAnswer:
     Attributes:
         generation: The cycle.
         client_id: Our id of the order.
-        answer: What became of it; takes the text or the exchange seam's ``PlaceResult`` as well.
+        answer: What became of it.
         code: Short stable code of a refusal, ``""`` otherwise.
         text: The venue's own words.
         now_ms: Epoch milliseconds on our clock.
@@ -98,7 +82,7 @@ class ApplyPlaceAnswer:
 
     generation: int
     client_id: str
-    answer: AnswerKind = field(converter=AnswerKind)
+    answer: PlaceResult
     code: str = ""
     text: str = ""
     now_ms: int = 0

@@ -23,7 +23,7 @@ from polyframe.errors import (
     OrderRejected,
     StaleCycleError,
 )
-from polyframe.exchange.base import Exchange, PlaceAnswer, PlaceResult
+from polyframe.exchange.base import Exchange, PlaceAnswer
 from polyframe.model.events import (
     OrderChanged,
     OrderReport,
@@ -33,7 +33,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ONE
-from polyframe.model.order import Order, OrderRequest, OrderType, Side
+from polyframe.model.order import Order, OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.series import Series
 from polyframe.trading.account import Account
 from polyframe.trading.commands import (
@@ -249,7 +249,7 @@ class TradingService:
             command = ApplyPlaceAnswer(
                 market.generation,
                 client_id,
-                answer.result.value,
+                answer.result,
                 answer.code,
                 answer.text,
                 self._now_ms(),

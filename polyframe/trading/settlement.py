@@ -18,10 +18,10 @@ from attrs import define
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ExchangeError
-from polyframe.exchange.base import Exchange, PlaceAnswer, PlaceResult
+from polyframe.exchange.base import Exchange, PlaceAnswer
 from polyframe.model.events import OrderReport, UserMessage
 from polyframe.model.market import Resolution
-from polyframe.model.order import Order
+from polyframe.model.order import Order, PlaceResult
 from polyframe.trading.commands import (
     Applied,
     ApplyCancelAnswer,
@@ -154,7 +154,7 @@ class Settlement:
             ApplyPlaceAnswer(
                 cycle.state.market.generation,
                 client_id,
-                answer.result.value,
+                answer.result,
                 answer.code,
                 answer.text,
                 self._now_ms(),

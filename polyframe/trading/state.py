@@ -21,11 +21,10 @@ from attrs import evolve
 from polyframe.model.events import OrderChanged, OrderEventKind, OrderReport, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
-from polyframe.model.order import Order, OrderStatus, OrderType, Side
+from polyframe.model.order import Order, OrderStatus, OrderType, PlaceResult, Side
 from polyframe.model.trade import Fill, TradeLeg, TradeStatus
 from polyframe.trading.commands import (
     AdjustPosition,
-    AnswerKind,
     Applied,
     ApplyCancelAnswer,
     ApplyOrderReport,
@@ -176,16 +175,16 @@ class CycleState(CycleView):
         if order.status.is_final:
             return Ignored("final")
         track, text = self._table.tracks[order.client_id], command.text or command.code
-        if command.answer is AnswerKind.REJECTED:
+        if command.answer is PlaceResult.REJECTED:
             if track.proven:
                 return Ignored("exists")
             return self._step(order, command.now_ms, OrderStatus.REJECTED, text)
-        if command.answer is AnswerKind.UNKNOWN:
+        if command.answer is PlaceResult.UNKNOWN:
             if order.status is not OrderStatus.SUBMITTING:
                 return Ignored("duplicate")
             return self._step(order, command.now_ms, OrderStatus.UNKNOWN, text)
         track.proven = True
-        track.said_matched |= command.answer is AnswerKind.MATCHED
+        track.said_matched |= command.answer is PlaceResult.MATCHED
         return self._step(order, command.now_ms)
 
     def _cancel_answer(self, command: ApplyCancelAnswer) -> Reply:

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from polyframe.clock import ScaledClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import AuthenticationFailed, ExchangeUnavailable, RateLimited
-from polyframe.exchange.base import PlaceAnswer, PlaceResult
+from polyframe.exchange.base import PlaceAnswer
 from polyframe.exchange.polymarket import Credentials, PolymarketExchange, StreamSettings
 from polyframe.model.book import Book
 from polyframe.model.events import (
@@ -27,7 +27,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.money import PRICE_UNITS, units_price
-from polyframe.model.order import OrderRequest, OrderType, Side
+from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.series import Series, Window
 from polyframe.model.trade import TradeStatus
 from tests.exchange.kit import Sink

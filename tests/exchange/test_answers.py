@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyframe.exchange.base import CancelAnswer, PlaceAnswer, PlaceResult
+from polyframe.exchange.base import CancelAnswer, PlaceAnswer
 from polyframe.exchange.polymarket.answers import cancel_answer, place_answer, read_error
+from polyframe.model.order import PlaceResult
 from tests.exchange.kit import encoded, sample
 from tests.exchange.test_wire_market import JSON
 

@@ -12,11 +12,12 @@ import pytest
 from polyframe.clock import WallClock
 from polyframe.counters import Counters
 from polyframe.errors import ExchangeUnavailable
-from polyframe.exchange.base import PlaceAnswer, PlaceResult
+from polyframe.exchange.base import PlaceAnswer
 from polyframe.exchange.polymarket import PolymarketHosts
 from polyframe.exchange.polymarket.http import HttpClient, NotSent
 from polyframe.exchange.polymarket.rest import RestClient
 from polyframe.exchange.polymarket.wire import Skips
+from polyframe.model.order import PlaceResult
 from tests.exchange.kit import CREDENTIALS
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -21,7 +21,7 @@ from polyframe.errors import (
     ExchangeUnavailable,
     RateLimited,
 )
-from polyframe.exchange.base import CancelAnswer, PlaceAnswer, PlaceResult
+from polyframe.exchange.base import CancelAnswer, PlaceAnswer
 from polyframe.exchange.polymarket import Credentials, PolymarketHosts
 from polyframe.exchange.polymarket.http import HttpClient
 from polyframe.exchange.polymarket.rest import RestClient
@@ -29,6 +29,7 @@ from polyframe.exchange.polymarket.wire import Skips
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderEventKind, TradeReport
 from polyframe.model.market import Outcome, Resolution
+from polyframe.model.order import PlaceResult
 from tests.exchange.kit import (
     ADDRESS,
     API_KEY,

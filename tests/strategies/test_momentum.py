@@ -10,10 +10,10 @@ import pytest
 
 from polyframe.counters import Count
 from polyframe.errors import ConfigError
-from polyframe.exchange.base import PlaceAnswer, PlaceResult
+from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.events import OrderEventKind, StreamState
 from polyframe.model.market import Outcome
-from polyframe.model.order import OrderRequest, OrderType, Side
+from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.strategies import Momentum
 from polyframe.trader import TraderSettings
 from tests.support.fake import (

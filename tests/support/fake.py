@@ -9,14 +9,7 @@ from decimal import Decimal
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ExchangeError
-from polyframe.exchange.base import (
-    CancelAnswer,
-    MarketSink,
-    PlaceAnswer,
-    PlaceResult,
-    PreparedOrder,
-    UserSink,
-)
+from polyframe.exchange.base import CancelAnswer, MarketSink, PlaceAnswer, PreparedOrder, UserSink
 from polyframe.model.events import (
     BookDelta,
     BookSnapshot,
@@ -30,7 +23,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.fees import FeeSchedule
 from polyframe.model.market import Market, Outcome, Resolution
-from polyframe.model.order import OrderRequest, Side
+from polyframe.model.order import OrderRequest, PlaceResult, Side
 from polyframe.model.series import Series, Window
 from polyframe.model.trade import TradeLeg, TradeStatus
 

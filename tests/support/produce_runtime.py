@@ -14,7 +14,7 @@ from attrs import define
 
 from polyframe.counters import Count, Counters
 from polyframe.errors import ExchangeUnavailable, OrderError, StaleCycleError
-from polyframe.exchange.base import PlaceAnswer, PlaceResult, PreparedOrder
+from polyframe.exchange.base import PlaceAnswer, PreparedOrder
 from polyframe.marketbooks import MISMATCH_LIMIT
 from polyframe.model.events import (
     BestQuote,
@@ -26,7 +26,7 @@ from polyframe.model.events import (
     TradeReport,
 )
 from polyframe.model.market import Market, Outcome
-from polyframe.model.order import Order, OrderRequest, OrderType, Side
+from polyframe.model.order import Order, OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.trade import TradeLeg, TradeStatus
 from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy

@@ -8,7 +8,7 @@ from decimal import Decimal
 from polyframe.model.events import OrderChanged, OrderEventKind, OrderReport, TradeReport
 from polyframe.model.fees import FeeSchedule
 from polyframe.model.market import Market, Outcome
-from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
+from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, PlaceResult, Side
 from polyframe.model.series import Series, Window
 from polyframe.model.trade import TradeLeg, TradeStatus
 from polyframe.trading.account import Account
@@ -129,7 +129,7 @@ class Desk:
     def answer(self, client_id: str, kind: str, text: str = "", code: str = "") -> Reply:
         """Apply the answer to a sent order."""
         return self.submit(
-            ApplyPlaceAnswer(self.generation, client_id, kind, code, text, self._now())
+            ApplyPlaceAnswer(self.generation, client_id, PlaceResult(kind), code, text, self._now())
         )
 
     def live(self, client_id: str = "c1", side: Side = BUY, *args: str, **more: str) -> None:

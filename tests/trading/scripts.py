@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
 from polyframe.model.market import Outcome
-from polyframe.model.order import OrderRequest, OrderType, Side
+from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.trade import TradeLeg, TradeStatus
 from polyframe.trading.commands import (
     AdjustPosition,
-    AnswerKind,
     ApplyCancelAnswer,
     ApplyOrderReport,
     ApplyPlaceAnswer,
@@ -123,7 +122,7 @@ def commands(generation: int) -> st.SearchStrategy[CycleCommand]:
             ApplyPlaceAnswer,
             cycle,
             clients,
-            st.sampled_from(AnswerKind),
+            st.sampled_from(PlaceResult),
             st.just("code"),
             st.just("text"),
             _TIMES,

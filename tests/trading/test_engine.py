@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
-from polyframe.model.order import OrderRequest
+from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.trade import TradeStatus
 from polyframe.trading.account import Account
 from polyframe.trading.commands import (
@@ -61,7 +61,7 @@ def every_command(generation: int) -> list[CycleCommand]:
             generation, "c1", "v1", "alpha", token, OrderRequest(UP, BUY, dec("0.5"), dec("5")), 1
         ),
         CancelOrder(generation, "c1", 1),
-        ApplyPlaceAnswer(generation, "c1", "live"),
+        ApplyPlaceAnswer(generation, "c1", PlaceResult.LIVE),
         ApplyCancelAnswer(generation, "c1", cancelled=True),
         ApplyOrderReport(
             generation,

@@ -17,10 +17,10 @@ from polyframe.errors import (
     OrderRejected,
     StaleCycleError,
 )
-from polyframe.exchange.base import PlaceAnswer, PlaceResult
+from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.events import OrderEventKind
 from polyframe.model.market import Outcome
-from polyframe.model.order import OrderRequest, OrderStatus, OrderType, Side
+from polyframe.model.order import OrderRequest, OrderStatus, OrderType, PlaceResult, Side
 from polyframe.trading.handle import StrategyTrading
 from tests.support.fake import (
     START,

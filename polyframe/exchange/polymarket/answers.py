@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from polyframe.exchange.base import CancelAnswer, PlaceAnswer, PlaceResult
+from polyframe.exchange.base import CancelAnswer, PlaceAnswer
 from polyframe.exchange.polymarket.wire import flag, parse_json, text
+from polyframe.model.order import PlaceResult
 
 _REFUSALS = (
     ("not yet ready to process", "market_not_ready"),

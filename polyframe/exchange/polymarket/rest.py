@@ -12,7 +12,7 @@ import msgspec
 
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError
-from polyframe.exchange.base import CancelAnswer, PlaceAnswer, PlaceResult
+from polyframe.exchange.base import CancelAnswer, PlaceAnswer
 from polyframe.exchange.polymarket.answers import cancel_answer, place_answer
 from polyframe.exchange.polymarket.config import PolymarketHosts
 from polyframe.exchange.polymarket.gamma import (
@@ -27,6 +27,7 @@ from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
 from polyframe.model.market import Market, Resolution
 from polyframe.model.money import ZERO, decimal
+from polyframe.model.order import PlaceResult
 from polyframe.model.series import Series, Window
 
 _log = logging.getLogger(__name__)
