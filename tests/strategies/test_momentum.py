@@ -267,7 +267,13 @@ def test_a_rejected_entry_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("take", "stop", "bid", "ask"), [("0.75", None, 76, 77), (None, "0.50", 49, 50)]
+    ("take", "stop", "bid", "ask"),
+    [
+        ("0.75", None, 76, 77),
+        ("0.75", None, 75, 76),
+        (None, "0.50", 49, 50),
+        (None, "0.50", 50, 51),
+    ],
 )
 def test_sells_at_take_and_at_stop(take: str | None, stop: str | None, bid: int, ask: int) -> None:
     """A bid at or beyond either price sells all that is held, one slippage below it."""
@@ -306,6 +312,7 @@ def test_goes_on_selling_until_less_than_an_order_is_left() -> None:
         await fill(stage, 2, size=4, side=Side.SELL)
         await kill_rest(stage, 2, matched=4)
         await quote(stage, UP, 73, 74)
+        assert stage.env.counters.get(Count.ORDERS_DENIED) == 0
 
     strategy = Momentum(size=Decimal(20), take=Decimal("0.75"))
     requests = perform(act, strategy, exchange)
@@ -314,6 +321,56 @@ def test_goes_on_selling_until_less_than_an_order_is_left() -> None:
         (Side.SELL, Decimal(20)),
         (Side.SELL, Decimal(8)),
     ]
+
+
+@pytest.mark.parametrize(("bid", "price"), [(49, "0.46"), (2, "0.01")])
+def test_the_limit_of_a_sale_lies_on_the_tick(bid: int, price: str) -> None:
+    """Slippage off the grid is rounded down to the tick, and at least one tick is asked."""
+    exchange = FakeExchange()
+    exchange.answers = [FILLED, FILLED]
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+        await fill(stage, 0)
+        await quote(stage, UP, bid, bid + 2)
+
+    strategy = Momentum(stop=Decimal("0.50"), slippage=Decimal("0.0275"))
+    _, sale = perform(act, strategy, exchange)
+    assert sale.price == Decimal(price)
+
+
+def test_only_the_held_outcome_decides_about_leaving() -> None:
+    """Neither the other outcome's price nor a book without bids sells what is held."""
+    exchange = FakeExchange()
+    exchange.answers = [FILLED]
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+        await fill(stage, 0)
+        await quote(stage, DOWN, 38, 40)
+        await quote(stage, DOWN, 80, 82)
+        await quote(stage, UP, 62, 63)
+        await quote(stage, UP, 0, 61)
+        assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 0
+
+    strategy = Momentum(stop=Decimal("0.50"), take=Decimal("0.75"))
+    assert len(perform(act, strategy, exchange)) == 1
+
+
+def test_a_refused_sale_is_tried_again_at_the_next_price() -> None:
+    """The venue's refusal is no error of the strategy, which goes on leaving."""
+    exchange = FakeExchange()
+    refused = PlaceAnswer(PlaceResult.REJECTED, "not_enough_balance", "not settled yet")
+    exchange.answers = [FILLED, refused, FILLED]
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+        await fill(stage, 0)
+        await quote(stage, UP, 49, 50)
+        await quote(stage, UP, 52, 53)
+        assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 0
+
+    assert len(perform(act, Momentum(stop=Decimal("0.50")), exchange)) == 3
 
 
 def test_leaving_cancels_the_rest_of_the_entry_first() -> None:
