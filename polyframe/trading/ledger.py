@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
@@ -43,6 +43,8 @@ class CycleRecord:
         payout: What the shares held at resolution paid.
         winner: The outcome that won, ``None`` if unknown.
         profit: ``cash_flow + payout``, ``None`` until resolved.
+        refusals: How often an order or cancel was refused, by reason: the rule of ours that denied
+            it, or ``venue:`` and the code of the venue's refusal.
     """
 
     series: str
@@ -57,6 +59,7 @@ class CycleRecord:
     payout: Decimal
     winner: Outcome | None
     profit: Decimal | None
+    refusals: Mapping[str, int] = field(factory=dict, hash=False)
 
 
 def record_of(state: CycleState, status: CycleStatus) -> CycleRecord:
@@ -74,6 +77,7 @@ def record_of(state: CycleState, status: CycleStatus) -> CycleRecord:
         payout=state.payout,
         winner=state.winner,
         profit=state.profit(),
+        refusals=dict(state.refusals),
     )
 
 

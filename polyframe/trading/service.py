@@ -240,6 +240,8 @@ class TradingService:
     async def _take_place_answer(self, market: Market, client_id: str, answer: PlaceAnswer) -> None:
         self._counters.add(Count.ORDERS_SENT, answer.result.value)
         command: Command
+        if answer.result is PlaceResult.REJECTED and answer.code not in _KILLED:
+            self._note_refusal(market, f"venue:{answer.code}")
         if answer.result is PlaceResult.REJECTED and answer.code in _KILLED:
             # A killed FOK or FAK is an ordinary end of an order, not a refusal.
             command = ApplyCancelAnswer(
@@ -295,9 +297,16 @@ class TradingService:
                 f"{price} × {size} is below the {market.min_notional} USD of a marketable buy",
             )
 
-    def _denied(self, rule: str, text: str) -> OrderDenied:
+    def _denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
+        """Count a denial, for the current cycle unless another market is named."""
         self._counters.add(Count.ORDERS_DENIED, rule)
+        self._note_refusal(market or self._market, rule)
         return OrderDenied(rule, text)
+
+    def _note_refusal(self, market: Market | None, reason: str) -> None:
+        state = None if market is None else self.state(market)
+        if state is not None:
+            state.note_refusal(reason)
 
     # ------------------------------------------------------------------ cancelling
 
@@ -352,7 +361,8 @@ class TradingService:
             raise StaleCycleError(what, market.generation, self.generation)
         order = state.orders.get(client_id)
         if order is None:
-            raise self._denied("unknown_order", f"no order {client_id} in {market.slug}")
+            text = f"no order {client_id} in {market.slug}"
+            raise self._denied("unknown_order", text, market)
         await self._request(self._settlement.cancel(market.slug, [order]), f"cancel {client_id}")
         return state.orders[client_id]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 
 from typing_extensions import override
 
@@ -30,16 +31,24 @@ class CycleView:
             at the venue, and its strategy is ``""``.
         fills: All fills by (trade id, client id), in order of first sight, failed ones included.
         sequence: Number of the last change.
+        refusals: How often an order or cancel of this cycle was refused, by reason; see
+            `note_refusal`.
     """
 
     def __init__(self, market: Market, account: Account) -> None:
         self.market = market
         self.account = account
         self.sequence = 0
+        self._refusals: dict[str, int] = {}
+        self.refusals: Mapping[str, int] = MappingProxyType(self._refusals)
         self._holdings = Holdings(account)
         self._table = OrderTable(market, account, self._holdings)
         self.orders: Mapping[str, Order] = self._table.orders
         self.fills: Mapping[tuple[str, str], Fill] = self._table.fills
+
+    def note_refusal(self, reason: str) -> None:
+        """Count a refused order or cancel: why did this cycle not trade?"""
+        self._refusals[reason] = self._refusals.get(reason, 0) + 1
 
     @property
     def generation(self) -> int:
