@@ -66,7 +66,7 @@ def test_secrets_do_not_show() -> None:
 
 
 @pytest.mark.parametrize("field", ["api_key", "secret", "passphrase", "address"])
-@pytest.mark.parametrize("value", ["", "line\nend", "§§§ not base64 §§§"])
+@pytest.mark.parametrize("value", ["", " blank ", "line\nend", "§§§ not base64 §§§"])
 def test_malformed_credentials_are_refused_without_showing_them(field: str, value: str) -> None:
     """A malformed value is refused by the name of its field; the value itself is not shown."""
     values = {"api_key": "k", "secret": SECRET, "passphrase": "p", "address": "0x1"} | {

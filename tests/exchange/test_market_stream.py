@@ -204,6 +204,23 @@ def test_pauses_start_over_after_a_connection_that_worked(
     assert _pauses(caplog) == [0.0, 0.0, 0.0]
 
 
+def test_pauses_grow_while_connections_stay_mute(caplog: pytest.LogCaptureFixture) -> None:
+    """What an earlier connection brought does not count for one that brings nothing."""
+
+    def once(server: WsServer, connection: ServerConnection, frame: str) -> list[str]:
+        return [BOOKS] if len(server.connections) == 1 else []
+
+    async def main() -> None:
+        settings = _settings(backoff_base=0.2, backoff_cap=0.2, silence=0.3)
+        async with _running(server := WsServer(once), settings):
+            await server.until(lambda: len(server.connections) == 4)
+
+    asyncio.run(main())
+    first, second, third = _pauses(caplog)[:3]
+    assert first == 0.0
+    assert min(second, third) >= 0.1
+
+
 def test_pings_are_sent() -> None:
     """The text PING goes out in every interval (PROTOCOL §4.2)."""
 

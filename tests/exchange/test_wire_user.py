@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -409,6 +410,15 @@ def test_other_frames_are_counted() -> None:
 def test_times_are_read_by_magnitude_and_as_iso(value: object, expected: int) -> None:
     """Seconds, milliseconds and ISO dates become milliseconds (PROTOCOL §10)."""
     assert epoch_ms(value) == expected
+
+
+def test_a_time_without_offset_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever this machine stands."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert epoch_ms("2024-01-01 00:00:00") == 1704067200000
+    time.tzset()
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", True, [], "1" * 30, "12.5.6"])

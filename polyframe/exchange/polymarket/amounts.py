@@ -38,7 +38,7 @@ def limit_amounts(
     if not tick <= price <= ONE - tick:
         msg = f"price: expected {tick} to {ONE - tick}, got {price}"
         raise ValueError(msg)
-    if price % tick != ZERO or price % FINEST_TICK != ZERO:
+    if price % tick != ZERO:
         msg = f"price: expected a multiple of the tick {tick}, got {price}"
         raise ValueError(msg)
     if not _SIZE_STEP <= size < _SIZE_LIMIT:
