@@ -17,6 +17,7 @@ from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
 from polyframe.model.events import CycleEndReason, MarketTraded, OrderChanged, TradeChanged
 from polyframe.model.market import Outcome
+from polyframe.session import SessionState
 from polyframe.strategy import Strategy, StrategyContext, overrides
 
 if TYPE_CHECKING:
@@ -162,12 +163,16 @@ class StrategyRun:
                 raise
             # Nobody asked: the user's code let a cancellation of its own escape.
             self._fail(label, RuntimeError("a cancellation escaped from it"))
+        except StaleCycleError as error:
+            # The switch came between an answer and its caller: no mistake of the strategy's.
+            if not self._is_over:
+                self._fail(label, error)
         except Exception as error:  # noqa: BLE001
             self._fail(label, error)
         return None
 
     def _fail(self, where: str, error: Exception) -> None:
-        if self._ending:
+        if self._is_over:
             self._report(where, error)
             return
         self._report(where, error)
@@ -217,8 +222,13 @@ class StrategyRun:
         await self._guard(call, hook)
 
     @property
+    def _is_over(self) -> bool:
+        # After a switch the session is shut at once, while `end` comes with a task a moment later.
+        return self._ending or self.session.state is not SessionState.OPEN
+
+    @property
     def _stopped(self) -> bool:
-        return self._ending or self._failed
+        return self._is_over or self._failed
 
     # ------------------------------------------------------------------ the end
 
