@@ -259,7 +259,7 @@ def test_a_signal_in_mid_cycle(tmp_path: Path, number: signal.Signals, code: int
 def test_ctrl_c_while_it_waits_for_the_result() -> None:
     """After the last cycle, before its resolution, the table says that it is not resolved."""
     with Command(
-        "demo", "--plain", "--source", "synthetic", "--speed", "180", "--cycles", "1"
+        "demo", "--plain", "--source", "synthetic", "--speed", "300", "--cycles", "1"
     ) as demo:
         demo.wait_line("is over")
         demo.signal(signal.SIGINT)
