@@ -101,7 +101,8 @@ class DemoConsole(Console):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-        self._stopper.stop(signal.SIGPIPE)
+        # Windows has no such signal.
+        self._stopper.stop(getattr(signal, "SIGPIPE", signal.SIGTERM))
 
 
 def open_source(options: DemoOptions) -> MarketSource:
