@@ -43,7 +43,7 @@ from tests.exchange.servers import (
 from tests.exchange.test_gamma import ROW
 from tests.exchange.test_rest import Venue
 from tests.exchange.test_wire_user import ORDER, TRADE
-from tests.support.produce_runtime import Producer
+from tests.support.produce_events import Producer
 
 # ------------------------------------------------------------------ decoders
 
