@@ -44,6 +44,8 @@ from polyframe.trading.account import Account
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from polyframe.trading.limits import RiskLimits
+from polyframe.trading.risk import RiskGuard, RiskState
 from polyframe.trading.service import TradingService
 
 if TYPE_CHECKING:
@@ -98,6 +100,9 @@ __all__ = [
     "PriceChanged",
     "RateLimited",
     "Resolution",
+    "RiskGuard",
+    "RiskLimits",
+    "RiskState",
     "ScaledClock",
     "ScheduleSettings",
     "Series",

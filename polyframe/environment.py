@@ -17,7 +17,9 @@ from polyframe.model.money import ZERO
 from polyframe.model.series import Series
 from polyframe.router import SessionEventRouter
 from polyframe.trading.account import Account
-from polyframe.trading.ledger import Ledger
+from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from polyframe.trading.limits import RiskLimits
+from polyframe.trading.risk import RiskGuard
 from polyframe.trading.settlement import Settlement
 
 log = logging.getLogger(__name__)
@@ -39,9 +41,11 @@ class Environment:
         clock: Market time; the wall by default.
         counters: Where everything is counted; a fresh set by default.
         ledger: Where finished cycles are recorded; one in memory by default.
+        risk: What its strategies may do; generous limits by default.
 
     Attributes:
         account: Cash and reservations, shared by all series; read from the venue when it opens.
+        risk: Keeps the limits; ``halt``, ``pause`` and ``resume`` work at any time.
         settlement: Carries dead cycles to their end.
         router: Gives the account's events to the sessions.
     """
@@ -53,12 +57,15 @@ class Environment:
         clock: Clock | None = None,
         counters: Counters | None = None,
         ledger: Ledger | None = None,
+        risk: RiskLimits | None = None,
     ) -> None:
         self.exchange = exchange
         self.clock: Clock = clock or WallClock()
         self.counters = counters or Counters()
         self.ledger = ledger or Ledger()
         self.account = Account(ZERO)
+        self.risk = RiskGuard(risk)
+        self.ledger.subscribe(self._on_record)
         self.settlement = Settlement(
             exchange=exchange, clock=self.clock, counters=self.counters, ledger=self.ledger
         )
@@ -68,6 +75,10 @@ class Environment:
         self._is_open = False
         self._was_opened = False
         self._claimed: set[Series] = set()
+
+    def _on_record(self, record: CycleRecord) -> None:
+        if record.status is CycleStatus.RESOLVED and record.profit is not None:
+            self.risk.note_result(record.slug, record.profit, traded=record.fills > 0)
 
     # ------------------------------------------------------------------ who trades what
 

@@ -144,6 +144,7 @@ class Trader:
                 account=env.account,
                 settlement=env.settlement,
                 ledger=env.ledger,
+                risk=env.risk,
             )
             self._desks[series] = _Desk(series, trading)
         return self._desks[series]

@@ -91,6 +91,8 @@ class OrderRequest:
         size: Shares.
         order_type: How long it lives.
         post_only: Refuse it rather than take liquidity (GTC only).
+        intent: What the strategy means by it, ``""`` for no name. While an order of one intent is
+            open or very young, another of the same is refused.
     """
 
     outcome: Outcome
@@ -99,6 +101,7 @@ class OrderRequest:
     size: Decimal = field(converter=_size)
     order_type: OrderType = OrderType.GTC
     post_only: bool = False
+    intent: str = ""
 
 
 @frozen
@@ -112,7 +115,7 @@ class Order:
         slug: Its market.
         token: Its token id.
         strategy: Name of the strategy that owns it; ``""`` for an order we did not place.
-        outcome, side, price, size, order_type, post_only: As requested.
+        outcome, side, price, size, order_type, post_only, intent: As requested.
         status: Where it is in its life.
         filled: Shares filled, the sum of its fills that did not fail.
         matched: Shares that the venue reports as matched; a cross-check of `filled`.
@@ -142,6 +145,7 @@ class Order:
     reason: str = ""
     created_ms: int = 0
     updated_ms: int = 0
+    intent: str = ""
 
     @property
     def remaining(self) -> Decimal:

@@ -52,9 +52,12 @@ class StrategyTrading:
         size: Decimal,
         order_type: OrderType = OrderType.GTC,
         post_only: bool = False,
+        intent: str = "",
     ) -> Order:
         """Buy `size` shares of `outcome` at `price` USD or better; see `place`."""
-        return await self.place(OrderRequest(outcome, Side.BUY, price, size, order_type, post_only))
+        return await self.place(
+            OrderRequest(outcome, Side.BUY, price, size, order_type, post_only, intent)
+        )
 
     async def sell(
         self,
@@ -64,10 +67,11 @@ class StrategyTrading:
         size: Decimal,
         order_type: OrderType = OrderType.GTC,
         post_only: bool = False,
+        intent: str = "",
     ) -> Order:
         """Sell `size` held shares of `outcome` at `price` USD or better; see `place`."""
         return await self.place(
-            OrderRequest(outcome, Side.SELL, price, size, order_type, post_only)
+            OrderRequest(outcome, Side.SELL, price, size, order_type, post_only, intent)
         )
 
     async def place(self, request: OrderRequest) -> Order:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -37,6 +37,7 @@ class OrderTable:
         tracks: What is known besides, by client id.
         fills: By (trade id, client id), in order of first sight, failed ones included.
         volume: USD traded, both sides, failed trades not counted.
+        bought: The part of `volume` that was paid for shares.
     """
 
     def __init__(self, market: Market, account: Account, holdings: Holdings) -> None:
@@ -48,7 +49,7 @@ class OrderTable:
         self.orders: Mapping[str, Order] = MappingProxyType(self._orders)
         self.fills: Mapping[tuple[str, str], Fill] = MappingProxyType(self._fills)
         self.tracks: dict[str, OrderTrack] = {}
-        self.volume = ZERO
+        self.volume = self.bought = ZERO
         # Indexes of the above, so that no question walks over all orders of a long cycle.
         self._by_venue_id: dict[str, str] = {}
         self._open: dict[str, None] = {}
@@ -67,6 +68,12 @@ class OrderTable:
     def open_orders(self) -> tuple[Order, ...]:
         """Return the orders that may still fill."""
         return tuple(self._orders[client_id] for client_id in self._open)
+
+    def to_come(self) -> Iterator[tuple[Order, Decimal]]:
+        """Yield the orders of which fills may still come, with the shares."""
+        for client_id in self._open | self._awaiting:
+            order = self._orders[client_id]
+            yield order, may_fill(order, self.tracks[client_id])
 
     @property
     def is_settled(self) -> bool:
@@ -155,7 +162,7 @@ class OrderTable:
             number = self._book(fill) if _counts(fill) else None
         elif number is not None and not _counts(fill):
             self._holdings.take_back(fill.strategy, fill.outcome, number)
-            self.volume -= _notional(fill)
+            self._trade(fill, -_notional(fill))
             number = None
         elif number is not None and fill.status is TradeStatus.CONFIRMED:
             self._holdings.settle(fill.strategy, fill.outcome, number)
@@ -163,7 +170,7 @@ class OrderTable:
 
     def _book(self, fill: Fill) -> int:
         notional = _notional(fill)
-        self.volume += notional
+        self._trade(fill, notional)
         buys = fill.side is Side.BUY
         booking = Booking(
             shares=fill.size if buys else -fill.size,
@@ -172,6 +179,11 @@ class OrderTable:
             settled=fill.status is TradeStatus.CONFIRMED,
         )
         return self._holdings.book(fill.strategy, fill.outcome, booking)
+
+    def _trade(self, fill: Fill, notional: Decimal) -> None:
+        self.volume += notional
+        if fill.side is Side.BUY:
+            self.bought += notional
 
     def refresh(
         self, order: Order, now_ms: int, wanted: OrderStatus | None = None, reason: str = ""

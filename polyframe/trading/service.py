@@ -55,6 +55,7 @@ from polyframe.trading.commands import (
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger, record_of
+from polyframe.trading.risk import RiskFacts, RiskGuard, risk_facts
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.state import CycleState
 
@@ -93,6 +94,7 @@ class TradingService:
         account: The cash of all series.
         settlement: Takes over the states of dead cycles.
         ledger: Where the cycle is entered when it begins.
+        risk: Is asked before every order and told of every answer.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class TradingService:
         account: Account,
         settlement: Settlement,
         ledger: Ledger,
+        risk: RiskGuard,
     ) -> None:
         self.series = series
         self.account = account
@@ -113,6 +116,7 @@ class TradingService:
         self._counters = counters
         self._settlement = settlement
         self._ledger = ledger
+        self._risk = risk
         self._engine = OrderEngine(account)
         self._market: Market | None = None
         self._view: MarketView | None = None
@@ -142,6 +146,7 @@ class TradingService:
         old = self._engine.reset(market)
         self._market, self._view = market, view
         if old is not None:
+            self._risk.end_cycle(old)
             self._settlement.adopt(old)
         if self._engine.state is not None:
             self._ledger.put(record_of(self._engine.state, CycleStatus.OPEN))
@@ -208,6 +213,7 @@ class TradingService:
             what = "place"
             raise StaleCycleError(what, generation, self.generation)
         self._check(market, view, request)
+        facts = self._check_risk(view, strategy, request)
         prepared = self._exchange.prepare_order(market, request)
         client_id = f"{market.slug}-{next(self._ids)}"
         reply = self._submit(
@@ -223,6 +229,7 @@ class TradingService:
         )
         if isinstance(reply, Denied):
             raise self._denied(reply.rule, reply.text)
+        self._risk.admit(client_id, strategy, request, facts)
 
         async def send() -> PlaceAnswer:
             try:
@@ -239,6 +246,7 @@ class TradingService:
 
     async def _take_place_answer(self, market: Market, client_id: str, answer: PlaceAnswer) -> None:
         self._counters.add(Count.ORDERS_SENT, answer.result.value)
+        self._tell_risk(client_id, answer)
         command: Command
         if answer.result is PlaceResult.REJECTED and answer.code not in _KILLED:
             self._note_refusal(market, f"venue:{answer.code}")
@@ -296,6 +304,34 @@ class TradingService:
                 "min_notional",
                 f"{price} × {size} is below the {market.min_notional} USD of a marketable buy",
             )
+
+    def _check_risk(self, view: MarketView, strategy: str, request: OrderRequest) -> RiskFacts:
+        """Ask the risk guard, and return the facts that it was told.
+
+        Raises:
+            OrderDenied: With the rule that forbids the order.
+        """
+        state = self._engine.state
+        assert state is not None  # noqa: S101 - there is one as long as there is a market
+        facts = risk_facts(
+            state,
+            strategy,
+            request,
+            view.price(request.outcome),
+            time=self._clock.time(),
+            network_time=asyncio.get_running_loop().time(),
+        )
+        if (denied := self._risk.check(strategy, request, facts)) is not None:
+            raise self._denied(denied.rule, denied.text)
+        return facts
+
+    def _tell_risk(self, client_id: str, answer: PlaceAnswer) -> None:
+        now = asyncio.get_running_loop().time()
+        before = self._risk.breaker(now)
+        self._risk.answered(client_id, answer.result, answer.code, now)
+        after = self._risk.breaker(now)
+        if after is not before:
+            log.warning("%s: the breaker is %s (%s)", client_id, after, answer.text or answer.code)
 
     def _denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
         """Count a denial, for the current cycle unless another market is named."""

@@ -86,6 +86,7 @@ class CycleState(CycleView):
             status=OrderStatus.SUBMITTING,
             created_ms=command.now_ms,
             updated_ms=command.now_ms,
+            intent=request.intent,
         )
         # A report may come before its order is registered, for example when an earlier run has sent
         # the very same one: what it did so far is taken over.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -62,6 +62,10 @@ class CycleView:
     def open_orders(self) -> tuple[Order, ...]:
         """Return the orders that may still fill, foreign ones included."""
         return self._table.open_orders()
+
+    def to_come(self) -> Iterator[tuple[Order, Decimal]]:
+        """Yield the orders of which fills may still come, with the shares, foreign ones included."""
+        return self._table.to_come()
 
     def position(self, outcome: Outcome, strategy: str | None = None) -> Position:
         """Return what a strategy holds, by default all of them and nobody (``""``) together.
@@ -127,6 +131,11 @@ class CycleView:
     def volume(self) -> Decimal:
         """USD traded, both sides; failed trades do not count."""
         return self._table.volume
+
+    @property
+    def bought(self) -> Decimal:
+        """USD paid for shares, without fees; failed trades do not count."""
+        return self._table.bought
 
     def profit(self) -> Decimal | None:
         """Return what the cycle earned in USD after fees, ``None`` until it is resolved."""

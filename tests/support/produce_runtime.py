@@ -214,7 +214,7 @@ ORDERS: dict[tuple[Count, str], Producer] = {
         buy("0.10", "5"), snapshot(FIRST, UP, 500, 1000)
     ),
     (Count.ORDERS_DENIED, "post_only"): order_case(buy(order_type=OrderType.FOK, post_only=True)),
-    (Count.ORDERS_DENIED, "cash"): order_case(buy(size="100000")),
+    (Count.ORDERS_DENIED, "cash"): order_case(buy(size="2450")),
     (Count.ORDERS_DENIED, "shares"): order_case(OrderRequest(UP, Side.SELL, Decimal("0.60"), TEN)),
     (Count.ORDERS_DENIED, "duplicate"): _same_id_twice,
     (Count.ORDERS_DENIED, "unknown_order"): _cancel_of_nothing,

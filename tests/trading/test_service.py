@@ -71,7 +71,7 @@ def test_placing_returns_the_order_as_the_venue_answered() -> None:
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal("10.001")), "size"),
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal(0)), "size"),
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN, OrderType.FOK, True), "post_only"),
-        (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal(100_000)), "cash"),
+        (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal(2450)), "cash"),
         (OrderRequest(UP, Side.SELL, Decimal("0.60"), TEN), "shares"),
     ],
 )

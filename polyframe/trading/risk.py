@@ -1,0 +1,423 @@
+"""Risk: what may be asked of the venue at all, and when nothing more may.
+
+`RiskGuard` is asked before every order and told of every answer. It is pure: whatever it needs to
+know (also the time) comes in as values. It refuses *entries*. Orders that reduce a risk, and cancels
+(of which it does not even hear), pass whatever the limits say; only `halt` stops the former.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import StrEnum
+
+from attrs import define, frozen
+
+from polyframe.model.events import PriceChanged
+from polyframe.model.money import ONE, ZERO
+from polyframe.model.order import OrderRequest, PlaceResult, Side
+from polyframe.trading.breaker import Breaker, BreakerState, TokenBucket
+from polyframe.trading.commands import Denied
+from polyframe.trading.limits import RiskLimits
+from polyframe.trading.view import CycleView
+
+VENUE_ERRORS = frozenset(
+    {
+        "auth",
+        "cancel_only",
+        "forbidden",
+        "not_sent",
+        "rate_limited",
+        "restarting",
+        "trading_disabled",
+    }
+)
+"""Codes of refusals that are no verdict on the order: the venue would refuse any (PROTOCOL §2.7)."""
+
+RESULTS_KEPT = 1_000
+"""Cycles whose results can still be corrected; of older ones the sum stays."""
+
+
+class RiskState(StrEnum):
+    """What the guard lets pass."""
+
+    ACTIVE = "active"
+    """Everything within the limits."""
+    REDUCING = "reducing"
+    """Only orders that reduce a risk, and cancels."""
+    HALTED = "halted"
+    """Nothing but cancels."""
+
+
+@frozen
+class RiskFacts:
+    """What the guard has to know of one cycle at one instant, seen from one request.
+
+    Foreign orders and their fills count like ours: the risk is the account's.
+
+    Attributes:
+        slug, series: The cycle.
+        start, end: Its window in epoch seconds.
+        time: Market time in epoch seconds.
+        network_time: Seconds of the event loop's clock.
+        open_orders: Orders that may still fill.
+        committed: USD paid for shares in this cycle and what open buys may still pay, without fees.
+        position: Shares of the request's outcome: held, and what open buys may still bring.
+        unpaired: Shares of the other outcome that no open sell offers, less `position`.
+        sellable: Shares of the request's outcome that its strategy may sell.
+        loss: USD lost by sales and fees in this cycle so far, 0 if they earned something.
+        is_known: Whether the book is known.
+        book_age: Market seconds since the book last changed.
+        spread: Best ask less best bid in USD; an empty side counts as 0 or 1.
+        has_intent: Whether an open order of the strategy has the request's intent.
+    """
+
+    slug: str
+    series: str
+    start: float
+    end: float
+    time: float
+    network_time: float
+    open_orders: int
+    committed: Decimal
+    position: Decimal
+    unpaired: Decimal
+    sellable: Decimal
+    loss: Decimal
+    is_known: bool
+    book_age: float
+    spread: Decimal
+    has_intent: bool
+
+
+def risk_facts(
+    state: CycleView,
+    strategy: str,
+    request: OrderRequest,
+    quote: PriceChanged,
+    *,
+    time: float,
+    network_time: float,
+) -> RiskFacts:
+    """Return the facts about a request of `strategy` in the cycle of `state`.
+
+    Args:
+        state: The cycle.
+        strategy: Who asks.
+        request: What is asked.
+        quote: The latest top of the book of the request's outcome.
+        time: Market time in epoch seconds.
+        network_time: Seconds of the event loop's clock.
+    """
+    outcome = request.outcome
+    position = state.position(outcome).size
+    unpaired = state.position(outcome.other).size
+    for order, shares in state.to_come():
+        if order.side is Side.BUY and order.outcome is outcome:
+            position += shares
+        elif order.side is Side.SELL and order.outcome is not outcome:
+            unpaired -= shares
+    open_orders = state.open_orders()
+    bid = ZERO if quote.bid is None else quote.bid
+    ask = ONE if quote.ask is None else quote.ask
+    return RiskFacts(
+        slug=state.market.slug,
+        series=str(state.market.series),
+        start=state.market.window.start,
+        end=state.market.window.end,
+        time=time,
+        network_time=network_time,
+        open_orders=len(open_orders),
+        committed=committed(state),
+        position=position,
+        unpaired=unpaired - position,
+        sellable=state.sellable(outcome, strategy),
+        loss=realised_loss(state),
+        is_known=quote.known,
+        book_age=time - quote.received,
+        spread=ask - bid,
+        has_intent=bool(request.intent)
+        and any(o.strategy == strategy and o.intent == request.intent for o in open_orders),
+    )
+
+
+def committed(state: CycleView) -> Decimal:
+    """Return the USD paid for shares in a cycle and what its open buys may still pay, less fees."""
+    coming = (o.price * shares for o, shares in state.to_come() if o.side is Side.BUY)
+    return sum(coming, state.bought)
+
+
+def realised_loss(state: CycleView) -> Decimal:
+    """Return the USD that sales and fees of a cycle have cost so far, 0 if they earned something."""
+    return max(state.fees - state.realised, ZERO)
+
+
+def is_reducing(request: OrderRequest, facts: RiskFacts) -> bool:
+    """Return whether an order can only make the worst end of its cycle less bad.
+
+    These are a sell of shares that its strategy holds and does not offer yet, and a buy that does
+    no more than complete pairs: with an Up for every Down the market pays 1 USD whoever wins, so
+    each share bought for less takes something off the worst loss.
+    """
+    if request.side is Side.SELL:
+        return request.size <= facts.sellable
+    return request.size <= facts.unpaired
+
+
+def is_venue_error(result: PlaceResult, code: str) -> bool:
+    """Return whether an answer tells of trouble at the venue, whatever the order was.
+
+    Refusals by a rule, for lack of balance, of duplicates, and killed FOK or FAK orders do not: the
+    venue works.
+    """
+    if result is PlaceResult.UNKNOWN:
+        return code != "duplicate"
+    return result is PlaceResult.REJECTED and code in VENUE_ERRORS
+
+
+@frozen
+class _Result:
+    """What one cycle earned in USD; provisional until its market is resolved."""
+
+    profit: Decimal
+    is_losing: bool | None = None
+    """``None`` if it counts neither way: no trades, not resolved, or forgiven."""
+
+
+@define
+class _Intent:
+    client_id: str
+    time: float
+
+
+class RiskGuard:
+    """Watches the orders of all series of an environment.
+
+    `halt`, `pause` and `resume` may be called at any time from the event loop's thread, for example
+    by a signal handler. They last until the next of them, over all cycles.
+
+    Args:
+        limits: What is allowed; `RiskLimits()` by default.
+    """
+
+    def __init__(self, limits: RiskLimits | None = None) -> None:
+        self.limits = limits = RiskLimits() if limits is None else limits
+        self._state = RiskState.ACTIVE
+        self._reason = ""
+        self._breaker = Breaker(limits.breaker_errors, limits.breaker_cooldown)
+        self._bucket = (
+            None
+            if limits.max_orders_per_second is None
+            else TokenBucket(limits.max_orders_per_second, limits.order_burst)
+        )
+        self._tickets: dict[str, int] = {}
+        self._intents: dict[str, dict[tuple[str, str], _Intent]] = {}
+        self._committed: dict[str, Decimal] = {}
+        self._committed_before = ZERO
+        self._results: dict[str, _Result] = {}
+        self._profit = ZERO
+        self._losing_cycles = 0
+
+    # ------------------------------------------------------------------ from outside
+
+    @property
+    def state(self) -> RiskState:
+        """What passes now, limits and breaker aside."""
+        return self._state
+
+    @property
+    def reason(self) -> str:
+        """Why it is paused or halted, ``""`` while active."""
+        return self._reason
+
+    def halt(self, reason: str) -> None:
+        """Let nothing pass but cancels, until `resume`."""
+        self._state, self._reason = RiskState.HALTED, reason
+
+    def pause(self, reason: str) -> None:
+        """Let only cancels and orders pass that reduce a risk, until `resume`. A halt stays one."""
+        if self._state is not RiskState.HALTED:
+            self._state, self._reason = RiskState.REDUCING, reason
+
+    def resume(self) -> None:
+        """Go on: end a pause or halt, close the breaker, and count losing cycles anew.
+
+        What the run has lost and spent stays counted.
+        """
+        self._state, self._reason = RiskState.ACTIVE, ""
+        self._breaker.close()
+        self._results = {slug: _Result(r.profit) for slug, r in self._results.items()}
+        self._losing_cycles = 0
+
+    def breaker(self, network_time: float) -> BreakerState:
+        """Return what the breaker lets pass at a time of the event loop's clock."""
+        return self._breaker.state(network_time)
+
+    @property
+    def profit(self) -> Decimal:
+        """USD earned by the cycles that are over; of those not resolved yet only what they lost."""
+        return self._profit
+
+    @property
+    def losing_cycles(self) -> int:
+        """Resolved cycles with trades that lost money, since the last that did not."""
+        return self._losing_cycles
+
+    # ------------------------------------------------------------------ orders
+
+    def check(self, strategy: str, request: OrderRequest, facts: RiskFacts) -> Denied | None:
+        """Return why an order must not be sent, ``None`` if it may. Changes nothing."""
+        if self._state is RiskState.HALTED:
+            return Denied("risk_halted", f"halted: {self._reason}; risk.resume() ends it")
+        if (denied := self._check_intent(strategy, request, facts)) is not None:
+            return denied
+        if is_reducing(request, facts):
+            return None
+        if self._state is RiskState.REDUCING:
+            return Denied("risk_reducing", f"paused: {self._reason}; only risks are reduced")
+        return next(self._refusals(request, facts), None)
+
+    def admit(self, client_id: str, strategy: str, request: OrderRequest, facts: RiskFacts) -> None:
+        """Note that an order which passed `check` leaves now."""
+        if self._bucket is not None:
+            self._bucket.take(facts.network_time)
+        self._tickets[client_id] = self._breaker.sent(facts.network_time)
+        self._committed[facts.series] = facts.committed + _spends(request)
+        if request.intent:
+            intents = self._intents.setdefault(facts.series, {})
+            intents[strategy, request.intent] = _Intent(client_id, facts.time)
+
+    def answered(self, client_id: str, result: PlaceResult, code: str, network_time: float) -> None:
+        """Take the venue's answer to an order that left."""
+        failed = is_venue_error(result, code)
+        self._breaker.answered(self._tickets.pop(client_id), failed=failed, now=network_time)
+        if result is PlaceResult.REJECTED:
+            # Nothing came of it, so it stands in nobody's way.
+            for intents in self._intents.values():
+                for key in [k for k, intent in intents.items() if intent.client_id == client_id]:
+                    del intents[key]
+
+    # ------------------------------------------------------------------ cycles
+
+    def end_cycle(self, state: CycleView) -> None:
+        """Take leave of a cycle: its limits and intents end with it, its spending stays the run's.
+
+        What its open orders may still buy counts as bought.
+        """
+        series = str(state.market.series)
+        self._intents.pop(series, None)
+        self._committed.pop(series, None)
+        self._committed_before += committed(state)
+        self._put_result(state.market.slug, _Result(-realised_loss(state)))
+
+    def note_result(self, slug: str, profit: Decimal, *, traded: bool) -> None:
+        """Take what a resolved cycle earned in USD; a later word corrects an earlier one.
+
+        Args:
+            slug: The cycle.
+            profit: In USD, after fees.
+            traded: Whether it had fills; one without is neither a loss nor the end of a row of them.
+        """
+        self._put_result(slug, _Result(profit, profit < 0 if traded else None))
+
+    def _put_result(self, slug: str, result: _Result) -> None:
+        known = self._results.get(slug)
+        self._profit += result.profit - (ZERO if known is None else known.profit)
+        self._results[slug] = result
+        if len(self._results) > RESULTS_KEPT:
+            del self._results[next(iter(self._results))]
+        self._losing_cycles = 0
+        for earlier in reversed(self._results.values()):
+            if earlier.is_losing is False:
+                break
+            self._losing_cycles += earlier.is_losing is True
+
+    # ------------------------------------------------------------------ the rules
+
+    def _check_intent(
+        self, strategy: str, request: OrderRequest, facts: RiskFacts
+    ) -> Denied | None:
+        if not request.intent:
+            return None
+        what = f"{strategy} has an order with intent {request.intent!r}"
+        if facts.has_intent:
+            return Denied("duplicate_intent", f"{what} open")
+        last = self._intents.get(facts.series, {}).get((strategy, request.intent))
+        ttl = self.limits.intent_ttl
+        if last is not None and facts.time - last.time < ttl:
+            return Denied("duplicate_intent", f"{what}, {last.client_id}, younger than {ttl:g} s")
+        return None
+
+    def _refusals(self, request: OrderRequest, facts: RiskFacts) -> Iterator[Denied]:
+        """Yield every reason against an entry."""
+        yield from self._above(request, facts)
+        yield from self._reached(facts)
+        yield from self._ill_timed(facts)
+
+    def _above(self, request: OrderRequest, facts: RiskFacts) -> Iterator[Denied]:
+        limits, series = self.limits, facts.series
+        notional, spends = request.price * request.size, _spends(request)
+        gains = request.size if request.side is Side.BUY else ZERO
+        in_cycle = facts.committed + spends
+        elsewhere = sum((usd for s, usd in self._committed.items() if s != series), ZERO)
+        in_run = self._committed_before + elsewhere + in_cycle
+        rows: tuple[tuple[str, Decimal | int | None, Decimal | int, str], ...] = (
+            ("order_notional", limits.max_order_notional, notional, "USD in one order"),
+            ("order_shares", limits.max_order_shares, request.size, "shares in one order"),
+            ("cycle_notional", limits.max_cycle_notional, in_cycle, "USD spent in this cycle"),
+            ("run_notional", limits.max_run_notional, in_run, "USD spent in this run"),
+            ("position", limits.max_position, facts.position + gains, f"{request.outcome} shares"),
+            ("open_orders", limits.max_open_orders, facts.open_orders + 1, "open orders"),
+        )
+        for name, limit, value, what in rows:
+            if limit is not None and value > limit:
+                yield Denied(f"risk_{name}", f"it would make {value} {what}, max_{name} is {limit}")
+
+    def _reached(self, facts: RiskFacts) -> Iterator[Denied]:
+        limits = self.limits
+        rows: tuple[tuple[str, Decimal | int | None, Decimal | int, str], ...] = (
+            ("cycle_loss", limits.max_cycle_loss, facts.loss, "USD lost in this cycle"),
+            ("run_loss", limits.max_run_loss, facts.loss - self._profit, "USD lost in this run"),
+            ("losing_cycles", limits.max_losing_cycles, self.losing_cycles, "cycles lost in a row"),
+        )
+        for name, limit, value, what in rows:
+            if limit is not None and value >= limit:
+                yield Denied(f"risk_{name}", f"{value} {what}, max_{name} is {limit}")
+
+    def _ill_timed(self, facts: RiskFacts) -> Iterator[Denied]:
+        limits, now = self.limits, facts.network_time
+        since, left = facts.time - facts.start, facts.end - facts.time
+        if limits.entry_after is not None and since < limits.entry_after:
+            text = f"{since:.1f} s after the start, entry_after is {limits.entry_after:g}"
+            yield Denied("risk_entry_window", text)
+        if limits.entry_before_end is not None and left < limits.entry_before_end:
+            text = f"{left:.1f} s before the end, entry_before_end is {limits.entry_before_end:g}"
+            yield Denied("risk_entry_window", text)
+        if limits.max_book_age is not None:
+            if not facts.is_known:
+                yield Denied("risk_book_unknown", "the book is not known now")
+            elif facts.book_age > limits.max_book_age:
+                text = (
+                    f"no change for {facts.book_age:.1f} s, max_book_age is {limits.max_book_age:g}"
+                )
+                yield Denied("risk_book_age", text)
+        if limits.max_spread is not None and facts.spread > limits.max_spread:
+            text = f"{facts.spread} USD between bid and ask, max_spread is {limits.max_spread}"
+            yield Denied("risk_spread", text)
+        if self._bucket is not None and (wait := self._bucket.wait(now)):
+            text = (
+                f"more than {limits.max_orders_per_second:g} orders a second after "
+                f"{limits.order_burst} at once; next in {wait:.2f} s"
+            )
+            yield Denied("risk_rate", text)
+        if self._breaker.state(now) is BreakerState.OPEN:
+            text = (
+                f"{self._breaker.errors} venue errors in a row; "
+                f"next try in {self._breaker.wait(now):.1f} s"
+            )
+            yield Denied("risk_breaker", text)
+
+
+def _spends(request: OrderRequest) -> Decimal:
+    """Return the USD that an order may pay for shares, without fees."""
+    return request.price * request.size if request.side is Side.BUY else ZERO
