@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
 
-from attrs import define, frozen
+from attrs import frozen
 
 from polyframe.model.events import PriceChanged
 from polyframe.model.money import ONE, ZERO
@@ -184,10 +184,21 @@ class _Result:
     """``None`` if it counts neither way: no trades, not resolved, or forgiven."""
 
 
-@define
+@frozen
 class _Intent:
+    """The last order of one intent, and when it left, in market time."""
+
     client_id: str
     time: float
+
+
+@frozen
+class _Sent:
+    """What to do when an order is answered."""
+
+    ticket: int
+    series: str
+    intent: tuple[str, str]
 
 
 class RiskGuard:
@@ -210,7 +221,7 @@ class RiskGuard:
             if limits.max_orders_per_second is None
             else TokenBucket(limits.max_orders_per_second, limits.order_burst)
         )
-        self._tickets: dict[str, int] = {}
+        self._sent: dict[str, _Sent] = {}
         self._intents: dict[str, dict[tuple[str, str], _Intent]] = {}
         self._committed: dict[str, Decimal] = {}
         self._committed_before = ZERO
@@ -281,21 +292,22 @@ class RiskGuard:
         """Note that an order which passed `check` leaves now."""
         if self._bucket is not None:
             self._bucket.take(facts.network_time)
-        self._tickets[client_id] = self._breaker.sent(facts.network_time)
         self._committed[facts.series] = facts.committed + _spends(request)
+        key, ticket = (strategy, request.intent), self._breaker.sent(facts.network_time)
+        self._sent[client_id] = _Sent(ticket, facts.series, key)
         if request.intent:
             intents = self._intents.setdefault(facts.series, {})
-            intents[strategy, request.intent] = _Intent(client_id, facts.time)
+            intents[key] = _Intent(client_id, facts.time)
 
     def answered(self, client_id: str, result: PlaceResult, code: str, network_time: float) -> None:
         """Take the venue's answer to an order that left."""
-        failed = is_venue_error(result, code)
-        self._breaker.answered(self._tickets.pop(client_id), failed=failed, now=network_time)
-        if result is PlaceResult.REJECTED:
+        sent, failed = self._sent.pop(client_id), is_venue_error(result, code)
+        self._breaker.answered(sent.ticket, failed=failed, now=network_time)
+        intents = self._intents.get(sent.series, {})
+        last = intents.get(sent.intent)
+        if result is PlaceResult.REJECTED and last is not None and last.client_id == client_id:
             # Nothing came of it, so it stands in nobody's way.
-            for intents in self._intents.values():
-                for key in [k for k, intent in intents.items() if intent.client_id == client_id]:
-                    del intents[key]
+            del intents[sent.intent]
 
     # ------------------------------------------------------------------ cycles
 

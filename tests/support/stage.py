@@ -22,6 +22,7 @@ from polyframe.scheduler import MarketScheduler
 from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy
 from polyframe.trader import Trader, TraderSettings
+from polyframe.trading.limits import RiskLimits
 from polyframe.trading.service import TradingService
 from tests.support.fake import START, FakeExchange, make_market
 
@@ -129,6 +130,7 @@ def play(
     start: float = START,
     exchange: FakeExchange | None = None,
     settings: TraderSettings | None = None,
+    risk: RiskLimits | None = None,
     **mount: Any,
 ) -> T:
     """Run `act` on a stage in simulated time, with `strategies` (a `Recorder`) mounted."""
@@ -136,7 +138,7 @@ def play(
     venue = exchange or FakeExchange()
 
     async def main() -> T:
-        async with Environment(exchange=venue, clock=clock) as env:
+        async with Environment(exchange=venue, clock=clock, risk=risk) as env:
             diary = Diary()
             env.provide(diary)
             trader = Trader(env, settings)
