@@ -57,6 +57,8 @@ class Count(StrEnum):
     """Cancels sent to the venue, by answer."""
     LATE_ANSWERS = "late_answers"
     """Answers that came after their cycle was over, by what they said."""
+    LEDGER_LOST = "ledger_lost"
+    """Rows that are missing in the ledger's file, by reason."""
 
     # Strategies and cycles
     SWITCHES = "switches"

@@ -40,7 +40,8 @@ class Environment:
         exchange: The venue and the account at it.
         clock: Market time; the wall by default.
         counters: Where everything is counted; a fresh set by default.
-        ledger: Where finished cycles are recorded; one in memory by default.
+        ledger: Where it is written down what happens; one in memory by default. It begins and ends
+            with the environment.
         risk: What its strategies may do; generous limits by default.
 
     Attributes:
@@ -62,7 +63,8 @@ class Environment:
         self.exchange = exchange
         self.clock: Clock = clock or WallClock()
         self.counters = counters or Counters()
-        self.ledger = ledger or Ledger()
+        # Not "or": a ledger without records is false.
+        self.ledger = Ledger() if ledger is None else ledger
         self.account = Account(ZERO)
         self.risk = RiskGuard(risk)
         self.ledger.subscribe(self._on_record)
@@ -139,16 +141,22 @@ class Environment:
         return self._is_open
 
     async def __aenter__(self) -> Self:
-        """Open the exchange, read the cash, start the account's stream.
+        """Open the ledger and the exchange, read the cash, start the account's stream.
 
         Raises:
-            ConfigError: It was opened before.
+            ConfigError: It was opened before, or the ledger's file cannot be used.
             ExchangeError: The venue did not answer; what was opened is closed again.
         """
         if self._was_opened:
             msg = "environment: it opens once; make a new one"
             raise ConfigError(msg)
         self._was_opened = True
+        self.ledger.begin(
+            clock=self.clock,
+            counters=self.counters,
+            exchange=self.exchange.name,
+            is_live=self.exchange.is_live,
+        )
         try:
             await self.exchange.open(self.clock, self.counters)
             self._user_stream = self.exchange.user_stream(self.router)
@@ -177,8 +185,12 @@ class Environment:
 
     async def _close(self) -> None:
         self._is_open = False
-        await self.settlement.stop()
-        stream, self._user_stream = self._user_stream, None
-        if stream is not None:
-            await stream.close()
-        await self.exchange.close()
+        try:
+            await self.settlement.stop()
+            stream, self._user_stream = self._user_stream, None
+            if stream is not None:
+                await stream.close()
+            await self.exchange.close()
+        finally:
+            # Last, because until now something may happen; each row has been written at once.
+            self.ledger.close()

@@ -54,7 +54,7 @@ from polyframe.trading.commands import (
 )
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
-from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger, record_of
+from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_of
 from polyframe.trading.risk import RiskFacts, RiskGuard, risk_facts
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.state import CycleState
@@ -93,7 +93,7 @@ class TradingService:
         counters: Where refusals, answers and stale commands are counted.
         account: The cash of all series.
         settlement: Takes over the states of dead cycles.
-        ledger: Where the cycle is entered when it begins.
+        ledger: Where it is written down what happens.
         risk: Is asked before every order and told of every answer.
     """
 
@@ -106,7 +106,7 @@ class TradingService:
         counters: Counters,
         account: Account,
         settlement: Settlement,
-        ledger: Ledger,
+        ledger: Journal,
         risk: RiskGuard,
     ) -> None:
         self.series = series
@@ -150,6 +150,11 @@ class TradingService:
             self._settlement.adopt(old)
         if self._engine.state is not None:
             self._ledger.put(record_of(self._engine.state, CycleStatus.OPEN))
+        slugs = {
+            "from": None if old is None else old.market.slug,
+            "to": None if market is None else market.slug,
+        }
+        self._ledger.note("switch", {"series": str(self.series), **slugs}, market)
 
     def handle(self, strategy: str) -> StrategyTrading:
         """Return the handle of one strategy for the current cycle.
@@ -184,9 +189,11 @@ class TradingService:
             self._counters.add(Count.ENGINE_STALE, reply.command)
         elif isinstance(reply, Ignored):
             self._counters.add(Count.ENGINE_IGNORED, reply.reason)
-        elif isinstance(reply, Applied) and self._view is not None:
-            for change in reply.changes:
-                self._view.publish(change)
+        elif isinstance(reply, Applied) and self._market is not None:
+            self._ledger.changed(self._market, reply.changes)
+            if self._view is not None:
+                for change in reply.changes:
+                    self._view.publish(change)
         return reply
 
     def _now_ms(self) -> int:
@@ -249,7 +256,7 @@ class TradingService:
         self._tell_risk(client_id, answer)
         command: Command
         if answer.result is PlaceResult.REJECTED and answer.code not in _KILLED:
-            self._note_refusal(market, f"venue:{answer.code}")
+            self._note_refusal(market, f"venue:{answer.code}", answer.text)
         if answer.result is PlaceResult.REJECTED and answer.code in _KILLED:
             # A killed FOK or FAK is an ordinary end of an order, not a refusal.
             command = ApplyCancelAnswer(
@@ -336,10 +343,11 @@ class TradingService:
     def _denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
         """Count a denial, for the current cycle unless another market is named."""
         self._counters.add(Count.ORDERS_DENIED, rule)
-        self._note_refusal(market or self._market, rule)
+        self._note_refusal(market or self._market, rule, text)
         return OrderDenied(rule, text)
 
-    def _note_refusal(self, market: Market | None, reason: str) -> None:
+    def _note_refusal(self, market: Market | None, reason: str, text: str) -> None:
+        self._ledger.refused(market, reason, text)
         state = None if market is None else self.state(market)
         if state is not None:
             state.note_refusal(reason)
@@ -365,6 +373,7 @@ class TradingService:
                 return order
             raise self._denied(reply.rule, reply.text)
         assert order is not None  # noqa: S101 - a cancel that applied has an order
+        self._ledger.cancel(market, order, "asked")
 
         async def send() -> None:
             await self._send_cancel(market, order)
@@ -384,6 +393,8 @@ class TradingService:
             done = order.venue_id in answer.cancelled
             text = answer.refused.get(order.venue_id, "")
             self._counters.add(Count.CANCELS_SENT, "cancelled" if done else "refused")
+        result = "error" if failed is not None else "cancelled" if done else "refused"
+        self._ledger.cancel(market, order, result, text)
         command = ApplyCancelAnswer(market.generation, order.client_id, done, text, self._now_ms())
         if isinstance(self._submit(command), Stale):
             self._settlement.take_cancel_answer(market.slug, command)

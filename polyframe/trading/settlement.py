@@ -34,7 +34,7 @@ from polyframe.trading.commands import (
     Ignored,
     Reply,
 )
-from polyframe.trading.ledger import CycleStatus, Ledger, record_of
+from polyframe.trading.ledger import CycleStatus, Journal, record_of
 from polyframe.trading.state import CycleState
 
 log = logging.getLogger(__name__)
@@ -62,11 +62,11 @@ class Settlement:
         exchange: Where resolutions are asked for and late orders are cancelled.
         clock: Market time.
         counters: Where late answers and events are counted.
-        ledger: Where the records go.
+        ledger: Where it is written down.
     """
 
     def __init__(
-        self, *, exchange: Exchange, clock: Clock, counters: Counters, ledger: Ledger
+        self, *, exchange: Exchange, clock: Clock, counters: Counters, ledger: Journal
     ) -> None:
         self._exchange = exchange
         self._clock = clock
@@ -136,10 +136,12 @@ class Settlement:
         generation = cycle.state.market.generation
         if isinstance(message, OrderReport):
             self._counters.add(Count.ROUTER_SETTLEMENT, "order")
-            self._apply(cycle, ApplyOrderReport(generation, message, self._now_ms()))
+            reply = self._apply(cycle, ApplyOrderReport(generation, message, self._now_ms()))
+            self._note_late(cycle, "order", message.order_id, reply)
         else:
             self._counters.add(Count.ROUTER_SETTLEMENT, "trade")
-            self._apply(cycle, ApplyTradeReport(generation, message, self._now_ms()))
+            reply = self._apply(cycle, ApplyTradeReport(generation, message, self._now_ms()))
+            self._note_late(cycle, f"trade:{message.status.value}", message.trade_id, reply)
         return True
 
     async def take_place_answer(self, slug: str, client_id: str, answer: PlaceAnswer) -> None:
@@ -148,8 +150,10 @@ class Settlement:
         cycle = self._cycles.get(slug)
         if cycle is None:
             log.error("late answer for %s, whose cycle %s is forgotten", client_id, slug)
+            forgotten = {"slug": slug, "client_id": client_id, "answer": answer.result.value}
+            self._ledger.note("forgotten_answer", forgotten)
             return
-        self._apply(
+        reply = self._apply(
             cycle,
             ApplyPlaceAnswer(
                 cycle.state.market.generation,
@@ -160,6 +164,7 @@ class Settlement:
                 self._now_ms(),
             ),
         )
+        self._note_late(cycle, f"answer:{answer.result.value}", client_id, reply)
         order = cycle.state.orders.get(client_id)
         if answer.result is not PlaceResult.REJECTED and order is not None and order.is_open:
             log.warning("order %s was accepted after its cycle ended: cancelling it", client_id)
@@ -169,7 +174,12 @@ class Settlement:
         """Apply the answer to a cancel that came after its cycle's end."""
         self._counters.add(Count.LATE_ANSWERS, "cancel")
         if cycle := self._cycles.get(slug):
-            self._apply(cycle, command)
+            reply = self._apply(cycle, command)
+            self._note_late(cycle, "answer:cancel", command.client_id, reply)
+
+    def _note_late(self, cycle: _DeadCycle, kind: str, subject: str, reply: Reply) -> None:
+        result = reply.reason if isinstance(reply, Ignored) else "applied"
+        self._ledger.late(cycle.state.market, kind, subject, result)
 
     # ------------------------------------------------------------------ cancels of dead cycles
 
@@ -192,6 +202,7 @@ class Settlement:
         for order in orders:
             reply = self._apply(cycle, CancelOrder(generation, order.client_id, self._now_ms()))
             if isinstance(reply, Applied):
+                self._ledger.cancel(cycle.state.market, order, "asked")
                 wanted.append(order)
         if not wanted:
             return
@@ -202,13 +213,16 @@ class Settlement:
             log.error("%s: cancelling %d orders failed: %s", slug, len(wanted), error)
             refused = {order.venue_id: str(error) for order in wanted}
             cancelled: frozenset[str] = frozenset()
+            otherwise = "error"
         else:
+            otherwise = "refused"
             cancelled, refused = answer.cancelled, dict(answer.refused)
             self._counters.add(Count.CANCELS_SENT, "cancelled", len(cancelled))
             self._counters.add(Count.CANCELS_SENT, "refused", len(refused))
         for order in wanted:
             text = refused.get(order.venue_id, "")
             done = order.venue_id in cancelled
+            self._ledger.cancel(cycle.state.market, order, "cancelled" if done else otherwise, text)
             self._apply(
                 cycle,
                 ApplyCancelAnswer(generation, order.client_id, done, text, self._now_ms()),
@@ -224,6 +238,8 @@ class Settlement:
         reply = cycle.state.apply(command)
         if isinstance(reply, Ignored):
             self._counters.add(Count.ENGINE_IGNORED, reply.reason)
+        elif isinstance(reply, Applied):
+            self._ledger.changed(cycle.state.market, reply.changes, is_late=True)
         if cycle.is_done:
             self._ledger.put(record_of(cycle.state, CycleStatus.RESOLVED))
         return reply

@@ -40,6 +40,7 @@ from tests.support.produce_events import (
     staged,
     tell,
 )
+from tests.support.produce_ledger import LEDGER
 from tests.support.stage import Recorder, Stage, play, settle
 
 BUY = OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN)
@@ -330,4 +331,4 @@ CYCLES: dict[tuple[Count, str], Producer] = {
     (Count.EVENTS_DISCARDED, "market_trade"): discarded(lambda stage: push(stage, PRINT)),
 }
 
-RUNTIME = EVENTS | ORDERS | CYCLES
+RUNTIME = EVENTS | ORDERS | CYCLES | LEDGER
