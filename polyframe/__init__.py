@@ -1,60 +1,60 @@
 """Strategies on Polymarket's rolling markets: every cycle is a brand-new world."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from polyframe.clock import Clock, ScaledClock, VirtualClock, WallClock
-from polyframe.counters import Count, Counters
-from polyframe.environment import Environment
-from polyframe.errors import (
-    AuthenticationFailed,
-    ConfigError,
-    ExchangeError,
-    ExchangeUnavailable,
-    OrderDenied,
-    OrderError,
-    OrderOutcomeUnknown,
-    OrderRejected,
-    PolyframeError,
-    RateLimited,
-    StaleCycleError,
-    StrategyDefinitionError,
-    StrategyFailed,
-)
-from polyframe.exchange.base import Exchange
-from polyframe.model.book import Book
-from polyframe.model.events import (
-    CycleEndReason,
-    MarketTraded,
-    OrderChanged,
-    PriceChanged,
-    TradeChanged,
-)
-from polyframe.model.fees import FeeSchedule
-from polyframe.model.market import Market, Outcome, Resolution
-from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
-from polyframe.model.position import Position
-from polyframe.model.series import Series, Window
-from polyframe.model.trade import Fill, TradeStatus
-from polyframe.router import SessionEventRouter
-from polyframe.scheduler import MarketScheduler, ScheduleSettings
-from polyframe.session import ExchangeSession
-from polyframe.strategy import Strategy
-from polyframe.trader import Trader, TraderSettings
-from polyframe.trading.account import Account
-from polyframe.trading.engine import OrderEngine
-from polyframe.trading.handle import StrategyTrading
-from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
-from polyframe.trading.limits import RiskLimits
-from polyframe.trading.risk import RiskGuard, RiskState
-from polyframe.trading.service import TradingService
-
 if TYPE_CHECKING:
+    from polyframe.clock import Clock, ScaledClock, VirtualClock, WallClock
+    from polyframe.counters import Count, Counters
+    from polyframe.environment import Environment
+    from polyframe.errors import (
+        AuthenticationFailed,
+        ConfigError,
+        ExchangeError,
+        ExchangeUnavailable,
+        OrderDenied,
+        OrderError,
+        OrderOutcomeUnknown,
+        OrderRejected,
+        PolyframeError,
+        RateLimited,
+        StaleCycleError,
+        StrategyDefinitionError,
+        StrategyFailed,
+    )
+    from polyframe.exchange.base import Exchange
     from polyframe.exchange.polymarket import (
         Credentials,
         LocalSigner,
         PolymarketExchange,
         PolymarketHosts,
     )
+    from polyframe.model.book import Book
+    from polyframe.model.events import (
+        CycleEndReason,
+        MarketTraded,
+        OrderChanged,
+        PriceChanged,
+        TradeChanged,
+    )
+    from polyframe.model.fees import FeeSchedule
+    from polyframe.model.market import Market, Outcome, Resolution
+    from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
+    from polyframe.model.position import Position
+    from polyframe.model.series import Series, Window
+    from polyframe.model.trade import Fill, TradeStatus
+    from polyframe.router import SessionEventRouter
+    from polyframe.scheduler import MarketScheduler, ScheduleSettings
+    from polyframe.session import ExchangeSession
+    from polyframe.strategy import Strategy
+    from polyframe.trader import Trader, TraderSettings
+    from polyframe.trading.account import Account
+    from polyframe.trading.engine import OrderEngine
+    from polyframe.trading.handle import StrategyTrading
+    from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+    from polyframe.trading.limits import RiskLimits
+    from polyframe.trading.risk import RiskGuard, RiskState
+    from polyframe.trading.service import TradingService
 
 __version__ = "0.1.0"
 
@@ -123,17 +123,109 @@ __all__ = [
     "Window",
 ]
 
-# The venue's client brings httpx and websockets with it: only those who name it pay for them.
-_LAZY = {"Credentials", "LocalSigner", "PolymarketExchange", "PolymarketHosts"}
+# A name is loaded when it is first used: the venue's client, for one, brings httpx and websockets
+# with it, and a command line that only prints its help needs none of all this.
+_HOMES = {
+    "clock": (
+        "Clock",
+        "ScaledClock",
+        "VirtualClock",
+        "WallClock",
+    ),
+    "counters": (
+        "Count",
+        "Counters",
+    ),
+    "environment": ("Environment",),
+    "errors": (
+        "AuthenticationFailed",
+        "ConfigError",
+        "ExchangeError",
+        "ExchangeUnavailable",
+        "OrderDenied",
+        "OrderError",
+        "OrderOutcomeUnknown",
+        "OrderRejected",
+        "PolyframeError",
+        "RateLimited",
+        "StaleCycleError",
+        "StrategyDefinitionError",
+        "StrategyFailed",
+    ),
+    "exchange.base": ("Exchange",),
+    "exchange.polymarket": (
+        "Credentials",
+        "LocalSigner",
+        "PolymarketExchange",
+        "PolymarketHosts",
+    ),
+    "model.book": ("Book",),
+    "model.events": (
+        "CycleEndReason",
+        "MarketTraded",
+        "OrderChanged",
+        "PriceChanged",
+        "TradeChanged",
+    ),
+    "model.fees": ("FeeSchedule",),
+    "model.market": (
+        "Market",
+        "Outcome",
+        "Resolution",
+    ),
+    "model.order": (
+        "Order",
+        "OrderRequest",
+        "OrderStatus",
+        "OrderType",
+        "Side",
+    ),
+    "model.position": ("Position",),
+    "model.series": (
+        "Series",
+        "Window",
+    ),
+    "model.trade": (
+        "Fill",
+        "TradeStatus",
+    ),
+    "router": ("SessionEventRouter",),
+    "scheduler": (
+        "MarketScheduler",
+        "ScheduleSettings",
+    ),
+    "session": ("ExchangeSession",),
+    "strategy": ("Strategy",),
+    "trader": (
+        "Trader",
+        "TraderSettings",
+    ),
+    "trading.account": ("Account",),
+    "trading.engine": ("OrderEngine",),
+    "trading.handle": ("StrategyTrading",),
+    "trading.ledger": (
+        "CycleRecord",
+        "CycleStatus",
+        "Ledger",
+    ),
+    "trading.limits": ("RiskLimits",),
+    "trading.risk": (
+        "RiskGuard",
+        "RiskState",
+    ),
+    "trading.service": ("TradingService",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from polyframe.exchange import polymarket
-
-        return getattr(polymarket, name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    module = _HOME_OF.get(name)
+    if module is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

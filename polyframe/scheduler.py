@@ -170,9 +170,10 @@ class MarketScheduler:
             await asyncio.sleep(self._settings.books_timeout)
 
     async def _find(self, window: Window) -> Market | None:
-        """Ask for the market of `window` until it is there or its window is over."""
+        """Ask for the market of `window` until it is there, or the next one's turn has come."""
+        last_call = window.end - self._lead(self.series.next(window))
         delay = self._settings.retry_first
-        while self._clock.time() < window.end:
+        while True:
             try:
                 market = await self._exchange.fetch_market(self.series, window)
             except ExchangeError as error:
@@ -181,8 +182,17 @@ class MarketScheduler:
             else:
                 if market is not None:
                     return market
-            await self._clock.sleep(delay * self._rng.uniform(0.5, 1.0))
-            delay = min(delay * 1.5, self._settings.retry_cap)
+            now = self._clock.time()
+            if now >= last_call:
+                break
+            pause = delay * self._rng.uniform(0.5, 1.0)
+            if now < window.start <= now + pause:
+                # At the boundary it matters most: ask right then, and soon again.
+                await self._clock.sleep_until(window.start)
+                delay = self._settings.retry_first
+            else:
+                await self._clock.sleep(min(pause, last_call - now))
+                delay = min(delay * 1.5, self._settings.retry_cap)
         log.warning("%s: no market for the window of %d", self.series, window.start)
         return None
 

@@ -62,7 +62,9 @@ class TestWheel:
         """Neither tests nor anything beside the package is in the wheel."""
         folder = f"polyframe-{polyframe.__version__}.dist-info/"
         assert [name for name in names if not name.startswith(("polyframe/", folder))] == []
-        assert [name for name in names if "test" in name or "__pycache__" in name] == []
+        parts = {part for name in names for part in name.split("/")}
+        assert [part for part in parts if part == "tests" or part.startswith("test_")] == []
+        assert "__pycache__" not in parts
 
 
 def test_tree_of_errors() -> None:

@@ -22,6 +22,8 @@ def main() -> int:
         from polyframe.cli.app import run
     except ModuleNotFoundError as error:
         return explain_missing(error)
+    except KeyboardInterrupt:
+        return 130  # before the command itself watches for it
     return run(sys.argv[1:])
 
 

@@ -97,20 +97,54 @@ def test_a_missing_market_pauses_trading_until_it_appears() -> None:
 
 
 def test_a_market_that_never_appears_is_skipped() -> None:
-    """When a window passes without its market the next one is taken; delays grow and are bounded."""
+    """When a window passes without its market the next one starts on time all the same."""
+    exchange = FakeExchange()
+    exchange.missing = {SECOND.slug}
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=2))
+        await stage.env.clock.sleep_until(START + 1800)
+        await settle()
+        assert [FIRST.slug, THIRD.slug] == starts(stage)
+        assert stage.diary.of(THIRD.generation, "price")
+        await run
+
+    play(act, exchange=exchange)
+
+
+def test_the_search_for_a_market_is_patient_and_bounded() -> None:
+    """Delays grow up to the cap; at the boundary it is asked at once, and often again."""
     exchange = FakeExchange()
     exchange.missing = {SECOND.slug}
 
     async def act(stage: Stage) -> None:
         await stage.trader.run(cycles=2)
-        assert [FIRST.slug, THIRD.slug] == starts(stage)
         asked = [when for slug, when in exchange.lookups if slug == SECOND.slug]
         gaps = [b - a for a, b in itertools.pairwise(asked)]
+        assert START + 840 == asked[0]
         assert gaps[0] <= 1.0
         assert max(gaps) <= 15.0
-        assert 960 / 15 <= len(asked) <= 960 / 7.5 + 20
+        at_boundary = asked.index(START + 900)
+        assert gaps[at_boundary] <= 1.0
+        assert START + 1740 == asked[-1]
+        assert len(asked) <= 900 / 7.5 + 20
 
     play(act, exchange=exchange)
+
+
+def test_joining_a_window_that_is_almost_over_asks_once() -> None:
+    """In the last minute a market that is there is joined; one that is not makes way for the next."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await stage.trader.run(cycles=1)
+
+    play(act, start=START + 870, exchange=exchange)
+    assert [FIRST.slug] == [slug for slug, _ in exchange.lookups]
+    exchange = FakeExchange()
+    exchange.missing = {FIRST.slug}
+    play(act, start=START + 870, exchange=exchange)
+    assert [FIRST.slug, SECOND.slug] == [slug for slug, _ in exchange.lookups]
 
 
 def test_a_venue_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
