@@ -23,6 +23,7 @@ from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy
 from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.limits import RiskLimits
+from polyframe.trading.ledger import Ledger
 from polyframe.trading.service import TradingService
 from tests.support.fake import START, FakeExchange, make_market
 
@@ -131,6 +132,7 @@ def play(
     exchange: FakeExchange | None = None,
     settings: TraderSettings | None = None,
     risk: RiskLimits | None = None,
+    ledger: Ledger | None = None,
     **mount: Any,
 ) -> T:
     """Run `act` on a stage in simulated time, with `strategies` (a `Recorder`) mounted."""
@@ -138,7 +140,7 @@ def play(
     venue = exchange or FakeExchange()
 
     async def main() -> T:
-        async with Environment(exchange=venue, clock=clock, risk=risk) as env:
+        async with Environment(exchange=venue, clock=clock, risk=risk, ledger=ledger) as env:
             diary = Diary()
             env.provide(diary)
             trader = Trader(env, settings)
