@@ -39,7 +39,7 @@ def _seconds(_: object, attribute: Attribute[Any], value: Any) -> None:
 
 def _required(_: object, attribute: Attribute[Any], value: Any) -> None:
     if value is None:
-        _refuse(attribute, value, "a number; None is for limits, and this is none")
+        _refuse(attribute, value, "a number; it cannot be switched off")
 
 
 def _is_number(value: Any) -> bool:
