@@ -175,7 +175,7 @@ class Ledger:
         self._clock: Clock | None = None
         self._counters: Counters | None = None
         self._writer: LedgerWriter | None = None
-        self._lost = 0
+        self._lost: dict[str, int] = {}
 
     # ------------------------------------------------------------------ life
 
@@ -203,7 +203,7 @@ class Ledger:
         writer = LedgerWriter(self.path)
         self.run = writer.begin(_ms(clock), "live" if is_live else "paper", exchange)
         self._writer, self._clock, self._counters = writer, clock, counters
-        self._lost = 0
+        self._lost = {}
 
     def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Wait until all rows so far are in the file; say whether they are. Blocks the caller.
@@ -316,9 +316,7 @@ class Ledger:
     def note(self, kind: str, data: object, market: Market | None = None) -> None:
         """Enter anything else; `data` is kept as JSON, as it is now."""
         if self.path is not None:
-            # Encoded at once, because the caller may change it.
-            text = msgspec.json.encode(data, enc_hook=str)
-            self._write(NoteRow(self._now_ms(), market, kind, text))
+            self._write(NoteRow(self._now_ms(), market, kind, _json(data)))
 
     # ------------------------------------------------------------------ helpers
 
@@ -326,17 +324,18 @@ class Ledger:
         writer, counters = self._writer, self._counters
         if writer is not None and writer.put(row):
             return
-        if counters is None:  # It never began: there is no run that could miss the row.
-            return
-        counters.add(Count.LEDGER_LOST, "closed" if writer is None else writer.failure)
+        # If it never began, there are no counters, and no run that could miss the row.
+        if counters is not None:
+            counters.add(Count.LEDGER_LOST, "closed" if writer is None else writer.failure)
         if writer is not None:
             self._count_lost(writer)
 
     def _count_lost(self, writer: LedgerWriter) -> None:
         """Count what the writer's thread has lost; counters belong to the event loop's thread."""
-        lost, self._lost = writer.lost - self._lost, writer.lost
-        if lost and self._counters is not None:
-            self._counters.add(Count.LEDGER_LOST, writer.failure, lost)
+        for reason, lost in writer.lost.copy().items():
+            if self._counters is not None:
+                self._counters.add(Count.LEDGER_LOST, reason, lost - self._lost.get(reason, 0))
+            self._lost[reason] = lost
 
     def _now_ms(self) -> int:
         return 0 if self._clock is None else _ms(self._clock)
@@ -344,6 +343,14 @@ class Ledger:
 
 def _ms(clock: Clock) -> int:
     return int(clock.time() * 1000)
+
+
+def _json(data: object) -> bytes:
+    """Encode at once, because the caller may change it, and whatever it is: a note stops nobody."""
+    try:
+        return msgspec.json.encode(data, enc_hook=str)
+    except (ValueError, RecursionError):
+        return msgspec.json.encode(repr(data))
 
 
 def _check_place(path: Path) -> None:

@@ -73,17 +73,17 @@ class LedgerWriter:
         path: The file.
 
     Attributes:
-        failure: Why recording stopped: ``"queue_full"``, ``"disk"`` or ``"error"``; ``""`` while it
-            goes on.
-        lost: Rows that were accepted and could not be written.
-        refused: Rows that were not accepted.
+        failure: Why recording stopped: ``"queue_full"`` or ``"disk"``; ``""`` while it goes on.
+        lost: Rows that were accepted and are not in the file, by reason: ``"disk"``, or ``"error"``
+            for a row that could not be turned into columns.
+        refused: Rows that were not accepted, because recording had stopped.
     """
 
     def __init__(self, path: Path) -> None:
         self.failure = ""
-        self.lost = 0
+        self.lost: dict[str, int] = {}
         self.refused = 0
-        self._accepted = self._written = 0
+        self._accepted = self._done = 0
         self._path = path
         self._queue: queue.SimpleQueue[Row | threading.Event | _Close] = queue.SimpleQueue()
         self._hurry = threading.Event()
@@ -123,7 +123,7 @@ class LedgerWriter:
         done = threading.Event()
         self._queue.put(done)
         self._hurry.set()
-        return done.wait(timeout) and not self.failure
+        return done.wait(timeout) and not (self.failure or self.lost)
 
     def close(self, time_ms: int, timeout: float) -> int:
         """Write what is left, end the run and the thread; return how many rows were given up."""
@@ -131,14 +131,11 @@ class LedgerWriter:
         self._hurry.set()
         if self._thread is not None:
             self._thread.join(timeout)
-            if self._thread.is_alive():
-                self._is_abandoned = True
-                left = self._accepted - self._written - self.lost
-                log.error(
-                    "ledger %s: %d rows were not written within %g s", self._path, left, timeout
-                )
-                return left
-        return 0
+        left = self._accepted - self._done
+        if left:
+            self._is_abandoned = True
+            log.error("ledger %s: %d rows were not written within %g s", self._path, left, timeout)
+        return left
 
     # ------------------------------------------------------------------ the thread
 
@@ -188,16 +185,19 @@ class LedgerWriter:
         is_broken = False
         while True:
             rows, waiting, close = self._take()
+            is_broken = is_broken or not self._write(connection, run, _merged(rows))
             if is_broken:
-                self.lost += len(rows)
-            elif rows:
-                is_broken = not self._write(connection, run, rows)
+                self._lose("disk", len(rows))
+            self._done += len(rows)
             for event in waiting:
                 event.set()
             if close is not None:
                 if not is_broken:
-                    lost = {"failure": self.failure, "lost": self.lost + self.refused}
-                    end = NoteRow(close.time_ms, None, "run_end", msgspec.json.encode(lost))
+                    facts = {
+                        "failure": self.failure,
+                        "lost": self.refused + sum(self.lost.values()),
+                    }
+                    end = NoteRow(close.time_ms, None, "run_end", msgspec.json.encode(facts))
                     self._write(connection, run, [end])
                 return
 
@@ -222,34 +222,30 @@ class LedgerWriter:
         return rows, waiting, close
 
     def _write(self, connection: sqlite3.Connection, run: int, rows: list[Row]) -> bool:
-        """Commit rows as one transaction; return whether that worked."""
-        tables = _by_table(rows)
-        while True:
+        """Commit rows as one transaction; return whether the disk took them."""
+        while rows:
             try:
-                connection.execute("BEGIN IMMEDIATE")
-                for table, some in tables.items():
-                    # SQLite lets go of the interpreter at each row, so the event loop never waits
-                    # for longer than one row takes.
-                    connection.executemany(_INSERTS[table], ((run, *row.values()) for row in some))
-                connection.execute("COMMIT")
+                _commit(connection, run, rows)
             except Exception as error:  # noqa: BLE001 - whatever it is, trading goes on
-                with suppress(sqlite3.Error):
-                    # Some errors have rolled back already.
-                    connection.execute("ROLLBACK")
                 if _is_busy(error) and not self._is_abandoned:
                     log.warning("ledger %s: another program holds it, waiting", self._path)
                     time.sleep(GATHER)
                     continue
-                self.lost += len(rows)
-                if isinstance(error, sqlite3.Error):
+                if _is_of_the_file(error):
                     self._stop("disk", str(error))
-                else:
-                    self._stop("error", repr(error), error)
-                return False
-            self._written += len(rows)
-            return True
+                    return False
+                if len(rows) > 1:
+                    # A row that makes no columns must not take the others with it.
+                    return all(self._write(connection, run, [row]) for row in rows)
+                log.error("ledger %s: a row is lost: %r", self._path, rows[0], exc_info=error)
+                self._lose("error", 1)
+            break
+        return True
 
-    def _stop(self, reason: str, text: str, error: Exception | None = None) -> None:
+    def _lose(self, reason: str, rows: int) -> None:
+        self.lost[reason] = self.lost.get(reason, 0) + rows
+
+    def _stop(self, reason: str, text: str) -> None:
         if not self.failure:
             self.failure = reason
             log.critical(
@@ -257,7 +253,6 @@ class LedgerWriter:
                 text,
                 reason,
                 self._path,
-                exc_info=error,
             )
 
 
@@ -269,9 +264,26 @@ def version() -> str:
         return "unknown"
 
 
-def _by_table(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Return the rows by table, in order, with refusals of one text merged."""
+def _commit(connection: sqlite3.Connection, run: int, rows: Iterable[Row]) -> None:
     tables: dict[str, list[Row]] = {}
+    for row in rows:
+        tables.setdefault(row.table, []).append(row)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for table, some in tables.items():
+            # SQLite lets go of the interpreter at each row, so the event loop never waits for
+            # longer than one row takes.
+            connection.executemany(_INSERTS[table], ((run, *row.values()) for row in some))
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # Some errors have rolled back already.
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _merged(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows in order, with refusals of one text merged into the first of them."""
+    merged: list[Row] = []
     refusals: dict[tuple[str, str, str], RefusalRow] = {}
     for row in rows:
         if isinstance(row, RefusalRow):
@@ -280,12 +292,15 @@ def _by_table(rows: Iterable[Row]) -> dict[str, list[Row]]:
             if first is not row:
                 first.times += 1
                 continue
-        tables.setdefault(row.table, []).append(row)
-    return tables
+        merged.append(row)
+    return merged
+
+
+def _is_of_the_file(error: Exception) -> bool:
+    """Return whether the file is to blame, and not a value that is to be written."""
+    of_a_value = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, of_a_value)
 
 
 def _is_busy(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) in (
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-    )
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
