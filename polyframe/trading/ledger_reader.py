@@ -21,7 +21,7 @@ from polyframe.model.order import Order, OrderStatus, OrderType, Side
 from polyframe.model.series import Series
 from polyframe.model.trade import Fill, TradeStatus
 from polyframe.trading.ledger import CycleRecord, CycleStatus
-from polyframe.trading.ledger_schema import is_empty
+from polyframe.trading.ledger_schema import is_empty, unusable
 
 
 @frozen
@@ -168,10 +168,9 @@ class LedgerReader:
             if is_empty(self._connection, path):
                 msg = f"ledger: {path} is empty; has the run begun?"
                 raise ConfigError(msg)
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             self.close()
-            msg = f"ledger: {path} cannot be read: {error}"
-            raise ConfigError(msg) from error
+            raise unusable(path, error) from error
         except ConfigError:
             self.close()
             raise

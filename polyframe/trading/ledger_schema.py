@@ -125,26 +125,31 @@ def is_empty(connection: sqlite3.Connection, path: Path) -> bool:
 
     Raises:
         ConfigError: It is something else than a ledger, or one of a newer version.
-        sqlite3.OperationalError: It cannot be read.
+        sqlite3.Error: It cannot be read; see `unusable`.
     """
-    foreign = f"ledger: {path} is no ledger of polyframe; name another file"
-    try:
-        found = connection.execute("SELECT name FROM sqlite_master").fetchall()
-        if not found:
-            return True
-        if ("polyframe_ledger",) not in found:
-            raise ConfigError(foreign)
-        row = connection.execute("SELECT version, created_by FROM polyframe_ledger").fetchone()
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(foreign) from error
-    if row is not None and row[0] == VERSION:
-        return False
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    if not names:
+        return True
+    if "polyframe_ledger" not in names:
+        raise _foreign(path)
+    row = connection.execute("SELECT version, created_by FROM polyframe_ledger").fetchone()
     if row is None or not isinstance(row[0], int) or row[0] < VERSION:
-        raise ConfigError(foreign)
+        raise _foreign(path)
+    if row[0] == VERSION:
+        return False
     msg = (
         f"ledger: {path} was made by polyframe {row[1]} with tables of version {row[0]}, and this "
         f"one knows version {VERSION}; upgrade polyframe or name another file"
     )
     raise ConfigError(msg)
+
+
+def unusable(path: Path, error: sqlite3.Error) -> ConfigError:
+    """Return the error that says why a file cannot be opened."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+        return _foreign(path)
+    return ConfigError(f"ledger: {path} cannot be opened: {error}")
+
+
+def _foreign(path: Path) -> ConfigError:
+    return ConfigError(f"ledger: {path} is no ledger of polyframe; name another file")

@@ -32,7 +32,7 @@ from polyframe.trading.ledger_rows import (
     RefusalRow,
     Row,
 )
-from polyframe.trading.ledger_schema import create, is_empty
+from polyframe.trading.ledger_schema import create, is_empty, unusable
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class LedgerWriter:
                 connection.close()
                 raise
         except sqlite3.Error as error:
-            opened.set_exception(ConfigError(f"ledger: {self._path} cannot be written: {error}"))
+            opened.set_exception(unusable(self._path, error))
         except Exception as error:  # noqa: BLE001 - `begin` raises it
             opened.set_exception(error)
         else:
@@ -226,7 +226,7 @@ class LedgerWriter:
         while rows:
             try:
                 _commit(connection, run, rows)
-            except Exception as error:  # noqa: BLE001 - whatever it is, trading goes on
+            except Exception as error:
                 if _is_busy(error) and not self._is_abandoned:
                     log.warning("ledger %s: another program holds it, waiting", self._path)
                     time.sleep(GATHER)
