@@ -223,7 +223,7 @@ class RiskGuard:
         )
         self._sent: dict[str, _Sent] = {}
         self._intents: dict[str, dict[tuple[str, str], _Intent]] = {}
-        self._committed: dict[str, Decimal] = {}
+        self._cycles: dict[str, CycleView] = {}
         self._committed_before = ZERO
         self._results: dict[str, _Result] = {}
         self._profit = ZERO
@@ -292,7 +292,6 @@ class RiskGuard:
         """Note that an order which passed `check` leaves now."""
         if self._bucket is not None:
             self._bucket.take(facts.network_time)
-        self._committed[facts.series] = facts.committed + _spends(request)
         key, ticket = (strategy, request.intent), self._breaker.sent(facts.network_time)
         self._sent[client_id] = _Sent(ticket, facts.series, key)
         if request.intent:
@@ -311,6 +310,10 @@ class RiskGuard:
 
     # ------------------------------------------------------------------ cycles
 
+    def begin_cycle(self, state: CycleView) -> None:
+        """Take notice of a cycle: what it spends and loses counts for the run."""
+        self._cycles[str(state.market.series)] = state
+
     def end_cycle(self, state: CycleView) -> None:
         """Take leave of a cycle: its limits and intents end with it, its spending stays the run's.
 
@@ -318,7 +321,7 @@ class RiskGuard:
         """
         series = str(state.market.series)
         self._intents.pop(series, None)
-        self._committed.pop(series, None)
+        self._cycles.pop(series, None)
         self._committed_before += committed(state)
         self._put_result(state.market.slug, _Result(-realised_loss(state)))
 
@@ -367,12 +370,11 @@ class RiskGuard:
         yield from self._ill_timed(facts)
 
     def _above(self, request: OrderRequest, facts: RiskFacts) -> Iterator[Denied]:
-        limits, series = self.limits, facts.series
+        limits = self.limits
         notional, spends = request.price * request.size, _spends(request)
         gains = request.size if request.side is Side.BUY else ZERO
         in_cycle = facts.committed + spends
-        elsewhere = sum((usd for s, usd in self._committed.items() if s != series), ZERO)
-        in_run = self._committed_before + elsewhere + in_cycle
+        in_run = sum((committed(s) for s in self._others(facts)), self._committed_before + in_cycle)
         rows: tuple[tuple[str, Decimal | int | None, Decimal | int, str], ...] = (
             ("order_notional", limits.max_order_notional, notional, "USD in one order"),
             ("order_shares", limits.max_order_shares, request.size, "shares in one order"),
@@ -387,14 +389,19 @@ class RiskGuard:
 
     def _reached(self, facts: RiskFacts) -> Iterator[Denied]:
         limits = self.limits
+        in_run = sum((realised_loss(s) for s in self._others(facts)), facts.loss - self._profit)
         rows: tuple[tuple[str, Decimal | int | None, Decimal | int, str], ...] = (
             ("cycle_loss", limits.max_cycle_loss, facts.loss, "USD lost in this cycle"),
-            ("run_loss", limits.max_run_loss, facts.loss - self._profit, "USD lost in this run"),
+            ("run_loss", limits.max_run_loss, in_run, "USD lost in this run"),
             ("losing_cycles", limits.max_losing_cycles, self.losing_cycles, "cycles lost in a row"),
         )
         for name, limit, value, what in rows:
             if limit is not None and value >= limit:
                 yield Denied(f"risk_{name}", f"{value} {what}, max_{name} is {limit}")
+
+    def _others(self, facts: RiskFacts) -> list[CycleView]:
+        """Return the running cycles of the other series."""
+        return [state for series, state in self._cycles.items() if series != facts.series]
 
     def _ill_timed(self, facts: RiskFacts) -> Iterator[Denied]:
         limits, now = self.limits, facts.network_time

@@ -9,9 +9,11 @@ import attrs
 import pytest
 
 from polyframe.errors import ConfigError
+from polyframe.model.events import PriceChanged
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, PlaceResult, Side
 from polyframe.trading.breaker import BreakerState
+from polyframe.trading.commands import PlaceOrder
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.risk import (
     RESULTS_KEPT,
@@ -21,8 +23,12 @@ from polyframe.trading.risk import (
     RiskState,
     is_reducing,
     is_venue_error,
+    risk_facts,
 )
+from polyframe.trading.state import CycleState
+from tests.trading.builders import SELL, UPDATE, Desk
 
+D = Decimal
 UP, DOWN = Outcome.UP, Outcome.DOWN
 LIVE, REJECTED, UNKNOWN = PlaceResult.LIVE, PlaceResult.REJECTED, PlaceResult.UNKNOWN
 
@@ -87,9 +93,109 @@ def answer(guard: RiskGuard, *results: tuple[PlaceResult, str], network_time: fl
         guard.answered(f"a{number}", result, code, network_time)
 
 
+def bought_and_sold(desk: Desk, price: str, sold_at: str) -> None:
+    """Buy and sell ten Up shares."""
+    desk.live("c1", price=price)
+    desk.trade("t1", desk.leg("v1", price=price))
+    desk.live("c2", SELL, sold_at)
+    desk.trade("t2", desk.leg("v2", "10", sold_at, SELL))
+
+
+def seen(state: CycleState, request: OrderRequest, strategy: str = "alpha") -> RiskFacts:
+    """Return the facts about a request in a cycle whose book is empty."""
+    quote = PriceChanged(
+        slug="",
+        generation=0,
+        outcome=request.outcome,
+        bid=None,
+        ask=D("0.6"),
+        bid_size=None,
+        ask_size=None,
+        known=True,
+        timestamp_ms=0,
+        received=990.0,
+    )
+    return risk_facts(state, strategy, request, quote, time=1000.0, network_time=50.0)
+
+
+# ------------------------------------------------------------------ facts
+
+
+def test_facts_of_a_fresh_cycle() -> None:
+    """Nothing is spent, held or open; an empty side of the book counts as the end of the scale."""
+    state = Desk().state
+    expected = attrs.evolve(
+        QUIET, slug=state.market.slug, series="btc-updown-15m", book_age=10.0, spread=D("0.6")
+    )
+    assert seen(state, buy()) == expected
+
+
+def test_facts_count_what_open_orders_may_still_do() -> None:
+    """Open buys spend and hold as if they were filled, at their limit; fills at what they cost."""
+    desk = Desk()
+    desk.live("c1", size="20")
+    desk.trade("t1", desk.leg("v1", size="5", price="0.4"))
+    desk.live("c2", SELL, "0.9", "3")
+    facts_ = seen(desk.state, buy())
+    assert facts_.committed == 5 * D("0.4") + 15 * D("0.5")
+    assert facts_.position == 20
+    assert facts_.sellable == 2
+    assert facts_.open_orders == 2
+    assert seen(desk.state, buy(), "beta").sellable == 0
+
+
+def test_facts_count_matches_that_are_still_to_be_reported() -> None:
+    """A buy that is over but whose fills have not come yet still spends and holds."""
+    desk = Desk()
+    desk.live("c1", size="20")
+    desk.report("v1", UPDATE, "LIVE", "15", size="20")
+    desk.cancel_answer("c1", cancelled=True)
+    facts_ = seen(desk.state, buy())
+    assert facts_.open_orders == 0
+    assert facts_.position == 15
+    assert facts_.committed == D("7.5")
+
+
+def test_facts_know_what_lacks_its_pair() -> None:
+    """Shares of the other outcome that no sell offers, less what is held and bid for of this one."""
+    desk = Desk()
+    desk.live("c1", outcome=DOWN, size="20")
+    desk.trade("t1", desk.leg("v1", size="20", outcome=DOWN))
+    assert seen(desk.state, buy()).unpaired == 20
+    desk.live("c2", SELL, "0.9", "5", outcome=DOWN)
+    assert seen(desk.state, buy()).unpaired == 15
+    desk.live("c3", size="6")
+    assert seen(desk.state, buy()).unpaired == 9
+    assert seen(desk.state, buy(), "beta").unpaired == 9
+
+
+def test_facts_know_losses_but_no_gains() -> None:
+    """Sales below cost and fees are a loss; sales above cost are none."""
+    desk = Desk()
+    bought_and_sold(desk, "0.5", "0.3")
+    assert seen(desk.state, buy()).loss == 2
+    desk = Desk()
+    bought_and_sold(desk, "0.5", "0.7")
+    assert seen(desk.state, buy()).loss == 0
+
+
+def test_facts_know_open_intents_of_the_same_strategy() -> None:
+    """An open order with that intent is found, another strategy's or a finished one is not."""
+    desk = Desk()
+    state = desk.state
+    command = PlaceOrder(900, "c1", "v1", "alpha", "U900", buy(intent="open"), 0)
+    desk.submit(command)
+    assert state.orders["c1"].intent == "open"
+    assert seen(state, buy(intent="open")).has_intent
+    assert not seen(state, buy(intent="other")).has_intent
+    assert not seen(state, buy()).has_intent
+    assert not seen(state, buy(intent="open"), "beta").has_intent
+    desk.answer("c1", "rejected")
+    assert not seen(state, buy(intent="open")).has_intent
+
+
 # ------------------------------------------------------------------ the limits one by one
 
-D = Decimal
 LIMITS: list[tuple[str, Any, str, dict[str, Any], dict[str, Any]]] = [
     # limit, its value, rule, facts that are still allowed (for 10 shares at 0.50), facts beyond
     (
@@ -186,12 +292,20 @@ def test_a_check_alone_uses_nothing_up() -> None:
 
 
 def test_spending_of_a_run_adds_up_over_series() -> None:
-    """What one series has spent leaves less for the others."""
-    guard = only(max_run_notional=D(20))
-    send(guard, "c1", buy("0.50", 20))
+    """What one series has spent or bid leaves less for the others, and a cancel gives it back."""
+    guard, desk = only(max_run_notional=D(20)), Desk()
+    guard.begin_cycle(desk.state)
+    desk.live("c1", size="20")
     assert ask(guard, buy("0.50", 20), series="eth-updown-15m") is None
     assert ask(guard, buy("0.50", 21), series="eth-updown-15m") == "risk_run_notional"
-    assert ask(guard, buy("0.50", 21)) is None, "its own cycle's facts know of the first already"
+    assert ask(guard, buy("0.50", 40)) is None, "its own facts say what its own cycle spent"
+    desk.trade("t1", desk.leg("v1", size="5"))
+    desk.cancel_answer("c1", cancelled=True)
+    assert ask(guard, buy("0.50", 35), series="eth-updown-15m") is None
+    assert ask(guard, buy("0.50", 36), series="eth-updown-15m") == "risk_run_notional"
+    guard.end_cycle(desk.state)
+    assert ask(guard, buy("0.50", 35)) is None
+    assert ask(guard, buy("0.50", 36)) == "risk_run_notional"
 
 
 # ------------------------------------------------------------------ results
@@ -222,6 +336,20 @@ def test_losing_cycles_in_a_row() -> None:
     assert ask(guard, sell(), sellable=D(10)) is None
     guard.note_result("f", D(1), traded=True)
     assert (guard.losing_cycles, ask(guard)) == (0, None)
+
+
+def test_a_running_loss_of_another_series_counts() -> None:
+    """What sales and fees cost a running cycle is lost for the run before it is resolved."""
+    guard, desk = only(max_run_loss=D(5)), Desk()
+    guard.begin_cycle(desk.state)
+    bought_and_sold(desk, "0.5", "0.1")
+    assert ask(guard, series="eth-updown-15m", loss=D("0.99")) is None
+    assert ask(guard, series="eth-updown-15m", loss=D(1)) == "risk_run_loss"
+    guard.end_cycle(desk.state)
+    assert guard.profit == D(-4)
+    assert guard.losing_cycles == 0, "it may still win"
+    guard.note_result(desk.state.market.slug, D(3), traded=True)
+    assert guard.profit == D(3)
 
 
 def test_a_break_even_ends_a_row_of_losses() -> None:
