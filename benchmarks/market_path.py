@@ -34,6 +34,7 @@ from polyframe.model.events import MarketTraded, OrderChanged, TradeChanged
 from polyframe.model.market import Market, Outcome
 from polyframe.model.series import Series
 from polyframe.session import ExchangeSession
+from polyframe.trading.reconcile import ReconcileReport
 
 SERIES = Series.parse("btc-updown-15m")
 WINDOW = SERIES.window_at(1_790_586_000)
@@ -287,6 +288,9 @@ class Flush:
         """None here."""
 
     def trade_changed(self, event: TradeChanged) -> None:
+        """None here."""
+
+    def reconciled(self, report: ReconcileReport) -> None:
         """None here."""
 
     def flush(self, session: ExchangeSession) -> None:

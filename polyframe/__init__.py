@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from polyframe.trading.handle import StrategyTrading
     from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
     from polyframe.trading.limits import RiskLimits
+    from polyframe.trading.opencancel import CancelReport
+    from polyframe.trading.reconcile import ReconcileReport, ReconcileSettings
     from polyframe.trading.risk import RiskGuard, RiskState
     from polyframe.trading.service import TradingService
 
@@ -62,6 +64,7 @@ __all__ = [
     "Account",
     "AuthenticationFailed",
     "Book",
+    "CancelReport",
     "Clock",
     "ConfigError",
     "Count",
@@ -99,6 +102,8 @@ __all__ = [
     "Position",
     "PriceChanged",
     "RateLimited",
+    "ReconcileReport",
+    "ReconcileSettings",
     "Resolution",
     "RiskGuard",
     "RiskLimits",
@@ -209,6 +214,11 @@ _HOMES = {
         "Ledger",
     ),
     "trading.limits": ("RiskLimits",),
+    "trading.opencancel": ("CancelReport",),
+    "trading.reconcile": (
+        "ReconcileReport",
+        "ReconcileSettings",
+    ),
     "trading.risk": (
         "RiskGuard",
         "RiskState",

@@ -57,6 +57,12 @@ class Count(StrEnum):
     """Cancels sent to the venue, by answer."""
     LATE_ANSWERS = "late_answers"
     """Answers that came after their cycle was over, by what they said."""
+    LATE_ORDERS = "late_orders"
+    """Orders found accepted after their cycle was over, by what was done."""
+    RECONCILES = "reconciles"
+    """Comparisons with the venue, by result."""
+    RECONCILE_REPAIRS = "reconcile_repairs"
+    """What comparisons with the venue set right, by kind."""
     LEDGER_LOST = "ledger_lost"
     """Rows that are missing in the ledger's file, by reason."""
 

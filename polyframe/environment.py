@@ -19,6 +19,7 @@ from polyframe.router import SessionEventRouter
 from polyframe.trading.account import Account
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
 from polyframe.trading.limits import RiskLimits
+from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.settlement import Settlement
 
@@ -43,6 +44,7 @@ class Environment:
         ledger: Where it is written down what happens; one in memory by default. It begins and ends
             with the environment.
         risk: What its strategies may do; generous limits by default.
+        reconcile: When the venue is compared with, and what is done with orders that nobody expects.
 
     Attributes:
         account: Cash and reservations, shared by all series; read from the venue when it opens.
@@ -59,6 +61,7 @@ class Environment:
         counters: Counters | None = None,
         ledger: Ledger | None = None,
         risk: RiskLimits | None = None,
+        reconcile: ReconcileSettings | None = None,
     ) -> None:
         self.exchange = exchange
         self.clock: Clock = clock or WallClock()
@@ -68,8 +71,13 @@ class Environment:
         self.account = Account(ZERO)
         self.risk = RiskGuard(risk)
         self.ledger.subscribe(self._on_record)
+        self.reconcile_settings = reconcile or ReconcileSettings()
         self.settlement = Settlement(
-            exchange=exchange, clock=self.clock, counters=self.counters, ledger=self.ledger
+            exchange=exchange,
+            clock=self.clock,
+            counters=self.counters,
+            ledger=self.ledger,
+            settings=self.reconcile_settings,
         )
         self.router = SessionEventRouter(self.counters, self.settlement)
         self._services: dict[type, Any] = {}
@@ -139,6 +147,11 @@ class Environment:
     def is_open(self) -> bool:
         """Whether the environment is between ``__aenter__`` and ``__aexit__``."""
         return self._is_open
+
+    @property
+    def has_account(self) -> bool:
+        """Whether it is open with credentials: there are orders and trades to be told of."""
+        return self._user_stream is not None
 
     async def __aenter__(self) -> Self:
         """Open the ledger and the exchange, read the cash, start the account's stream.

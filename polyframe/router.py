@@ -8,6 +8,7 @@ the settlement side's (dead cycles) or nobody's.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from attrs import define, field
@@ -48,6 +49,7 @@ class SessionEventRouter:
         self._routes: dict[str, _Route] = {}
         self._enabled = True
         self._parked: list[UserMessage] = []
+        self._gap_listeners: list[Callable[[str], None]] = []
         self.connected = False
 
     # ------------------------------------------------------------------ pointers
@@ -105,6 +107,16 @@ class SessionEventRouter:
         for message in parked:
             self._emit(route.session, message)
 
+    # ------------------------------------------------------------------ gaps
+
+    def on_gap(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` whenever messages may have been missed and come again from now on.
+
+        It is given ``"connected"`` or, if they were dropped here, ``"overflow"``. It is called
+        synchronously and must not raise.
+        """
+        self._gap_listeners.append(listener)
+
     # ------------------------------------------------------------------ the stream's side
 
     def on_user_message(self, message: UserMessage) -> None:
@@ -120,6 +132,9 @@ class SessionEventRouter:
         self.connected = state is StreamState.CONNECTED
         if state is StreamState.LOST:
             log.warning("user stream lost (%s): events may be missing until it is back", reason)
+            return
+        for listener in self._gap_listeners:
+            listener(reason or "connected")
 
     def _route(self, message: UserMessage) -> None:
         if not message.token:

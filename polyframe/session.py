@@ -39,6 +39,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import units_price
+from polyframe.trading.reconcile import ReconcileReport
 
 if TYPE_CHECKING:
     from polyframe.exchange.base import DataStream, Exchange
@@ -76,6 +77,10 @@ class Subscriber(Protocol):
 
     def trade_changed(self, event: TradeChanged) -> None:
         """A fill of the account in this market is new, settled or failed."""
+        ...
+
+    def reconciled(self, report: ReconcileReport) -> None:
+        """A comparison with the venue found something."""
         ...
 
 
@@ -247,12 +252,14 @@ class ExchangeSession:
             if subscriber in subscribers:
                 subscribers.remove(subscriber)
 
-    def publish(self, change: OrderChanged | TradeChanged) -> None:
-        """Hand a change that the engine made to the subscribers."""
+    def publish(self, change: OrderChanged | TradeChanged | ReconcileReport) -> None:
+        """Hand a change that the engine made, or a comparison, to the subscribers."""
         for subscriber in tuple(self._subscribers):
             try:
                 if isinstance(change, OrderChanged):
                     subscriber.order_changed(change)
+                elif isinstance(change, ReconcileReport):
+                    subscriber.reconciled(change)
                 else:
                     subscriber.trade_changed(change)
             except Exception as error:  # noqa: BLE001
@@ -369,22 +376,32 @@ class ExchangeSession:
 
     # ------------------------------------------------------------------ user channel
 
-    def emit_order_update(self, report: OrderReport) -> None:
-        """Gate one order report, fill in slug and outcome, and hand it on."""
+    def emit_order_update(self, report: OrderReport, *, asked: bool = False) -> None:
+        """Gate one order report, fill in slug and outcome, and hand it on.
+
+        Args:
+            report: What the venue says.
+            asked: Whether it is an answer to a question, and not from the account's stream.
+        """
         outcome = self._gate_user(report.market, report.token)
         if outcome is not None:
-            self._counters.add(Count.GATE_PASSED, "order")
+            self._counters.add(Count.GATE_PASSED, "asked_order" if asked else "order")
             enriched = msgspec.structs.replace(report, slug=self.slug, outcome=outcome)
             self._user_gate.apply_order_report(self.generation, enriched)
 
-    def emit_trade_update(self, report: TradeReport) -> None:
-        """Gate one trade report and every leg of it, fill in the slug, and hand it on."""
+    def emit_trade_update(self, report: TradeReport, *, asked: bool = False) -> None:
+        """Gate one trade report and every leg of it, fill in the slug, and hand it on.
+
+        Args:
+            report: What the venue says.
+            asked: As for `emit_order_update`.
+        """
         if self._gate_user(report.market, report.token) is None:
             return
         legs = tuple(leg for leg in report.legs if leg.token in self._outcomes)
         if len(legs) != len(report.legs):
             self._counters.add(Count.GATE_DROPPED, "foreign_leg", len(report.legs) - len(legs))
-        self._counters.add(Count.GATE_PASSED, "trade")
+        self._counters.add(Count.GATE_PASSED, "asked_trade" if asked else "trade")
         enriched = msgspec.structs.replace(report, slug=self.slug, legs=legs)
         self._user_gate.apply_trade_report(self.generation, enriched)
 

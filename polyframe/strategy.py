@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from polyframe.environment import Environment
     from polyframe.session import ExchangeSession
     from polyframe.trading.handle import StrategyTrading
+    from polyframe.trading.reconcile import ReconcileReport
 
 S = TypeVar("S", bound="Strategy")
 
@@ -86,6 +87,12 @@ class Strategy:
 
     async def on_trade(self, event: TradeChanged) -> None:
         """A fill of one of this strategy's orders (or of a foreign one) is new, settled or failed."""
+
+    async def on_reconcile(self, report: ReconcileReport) -> None:
+        """A comparison with the venue found something that differed, and repaired what it could.
+
+        What it repaired came as orders and trades before.
+        """
 
     async def run(self) -> None:
         """Run beside the hooks for as long as the cycle lives; cancelled at its end."""
@@ -246,6 +253,7 @@ _HOOKS = (
     "on_market_trade",
     "on_order",
     "on_trade",
+    "on_reconcile",
     "run",
     "on_cycle_end",
 )

@@ -19,6 +19,7 @@ from polyframe.model.events import CycleEndReason, MarketTraded, OrderChanged, T
 from polyframe.model.market import Outcome
 from polyframe.session import SessionState
 from polyframe.strategy import Strategy, StrategyContext, overrides
+from polyframe.trading.reconcile import ReconcileReport
 
 if TYPE_CHECKING:
     from polyframe.environment import Environment
@@ -64,7 +65,7 @@ class StrategyRun:
         self.trading = trading
         self._counters = counters
         self._on_failed = on_failed
-        self._fifo: deque[OrderChanged | TradeChanged | MarketTraded] = deque()
+        self._fifo: deque[OrderChanged | TradeChanged | MarketTraded | ReconcileReport] = deque()
         self._market_trades = 0
         self._prices = dict.fromkeys(Outcome, False)
         self._books = dict.fromkeys(Outcome, False)
@@ -75,6 +76,7 @@ class StrategyRun:
         self._wants_price = overrides(strategy, "on_price")
         self._wants_book = overrides(strategy, "on_book")
         self._wants_market_trades = overrides(strategy, "on_market_trade")
+        self._wants_reconciles = overrides(strategy, "on_reconcile")
         strategy._context = StrategyContext(  # noqa: SLF001
             env=env, session=session, trading=trading, tasks=self, name=name
         )
@@ -118,6 +120,12 @@ class StrategyRun:
         """Queue a change of one of this strategy's fills, or of a foreign one."""
         if event.order.strategy in (self.name, ""):
             self._fifo.append(event)
+            self._wake()
+
+    def reconciled(self, report: ReconcileReport) -> None:
+        """Queue a comparison with the venue, if the strategy wants them."""
+        if self._wants_reconciles:
+            self._fifo.append(report)
             self._wake()
 
     def _wake(self) -> None:
@@ -214,6 +222,8 @@ class StrategyRun:
             await self._call("on_order", strategy.on_order(event))
         elif isinstance(event, TradeChanged):
             await self._call("on_trade", strategy.on_trade(event))
+        elif isinstance(event, ReconcileReport):
+            await self._call("on_reconcile", strategy.on_reconcile(event))
         else:
             self._market_trades -= 1
             await self._call("on_market_trade", strategy.on_market_trade(event))
@@ -268,7 +278,12 @@ class StrategyRun:
     def _count_discarded(self) -> None:
         while self._fifo:
             event = self._fifo.popleft()
-            kind = {OrderChanged: "order", TradeChanged: "trade", MarketTraded: "market_trade"}
+            kind = {
+                OrderChanged: "order",
+                TradeChanged: "trade",
+                MarketTraded: "market_trade",
+                ReconcileReport: "reconcile",
+            }
             self._counters.add(Count.EVENTS_DISCARDED, kind[type(event)])
 
 

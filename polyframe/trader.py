@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define, field, frozen, validators
 
@@ -72,10 +73,21 @@ class Trader:
     Args:
         env: The environment; open while the trader runs.
         settings: Deadlines and habits.
+        rng: Source of the jitter between questions for a market; a seeded one makes simulated
+            runs repeat themselves.
     """
 
-    def __init__(self, env: Environment, settings: TraderSettings | None = None) -> None:
+    _scheduler_type: ClassVar[type[MarketScheduler]] = MarketScheduler
+
+    def __init__(
+        self,
+        env: Environment,
+        settings: TraderSettings | None = None,
+        *,
+        rng: random.Random | None = None,
+    ) -> None:
         self._env = env
+        self._rng = rng
         self._settings = settings or TraderSettings()
         self._desks: dict[Series, _Desk] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -145,7 +157,9 @@ class Trader:
                 settlement=env.settlement,
                 ledger=env.ledger,
                 risk=env.risk,
+                reconcile=env.reconcile_settings,
             )
+            env.router.on_gap(trading.reconciler.wake)
             self._desks[series] = _Desk(series, trading)
         return self._desks[series]
 
@@ -222,7 +236,9 @@ class Trader:
 
     def _scheduler(self, desk: _Desk) -> MarketScheduler:
         env = self._env
-        desk.scheduler = MarketScheduler(
+        if env.has_account:
+            desk.trading.reconciler.watch()
+        desk.scheduler = self._scheduler_type(
             desk.series,
             exchange=env.exchange,
             clock=env.clock,
@@ -231,6 +247,7 @@ class Trader:
             trading=desk.trading,
             on_session_switch=lambda old, new, market: self._on_switch(desk, old, new, market),
             settings=self._settings.schedule,
+            rng=self._rng,
         )
         return desk.scheduler
 

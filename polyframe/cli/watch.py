@@ -18,6 +18,7 @@ from polyframe.model.series import Series
 from polyframe.model.trade import TradeStatus
 from polyframe.trader import Trader
 from polyframe.trading.ledger import CycleRecord, CycleStatus
+from polyframe.trading.reconcile import ReconcileReport, describe
 
 _TOLD_ORDERS = frozenset(
     {OrderStatus.LIVE, OrderStatus.UNKNOWN, OrderStatus.CANCELLED, OrderStatus.REJECTED}
@@ -33,7 +34,7 @@ class Event:
 
     Attributes:
         time: Market time in epoch seconds.
-        kind: ``"cycle"``, ``"order"``, ``"fill"``, ``"result"`` or ``"pause"``.
+        kind: ``"cycle"``, ``"order"``, ``"fill"``, ``"check"``, ``"result"`` or ``"pause"``.
         text: What happened.
     """
 
@@ -152,6 +153,10 @@ class Watch:
         self.add(
             "fill", f"{verb} {shares(fill.size)} {fill.outcome} at {price(fill.price)}, {what}"
         )
+
+    def reconciled(self, report: ReconcileReport) -> None:
+        """Tell what a comparison with the venue found."""
+        self.add("check", describe(report))
 
 
 def clock_text(time: float) -> str:

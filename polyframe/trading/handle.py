@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderRequest, OrderType, Side
 from polyframe.model.position import Position
 from polyframe.model.trade import Fill
+from polyframe.trading.opencancel import CancelReport
+from polyframe.trading.reconcile import ReconcileReport
 from polyframe.trading.state import CycleState
 
 if TYPE_CHECKING:
@@ -121,6 +124,46 @@ class StrategyTrading:
             if isinstance(result, BaseException):
                 raise result
         return [result for result in results if isinstance(result, Order)]
+
+    async def cancel_exchange_open_orders(
+        self,
+        market: Market | str | None = None,
+        assets: Collection[str] = (),
+        *,
+        only_untracked: bool = False,
+        max_to_cancel: int | None = None,
+        dry_run: bool = False,
+    ) -> CancelReport:
+        """Cancel what the venue lists as open for the account, whoever placed it.
+
+        In ``on_cycle_start`` with ``only_untracked=True``: no order of an earlier run or of another
+        program fills into this cycle. See `TradingService.cancel_exchange_open_orders`.
+
+        Raises:
+            StaleCycleError: The cycle is over and its clean-up, too.
+            ConfigError: A market or number that cannot be.
+            ExchangeError: The venue did not list the orders; nothing was cancelled.
+        """
+        self._check("cancel_exchange_open_orders")
+        return await self._service.cancel_exchange_open_orders(
+            market,
+            assets,
+            only_untracked=only_untracked,
+            max_to_cancel=max_to_cancel,
+            dry_run=dry_run,
+        )
+
+    async def reconcile(self) -> ReconcileReport:
+        """Compare with the venue now, apply what was missed, and report.
+
+        It happens by itself, too, so this is for the moment before something important.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        if self._state is not HandleState.OPEN:
+            raise self._stale("reconcile")
+        return await self._service.reconcile()
 
     # ------------------------------------------------------------------ reading
 

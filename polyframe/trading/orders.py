@@ -80,6 +80,11 @@ class OrderTable:
         """Whether no order is open, no match is unreported and every fill is final."""
         return not (self._open or self._awaiting or self._unsettled)
 
+    @property
+    def in_motion(self) -> bool:
+        """Whether matched shares wait for their trade, or a trade for its settlement."""
+        return bool(self._awaiting or self._unsettled)
+
     def cash_held(self, client_id: str) -> Decimal:
         """Return the USD that an order holds of the account's cash, 0 if none."""
         return self._cash_held.get(client_id, ZERO)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from decimal import Decimal
 from itertools import count
 from typing import Any, Protocol
@@ -55,6 +55,9 @@ from polyframe.trading.commands import (
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_of
+from polyframe.trading.opencancel import CancelReport, cancel_open_orders
+from polyframe.trading.reconcile import NOT_FOUND, ReconcileReport, ReconcileSettings
+from polyframe.trading.reconciler import Reconciler
 from polyframe.trading.risk import RiskFacts, RiskGuard, risk_facts
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.state import CycleState
@@ -78,8 +81,16 @@ class MarketView(Protocol):
         """Return the price step that holds now, in USD."""
         ...
 
-    def publish(self, change: OrderChanged | TradeChanged) -> None:
-        """Hand a change on to the strategies."""
+    def publish(self, change: OrderChanged | TradeChanged | ReconcileReport) -> None:
+        """Hand a change or a comparison with the venue on to the strategies."""
+        ...
+
+    def emit_order_update(self, report: OrderReport, *, asked: bool = False) -> None:
+        """Pass an order report through the gate."""
+        ...
+
+    def emit_trade_update(self, report: TradeReport, *, asked: bool = False) -> None:
+        """Pass a trade report through the gate."""
         ...
 
 
@@ -95,6 +106,10 @@ class TradingService:
         settlement: Takes over the states of dead cycles.
         ledger: Where it is written down what happens.
         risk: Is asked before every order and told of every answer.
+        reconcile: When the venue is compared with.
+
+    Attributes:
+        reconciler: Keeps the current cycle equal to the venue.
     """
 
     def __init__(
@@ -108,6 +123,7 @@ class TradingService:
         settlement: Settlement,
         ledger: Journal,
         risk: RiskGuard,
+        reconcile: ReconcileSettings | None = None,
     ) -> None:
         self.series = series
         self.account = account
@@ -122,6 +138,16 @@ class TradingService:
         self._view: MarketView | None = None
         self._ids = count(1)
         self._requests: set[asyncio.Task[Any]] = set()
+        self._own = settlement.own
+        self._own.add_source(lambda: () if self._engine.state is None else (self._engine.state,))
+        self.reconciler = Reconciler(
+            desk=self,
+            exchange=exchange,
+            clock=clock,
+            counters=counters,
+            own=self._own,
+            settings=reconcile or ReconcileSettings(),
+        )
 
     # ------------------------------------------------------------------ the cycle
 
@@ -144,12 +170,16 @@ class TradingService:
             ValueError: The market is not newer than the last one.
         """
         old = self._engine.reset(market)
+        self.reconciler.end()
         self._market, self._view = market, view
         if old is not None:
             self._risk.end_cycle(old)
             self._settlement.adopt(old)
         if self._engine.state is not None:
+            self._risk.begin_cycle(self._engine.state)
             self._ledger.put(record_of(self._engine.state, CycleStatus.OPEN))
+            if view is not None:
+                self.reconciler.begin(self._engine.state, view)
         slugs = {
             "from": None if old is None else old.market.slug,
             "to": None if market is None else market.slug,
@@ -168,9 +198,10 @@ class TradingService:
         return StrategyTrading(self, self._market, strategy)
 
     async def wait_idle(self) -> None:
-        """Return once no request to the venue is under way."""
+        """Return once no request to the venue is under way, for orders or of a cycle that is over."""
         while self._requests:
             await asyncio.wait(tuple(self._requests))
+        await self.reconciler.wait_ended()
 
     # ------------------------------------------------------------------ what the venue says
 
@@ -181,6 +212,38 @@ class TradingService:
     def apply_trade_report(self, generation: int, report: TradeReport) -> None:
         """Apply a trade report that passed the gate of the session of `generation`."""
         self._submit(ApplyTradeReport(generation, report, self._now_ms()))
+
+    # ------------------------------------------------------------------ comparing with the venue
+
+    async def reconcile(self, trigger: str = "demand") -> ReconcileReport:
+        """Compare the current cycle with the venue, apply what was missed, and report.
+
+        It happens by itself, too; `ReconcileSettings` tells when.
+
+        Raises:
+            StaleCycleError: Trading is paused, or the cycle ended meanwhile.
+        """
+        return await self.reconciler.reconcile(trigger)
+
+    def never_existed(self, order: Order) -> None:
+        """End an order of which the venue knows nothing; called by the reconciler."""
+        text = "the venue does not know it"
+        self._note_refusal(self._market, f"venue:{NOT_FOUND}", text)
+        self._submit(
+            ApplyPlaceAnswer(
+                order.generation,
+                order.client_id,
+                PlaceResult.REJECTED,
+                NOT_FOUND,
+                text,
+                self._now_ms(),
+            )
+        )
+
+    def reconciled(self, report: ReconcileReport) -> None:
+        """Write down a comparison that failed or found something; called by the reconciler."""
+        if self._market is not None and report.generation == self._market.generation:
+            self._ledger.note("reconcile", report.as_note(), self._market)
 
     def _submit(self, command: Command) -> Reply:
         """Submit to the engine, count what did not apply, publish what changed."""
@@ -238,6 +301,8 @@ class TradingService:
             raise self._denied(reply.rule, reply.text)
         self._risk.admit(client_id, strategy, request, facts)
 
+        self._own.sent(prepared.venue_id)
+
         async def send() -> PlaceAnswer:
             try:
                 answer = await self._exchange.place_order(prepared)
@@ -245,6 +310,8 @@ class TradingService:
                 # It promised not to raise. Whether anything was sent is not known.
                 log.exception("%s: place_order raised", client_id)
                 answer = PlaceAnswer(PlaceResult.UNKNOWN, text=str(error))
+            is_lost = answer.result is PlaceResult.UNKNOWN
+            self._own.answered(prepared.venue_id, is_lost=is_lost)
             await self._take_place_answer(market, client_id, answer)
             return answer
 
@@ -273,6 +340,8 @@ class TradingService:
             )
         if isinstance(self._submit(command), Stale):
             await self._settlement.take_place_answer(market.slug, client_id, answer)
+        elif answer.result is PlaceResult.UNKNOWN:
+            self.reconciler.soon()
 
     def _placed(self, market: Market, client_id: str, answer: PlaceAnswer) -> Order:
         state = self.state(market)
@@ -398,6 +467,9 @@ class TradingService:
         command = ApplyCancelAnswer(market.generation, order.client_id, done, text, self._now_ms())
         if isinstance(self._submit(command), Stale):
             self._settlement.take_cancel_answer(market.slug, command)
+        elif not done:
+            # Free words that say little (PROTOCOL §2.4): look what became of it.
+            self.reconciler.soon()
         if failed is not None:
             raise failed
 
@@ -412,6 +484,52 @@ class TradingService:
             raise self._denied("unknown_order", text, market)
         await self._request(self._settlement.cancel(market.slug, [order]), f"cancel {client_id}")
         return state.orders[client_id]
+
+    async def cancel_exchange_open_orders(
+        self,
+        market: Market | str | None = None,
+        assets: Collection[str] = (),
+        *,
+        only_untracked: bool = False,
+        max_to_cancel: int | None = None,
+        dry_run: bool = False,
+    ) -> CancelReport:
+        """Cancel what the venue lists as open for the account, whoever placed it.
+
+        Also what earlier runs and other programs have left, in any market. Works while trading is
+        paused, too.
+
+        Args:
+            market: Only orders of this market: a `Market`, a slug, or a condition id; all by default.
+            assets: Only orders of these token ids; all by default.
+            only_untracked: Leave alone what this environment has placed, in whatever series or
+                cycle, also what is being sent right now.
+            max_to_cancel: At most so many, in the order in which the venue lists them.
+            dry_run: Cancel nothing, but report what would be.
+
+        Raises:
+            ConfigError: A market or number that cannot be.
+            ExchangeError: The venue did not list the orders; nothing was cancelled.
+        """
+        state = self._engine.state
+        report, cancelled = await cancel_open_orders(
+            market,
+            assets,
+            only_untracked=only_untracked,
+            max_to_cancel=max_to_cancel,
+            dry_run=dry_run,
+            own=self._own,
+            exchange=self._exchange,
+            clock=self._clock,
+            counters=self._counters,
+        )
+        # Orders of other series and cycles hear it on the account's stream.
+        for venue_id in cancelled:
+            order = None if state is None else state.order_by_venue_id(venue_id)
+            if order is not None:
+                generation, client_id = order.generation, order.client_id
+                self._submit(ApplyCancelAnswer(generation, client_id, True, now_ms=self._now_ms()))
+        return report
 
     async def _request(self, coro: Coroutine[Any, Any, Any], name: str) -> Any:
         """Await a request in a task of its own: a cancelled caller must not lose the answer."""

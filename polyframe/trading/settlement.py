@@ -11,9 +11,10 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Coroutine, Iterable
+from decimal import Decimal
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
@@ -21,7 +22,8 @@ from polyframe.errors import ExchangeError
 from polyframe.exchange.base import Exchange, PlaceAnswer
 from polyframe.model.events import OrderReport, UserMessage
 from polyframe.model.market import Resolution
-from polyframe.model.order import Order, PlaceResult
+from polyframe.model.money import ZERO
+from polyframe.model.order import Order, OrderStatus, PlaceResult
 from polyframe.trading.commands import (
     Applied,
     ApplyCancelAnswer,
@@ -34,7 +36,10 @@ from polyframe.trading.commands import (
     Ignored,
     Reply,
 )
+from polyframe.trading.lateorders import LateOrders
 from polyframe.trading.ledger import CycleStatus, Journal, record_of
+from polyframe.trading.ownorders import OwnOrders
+from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.state import CycleState
 
 log = logging.getLogger(__name__)
@@ -53,6 +58,8 @@ KEPT = 16
 class _DeadCycle:
     state: CycleState
     is_done: bool = False
+    redeemed: Decimal = ZERO
+    closed: asyncio.Event = field(factory=asyncio.Event)
 
 
 class Settlement:
@@ -63,10 +70,20 @@ class Settlement:
         clock: Market time.
         counters: Where late answers and events are counted.
         ledger: Where it is written down.
+        settings: What becomes of orders that are accepted too late, and when they are asked for.
+
+    Attributes:
+        own: All orders of the environment; those of dead cycles are added here.
     """
 
     def __init__(
-        self, *, exchange: Exchange, clock: Clock, counters: Counters, ledger: Journal
+        self,
+        *,
+        exchange: Exchange,
+        clock: Clock,
+        counters: Counters,
+        ledger: Journal,
+        settings: ReconcileSettings | None = None,
     ) -> None:
         self._exchange = exchange
         self._clock = clock
@@ -77,6 +94,15 @@ class Settlement:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
         self._changed = asyncio.Event()
+        self.own = OwnOrders()
+        self.own.add_source(lambda: [cycle.state for cycle in self._cycles.values()])
+        self._late = LateOrders(
+            self,
+            exchange=exchange,
+            counters=counters,
+            own=self.own,
+            settings=settings or ReconcileSettings(),
+        )
 
     # ------------------------------------------------------------------ life
 
@@ -103,6 +129,16 @@ class Settlement:
         self._ledger.put(record_of(state, CycleStatus.RESOLVING))
         if self._running:
             self._spawn(self._settle(cycle), f"settle {state.market.slug}")
+        self._find_out(cycle, [o for o in state.open_orders() if o.status is OrderStatus.UNKNOWN])
+
+    def _find_out(self, cycle: _DeadCycle, orders: Iterable[Order]) -> None:
+        """Find out in the background what became of orders whose answer was lost."""
+        client_ids = [order.client_id for order in orders]
+        if self._running and client_ids:
+            self._spawn(
+                self._late.resolve(cycle.state, client_ids, cycle.closed),
+                f"find out about orders of {cycle.state.market.slug}",
+            )
 
     def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(coro, name=name)
@@ -167,8 +203,9 @@ class Settlement:
         self._note_late(cycle, f"answer:{answer.result.value}", client_id, reply)
         order = cycle.state.orders.get(client_id)
         if answer.result is not PlaceResult.REJECTED and order is not None and order.is_open:
-            log.warning("order %s was accepted after its cycle ended: cancelling it", client_id)
-            await self.cancel(slug, [order])
+            await self._late.found_alive(cycle.state, order)
+            if answer.result is PlaceResult.UNKNOWN:
+                self._find_out(cycle, [order])
 
     def take_cancel_answer(self, slug: str, command: ApplyCancelAnswer) -> None:
         """Apply the answer to a cancel that came after its cycle's end."""
@@ -241,11 +278,28 @@ class Settlement:
         elif isinstance(reply, Applied):
             self._ledger.changed(cycle.state.market, reply.changes, is_late=True)
         if cycle.is_done:
-            self._ledger.put(record_of(cycle.state, CycleStatus.RESOLVED))
+            self._redeem(cycle)
+            self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))
         return reply
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)
+
+    def apply_order_report(self, state: CycleState, report: OrderReport) -> None:
+        """Apply what the venue says of an order of a dead cycle."""
+        if (cycle := self._cycles.get(state.market.slug)) is not None:
+            command = ApplyOrderReport(state.market.generation, report, self._now_ms())
+            self._note_late(cycle, "order", report.order_id, self._apply(cycle, command))
+
+    def apply_place_answer(
+        self, state: CycleState, client_id: str, result: PlaceResult, code: str, text: str
+    ) -> None:
+        """Apply what is known of the answer to an order of a dead cycle."""
+        if (cycle := self._cycles.get(state.market.slug)) is not None:
+            command = ApplyPlaceAnswer(
+                state.market.generation, client_id, result, code, text, self._now_ms()
+            )
+            self._note_late(cycle, f"answer:{code}", client_id, self._apply(cycle, command))
 
     # ------------------------------------------------------------------ resolution
 
@@ -253,18 +307,36 @@ class Settlement:
         market = cycle.state.market
         await self._clock.sleep_until(market.window.end)
         resolution = await self._wait_resolution(cycle)
-        status = CycleStatus.UNRESOLVED
         if resolution is not None:
             self._apply(
                 cycle, ApplyResolution(market.generation, resolution.winner, self._now_ms())
             )
             self._redeem(cycle)
-            status = CycleStatus.RESOLVED
         else:
             log.error("%s: no resolution within %.0f h", market.slug, GIVE_UP_AFTER / 3600)
         cycle.is_done = True
-        self._ledger.put(record_of(cycle.state, status))
+        cycle.closed.set()
+        self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))
         self._let_go()
+        await self._follow_trades(cycle)
+
+    async def _follow_trades(self, cycle: _DeadCycle) -> None:
+        """Ask until every trade is confirmed or failed (PROTOCOL §9), or the cycle is let go.
+
+        The account's stream tells it too, as far as its messages arrive.
+        """
+        market = cycle.state.market
+        delay = POLL_FIRST
+        while self._clock.time() < market.window.end + GIVE_UP_AFTER:
+            if cycle.state.is_settled or market.slug not in self._cycles:
+                return
+            await self._clock.sleep(delay)
+            delay = min(delay * 1.5, POLL_CAP)
+            try:
+                await self.fetch_missed_trades(cycle.state)
+            except ExchangeError as error:
+                log.warning("%s: asking for its trades failed: %s", market.slug, error)
+        log.error("%s: its trades did not settle in %.0f h", market.slug, GIVE_UP_AFTER / 3600)
 
     async def _wait_resolution(self, cycle: _DeadCycle) -> Resolution | None:
         """Ask until the market is resolved and its trades were read once more, or give up."""
@@ -274,7 +346,7 @@ class Settlement:
             try:
                 resolution = await self._exchange.fetch_resolution(market)
                 if resolution is not None:
-                    await self._fetch_missed_trades(cycle)
+                    await self.fetch_missed_trades(cycle.state)
                     return resolution
             except ExchangeError as error:
                 log.warning("%s: asking for its end failed: %s", market.slug, error)
@@ -282,27 +354,37 @@ class Settlement:
             delay = min(delay * 1.5, POLL_CAP)
         return None
 
-    async def _fetch_missed_trades(self, cycle: _DeadCycle) -> None:
+    async def fetch_missed_trades(self, state: CycleState) -> None:
         """Apply the market's trades once more from the venue's records; repeats change nothing.
 
         Raises:
             ExchangeError: The venue did not answer.
         """
-        market = cycle.state.market
-        if cycle.state.orders:
+        market = state.market
+        if (cycle := self._cycles.get(market.slug)) is not None and state.orders:
             for trade in await self._exchange.fetch_trades(market):
                 self._apply(cycle, ApplyTradeReport(market.generation, trade, self._now_ms()))
 
     def _redeem(self, cycle: _DeadCycle) -> None:
-        """Book the payout as cash where the venue pays it out by itself."""
-        if self._exchange.redeems and cycle.state.payout > 0:
-            cycle.state.account.redeem(cycle.state.payout)
+        """Book as cash what the payout grew by, where the venue pays it out by itself.
+
+        It grows after the resolution when a fill is reported late, or when the trade of a sell fails.
+        """
+        grown = cycle.state.payout - cycle.redeemed
+        if self._exchange.redeems and grown > 0:
+            cycle.state.account.redeem(grown)
+        cycle.redeemed = cycle.state.payout
 
     def _let_go(self) -> None:
         done = [slug for slug, cycle in self._cycles.items() if cycle.is_done]
         for slug in done[:-KEPT]:
             cycle = self._cycles.pop(slug)
+            self.own.forget(cycle.state)
             market = cycle.state.market
             for token in (market.up_token, market.down_token):
                 if self._by_token.get(token) is cycle:
                     del self._by_token[token]
+
+
+def _final_status(state: CycleState) -> CycleStatus:
+    return CycleStatus.UNRESOLVED if state.winner is None else CycleStatus.RESOLVED

@@ -146,6 +146,11 @@ class CycleView:
         """Whether no order is open, no match is unreported and every fill is final."""
         return self._table.is_settled
 
+    @property
+    def in_motion(self) -> bool:
+        """Whether matched shares wait for their trade, or a trade for its settlement."""
+        return self._table.in_motion
+
     def snapshot(self) -> Snapshot:
         """Return everything as one value."""
         return Snapshot(

@@ -30,6 +30,7 @@ from polyframe.model.events import (
 from polyframe.model.market import Outcome
 from polyframe.model.order import Side
 from polyframe.session import ExchangeSession, SessionState
+from polyframe.trading.reconcile import ReconcileReport
 from tests.support.fake import (
     FakeExchange,
     FakeStream,
@@ -66,6 +67,9 @@ class Ear:
 
     def trade_changed(self, event: TradeChanged) -> None:
         self.heard.append(event)
+
+    def reconciled(self, report: ReconcileReport) -> None:
+        self.heard.append(report)
 
     def prices(self) -> list[Outcome]:
         """Return the outcomes whose prices were told, and forget them."""

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+import msgspec
+
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ExchangeError
@@ -185,6 +187,17 @@ class FakeExchange:
         self.cancel_error: ExchangeError | None = None
         self.cancel_refused: dict[str, str] = {}
         self.trades: list[TradeReport] = []
+        self.known: dict[str, OrderReport] = {}
+        """What the venue knows of orders: those that it accepted, and what a test puts here."""
+        self.accepts_lost = False
+        """Whether an order whose answer is lost came to exist."""
+        self.hold_look: asyncio.Future[None] | None = None
+        self.look_error: ExchangeError | None = None
+        self.trades_error: ExchangeError | None = None
+        self.query_error: ExchangeError | None = None
+        self.looks = 0
+        self.queried: list[str] = []
+        self.batches: list[list[str]] = []
         self.resolve_after = 60.0
         self.winner = Outcome.UP
         self.unresolved: set[str] = set()
@@ -248,7 +261,32 @@ class FakeExchange:
             await self.hold_place
         else:
             await asyncio.sleep(0)
-        return self.answers.pop(0) if self.answers else PlaceAnswer(PlaceResult.LIVE)
+        answer = self.answers.pop(0) if self.answers else PlaceAnswer(PlaceResult.LIVE)
+        is_lost = answer.result is PlaceResult.UNKNOWN
+        if answer.result is not PlaceResult.REJECTED and (self.accepts_lost or not is_lost):
+            self.accept(prepared)
+        return answer
+
+    def accept(self, prepared: PreparedOrder) -> None:
+        """Let an order rest at the venue."""
+        request = prepared.request
+        self.known[prepared.venue_id] = order_report(
+            prepared.market,
+            prepared.venue_id,
+            request.outcome,
+            side=request.side,
+            price=request.price,
+            original_size=request.size,
+        )
+
+    def change(self, venue_id: str, **changes: object) -> OrderReport:
+        """Change what the venue says of an order, without telling anybody."""
+        self.known[venue_id] = msgspec.structs.replace(self.known[venue_id], **changes)
+        return self.known[venue_id]
+
+    def end(self, venue_id: str) -> OrderReport:
+        """Let the venue cancel an order, without telling anybody."""
+        return self.change(venue_id, kind=OrderEventKind.CANCELLATION, status="CANCELED")
 
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
         if self.hold_cancel is not None:
@@ -258,17 +296,37 @@ class FakeExchange:
         refused = {v: self.cancel_refused[v] for v in venue_ids if v in self.cancel_refused}
         done = frozenset(venue_ids) - refused.keys()
         self.cancelled.extend(sorted(done))
+        self.batches.append(list(venue_ids))
+        for venue_id in done & self.known.keys():
+            self.end(venue_id)
         return CancelAnswer(done, refused)
 
     async def fetch_open_orders(self, market: Market | None = None) -> list[OrderReport]:
-        return []
+        self.looks += 1
+        found = [
+            report
+            for report in self.known.values()
+            if (market is None or report.market == market.condition_id)
+            and report.kind is not OrderEventKind.CANCELLATION
+            and report.size_matched < (report.original_size or 0)
+        ]
+        if self.hold_look is not None:
+            await self.hold_look
+        if self.look_error is not None:
+            raise self.look_error
+        return found
 
     async def fetch_order(self, venue_id: str) -> OrderReport | None:
-        return None
+        self.queried.append(venue_id)
+        if self.query_error is not None:
+            raise self.query_error
+        return self.known.get(venue_id)
 
     async def fetch_trades(
         self, market: Market | None = None, after: int | None = None
     ) -> list[TradeReport]:
+        if self.trades_error is not None:
+            raise self.trades_error
         return [t for t in self.trades if market is None or t.market == market.condition_id]
 
     async def fetch_balance(self) -> Decimal:

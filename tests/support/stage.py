@@ -22,8 +22,9 @@ from polyframe.scheduler import MarketScheduler
 from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy
 from polyframe.trader import Trader, TraderSettings
-from polyframe.trading.limits import RiskLimits
 from polyframe.trading.ledger import Ledger
+from polyframe.trading.limits import RiskLimits
+from polyframe.trading.reconcile import ReconcileReport, ReconcileSettings
 from polyframe.trading.service import TradingService
 from tests.support.fake import START, FakeExchange, make_market
 
@@ -75,6 +76,9 @@ class Recorder(Strategy):
 
     async def on_trade(self, event: TradeChanged) -> None:
         self._note("trade", event)
+
+    async def on_reconcile(self, report: ReconcileReport) -> None:
+        self._note("reconcile", report)
 
     async def on_cycle_end(self, reason: CycleEndReason) -> None:
         self._note("end", reason)
@@ -133,6 +137,7 @@ def play(
     settings: TraderSettings | None = None,
     risk: RiskLimits | None = None,
     ledger: Ledger | None = None,
+    reconcile: ReconcileSettings | None = None,
     **mount: Any,
 ) -> T:
     """Run `act` on a stage in simulated time, with `strategies` (a `Recorder`) mounted."""
@@ -140,7 +145,9 @@ def play(
     venue = exchange or FakeExchange()
 
     async def main() -> T:
-        async with Environment(exchange=venue, clock=clock, risk=risk, ledger=ledger) as env:
+        async with Environment(
+            exchange=venue, clock=clock, risk=risk, ledger=ledger, reconcile=reconcile
+        ) as env:
             diary = Diary()
             env.provide(diary)
             trader = Trader(env, settings)

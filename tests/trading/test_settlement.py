@@ -10,7 +10,7 @@ import pytest
 
 from polyframe.counters import Count
 from polyframe.errors import ExchangeUnavailable
-from polyframe.model.events import OrderEventKind, TradeReport
+from polyframe.model.events import OrderEventKind
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderStatus
 from polyframe.model.trade import TradeStatus
@@ -142,29 +142,18 @@ def test_trades_that_were_missed_are_fetched_before_the_books_close() -> None:
 
 def test_the_books_stay_open_until_the_trades_were_read() -> None:
     """A venue that names the winner but not the trades is asked again before the profit is final."""
-
-    class Forgetful(FakeExchange):
-        refusals = 3
-
-        async def fetch_trades(
-            self, market: Market | None = None, after: int | None = None
-        ) -> list[TradeReport]:
-            self.refusals -= 1
-            if self.refusals >= 0:
-                msg = "page 2 is missing"
-                raise ExchangeUnavailable(msg)
-            return await super().fetch_trades(market, after)
-
-    exchange = Forgetful()
-    exchange.trades = [trade_report(FIRST, "t1", "0xorder1", status=TradeStatus.CONFIRMED)]
+    exchange = FakeExchange()
 
     async def act(stage: Stage) -> None:
         await stage.open_cycle()
         await stage.trading.handle("me").buy(UP, price=Decimal("0.50"), size=TEN)
         await stage.env.clock.sleep_until(START + 900)
         await stage.open_cycle(START + 900)
+        exchange.trades = [trade_report(FIRST, "t1", "0xorder1", status=TradeStatus.CONFIRMED)]
+        exchange.trades_error = ExchangeUnavailable("page 2 is missing")
         await stage.env.clock.sleep(70)
         assert CycleStatus.RESOLVING is record(stage).status
+        exchange.trades_error = None
         await stage.env.clock.sleep(300)
         assert TEN - 5 - FEE == record(stage).profit
 
