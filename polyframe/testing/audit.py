@@ -1,0 +1,131 @@
+"""The books of one cycle against the venue's, and against themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from polyframe.model.money import ZERO
+from polyframe.model.order import Side
+from polyframe.model.trade import TradeLeg, TradeStatus
+from polyframe.testing.invariants import Invariant
+from polyframe.testing.simmarket import SimMarket
+from polyframe.trading.account import Account
+from polyframe.trading.commands import CycleCommand
+from polyframe.trading.ledger import CycleRecord
+from polyframe.trading.state import CycleState
+
+AMPLE = Decimal(10**12)
+"""USD of the account that a replay reserves from."""
+
+DUST = Decimal("0.01")
+
+Finding = tuple[Invariant, str]
+
+
+def reserved(state: CycleState) -> Decimal:
+    """Return what the open buys of a cycle can still cost in USD, worked out from orders and fills."""
+    if state.winner is not None:
+        return ZERO
+    seen: dict[str, Decimal] = {}
+    for fill in state.fills.values():
+        seen[fill.client_id] = seen.get(fill.client_id, ZERO) + fill.size
+    held = ZERO
+    for order in state.orders.values():
+        if order.side is not Side.BUY or order.is_external:
+            continue
+        known = seen.get(order.client_id, ZERO)
+        rest = max(order.size - known, ZERO)
+        if not order.is_open:
+            rest = min(order.matched, order.size) - known
+            rest = rest if rest > DUST else ZERO
+        fee = ZERO if order.post_only else state.market.fees.taker_fee(rest, order.price)
+        held += order.price * rest + fee
+    return held
+
+
+def replay(state: CycleState, inputs: Iterable[CycleCommand]) -> list[Finding]:
+    """Compare the books of a cycle with fresh books that were given the same inputs."""
+    fresh = CycleState(state.market, Account(AMPLE))
+    for command in inputs:
+        fresh.apply(command)
+    if fresh.snapshot() == state.snapshot():
+        return []
+    return [(Invariant.FUNCTION_OF_INPUTS, f"{state!r} should be {fresh!r}")]
+
+
+def fills(state: CycleState, market: SimMarket) -> list[Finding]:
+    """Compare the fills of a cycle with the trades of the venue, both ways."""
+    findings: list[Finding] = []
+    ours = {
+        (fill.trade_id, state.orders[fill.client_id].venue_id): fill
+        for fill in state.fills.values()
+    }
+    if len(ours) != len(state.fills):
+        findings.append((Invariant.FILLS, f"{len(state.fills)} fills, {len(ours)} different ones"))
+    for trade in market.trades:
+        for leg in trade.legs:
+            fill = ours.pop((trade.trade_id, leg.order_id), None)
+            want = _facts(leg, market.trades.fee(leg), trade.status)
+            have = fill and (
+                fill.outcome is market.market.outcome(leg.token),
+                fill.side,
+                fill.price,
+                fill.size,
+                fill.is_taker,
+                fill.fee,
+                fill.status is TradeStatus.FAILED,
+            )
+            if have != want:
+                text = (
+                    f"{trade.trade_id} of {leg.order_id} is {trade.status.value} {leg}, not {fill}"
+                )
+                findings.append((Invariant.FILLS, text))
+    findings += [(Invariant.FILLS, f"the venue knows nothing of {fill}") for fill in ours.values()]
+    return findings
+
+
+def _facts(leg: TradeLeg, fee: Decimal, status: TradeStatus) -> tuple[object, ...]:
+    failed = status is TradeStatus.FAILED
+    return (True, leg.side, leg.price, leg.size, leg.is_taker, fee, failed)
+
+
+def orders(state: CycleState, market: SimMarket, placed: Mapping[str, int]) -> list[Finding]:
+    """Compare the orders of a settled cycle with the venue's.
+
+    Args:
+        state: The books.
+        market: The venue's.
+        placed: How often each order was sent.
+    """
+    twice = [order_id for order_id in market.orders if placed.get(order_id, 0) > 1]
+    findings = [(Invariant.ORDERS, f"{order_id} was sent more than once") for order_id in twice]
+    for order_id, theirs in market.orders.items():
+        order = state.order_by_venue_id(order_id)
+        if order is None or order.is_external:
+            findings.append((Invariant.ORDERS, f"{order_id} is not ours, it is {order}"))
+            continue
+        request = theirs.request
+        same = (order.outcome, order.side, order.price, order.size) == (
+            request.outcome,
+            request.side,
+            request.price,
+            request.size,
+        )
+        if not same:
+            findings.append((Invariant.ORDERS, f"{order} was sent as {request}"))
+    still = [order.client_id for order in state.open_orders()]
+    if still:
+        findings.append((Invariant.ORDERS, f"still open after the end: {', '.join(still)}"))
+    return findings
+
+
+def record(state: CycleState, written: CycleRecord | None) -> list[Finding]:
+    """Compare the record of a settled cycle with its books."""
+    if written is None:
+        return [(Invariant.RECORDS, "there is no record of it")]
+    have = (written.cash_flow, written.payout, written.profit, written.winner, written.fills)
+    want = (state.cash_flow, state.payout, state.profit(), state.winner, len(state.fills))
+    if have == want:
+        return []
+    return [(Invariant.RECORDS, f"the record says {have}, the books say {want}")]

@@ -1,0 +1,329 @@
+"""Watches a running simulation and checks the invariants, after every step and at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import define, field
+
+from polyframe.clock import Clock
+from polyframe.counters import Count
+from polyframe.environment import Environment
+from polyframe.errors import PolyframeError
+from polyframe.model.money import ZERO
+from polyframe.session import ExchangeSession
+from polyframe.testing import audit
+from polyframe.testing.invariants import Invariant, Violation
+from polyframe.testing.leaks import leaks_of
+from polyframe.testing.simvenue import InjectedError, SimVenue
+from polyframe.trading.commands import (
+    ApplyOrderReport,
+    ApplyTradeReport,
+    CycleCommand,
+    Denied,
+    Query,
+    Reply,
+)
+from polyframe.trading.service import TradingService
+from polyframe.trading.state import CycleState
+
+_Apply = Callable[[CycleState, CycleCommand], Reply]
+
+TRACE = 60
+"""Steps that a violation tells of."""
+
+
+@define(eq=False)
+class _Cycle:
+    """The books of one cycle and what they were given."""
+
+    state: CycleState
+    inputs: list[CycleCommand] = field(factory=list)
+    is_audited: bool = False
+
+
+class Monitor:
+    """Checks the invariants of one simulation.
+
+    Args:
+        venue: The venue, whose own books are the truth.
+        clock: Market time.
+
+    Attributes:
+        violations: What did not hold; the first one ends a run.
+        failed: Set with the first violation.
+        deaf: Names of tasks that a fault made ignore their cancellation, and until when.
+        commands: Inputs of all cycles' books so far.
+        closed: Cycles whose books were compared with the venue's for the last time.
+        audited: Fills in them.
+    """
+
+    def __init__(self, venue: SimVenue, clock: Clock) -> None:
+        self.violations: list[Violation] = []
+        self.failed = asyncio.Event()
+        self.deaf: dict[str, float] = {}
+        self.commands = 0
+        self.audited = 0
+        self.closed = 0
+        self._venue = venue
+        self._clock = clock
+        self._env: Environment | None = None
+        self._cash = ZERO
+        self._cycles: dict[str, _Cycle] = {}
+        self._services: Callable[[], list[TradingService]] = list
+        self._trace: deque[tuple[float, Any]] = deque(maxlen=TRACE)
+        self._steps = 0
+
+    # ------------------------------------------------------------------ what is seen
+
+    @contextmanager
+    def watching(
+        self, env: Environment, services: Callable[[], list[TradingService]]
+    ) -> Iterator[None]:
+        """Watch an open environment: its inputs, its log, and what nobody catches."""
+        self._env, self._cash, self._services = env, env.account.cash, services
+        self._venue.on_step = self.on_step
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: self._unhandled(context))
+        handler = _LogHandler(self)
+        logger = logging.getLogger("polyframe")
+        logger.addHandler(handler)
+        original = CycleState.apply
+        try:
+            setattr(CycleState, "apply", self._recording(original))  # noqa: B010
+            yield
+        finally:
+            setattr(CycleState, "apply", original)  # noqa: B010
+            logger.removeHandler(handler)
+
+    def _recording(self, original: _Apply) -> _Apply:
+        def apply(state: CycleState, command: CycleCommand) -> Reply:
+            reply = original(state, command)
+            self._on_input(state, command, reply)
+            return reply
+
+        return apply
+
+    def note(self, what: Any) -> None:
+        """Keep a step for the story of a violation."""
+        self._trace.append((self._clock.time(), what))
+
+    def check(self, holds: bool, invariant: Invariant, text: str, slug: str = "") -> None:
+        """Note a violation if something does not hold."""
+        if not holds:
+            self.violate(invariant, text, slug)
+
+    def violate(self, invariant: Invariant, text: str, slug: str = "") -> None:
+        """Note a violation."""
+        now = self._clock.time()
+        steps = tuple(f"{time - now:+9.3f} s  {_words(what)}" for time, what in self._trace)
+        self.violations.append(Violation(invariant, text, slug, now, steps))
+        self.failed.set()
+
+    def _unhandled(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, InjectedError):
+            self.violate(Invariant.NO_DEFECT, f"{context.get('message')}: {error!r}")
+
+    def on_log(self, record: logging.LogRecord) -> None:
+        """Look for exceptions that ended in the log."""
+        error = record.exc_info[1] if record.exc_info else None
+        # What strategies raise is theirs; those of the simulation watch themselves.
+        if error is None or record.name == "polyframe.strategyrun":
+            return
+        if not isinstance(error, InjectedError | PolyframeError):
+            self.violate(Invariant.NO_DEFECT, f"{record.getMessage()}: {error!r}")
+
+    # ------------------------------------------------------------------ steps
+
+    def _on_input(self, state: CycleState, command: CycleCommand, reply: Reply) -> None:
+        if isinstance(command, Query) or state.account is not self._opened().account:
+            return  # the latter are replays
+        self.commands += 1
+        self.note(command)
+        slug = state.market.slug
+        if isinstance(command, ApplyOrderReport):
+            self._check_input(slug, [command.report.order_id])
+        elif isinstance(command, ApplyTradeReport):
+            self._check_input(slug, [leg.order_id for leg in command.report.legs])
+        # Whether there is cash is the one thing that books ask of the world outside.
+        if not (isinstance(reply, Denied) and reply.rule == "cash"):
+            self._cycle(state).inputs.append(command)
+
+    def _cycle(self, state: CycleState) -> _Cycle:
+        slug = state.market.slug
+        if slug not in self._cycles:
+            self._cycles[slug] = _Cycle(state)
+        return self._cycles[slug]
+
+    def _check_input(self, slug: str, order_ids: list[str]) -> None:
+        market = self._venue.markets.get(slug)
+        if market is not None and not any(order_id in market.orders for order_id in order_ids):
+            text = f"its books were told of {', '.join(order_ids)}"
+            self.violate(Invariant.OWN_INPUTS, text, slug)
+
+    def on_step(self, what: str) -> None:
+        """Check what is quickly checked, after something reached us."""
+        if what == "market":
+            self._steps += 1
+            if self._steps % 25:
+                return
+        else:
+            self.note(what)
+        self.check_cash()
+        self.check_counts()
+
+    def on_barrier(self, service: TradingService, step: str, new: ExchangeSession | None) -> None:
+        """Check a step of a switch."""
+        self.note(f"switch to {new.slug if new else 'no market'}: {step}")
+        if step == "reset":
+            state = service._engine.state
+            self.check(
+                (None if state is None else state.market) == (None if new is None else new.market),
+                Invariant.FRESH_START,
+                f"after the reset the engine has {state!r}",
+                new.slug if new else "",
+            )
+            if state is not None:
+                self._cycle(state)
+                text = f"it begins with {len(state.orders)} orders and {len(state.fills)} fills"
+                empty = CycleState(state.market, state.account).snapshot()
+                self.check(
+                    state.snapshot() == empty, Invariant.FRESH_START, text, state.market.slug
+                )
+        self.check_cash(deep=step == "reset")
+        self.check_counts()
+        if step == "open":
+            self._close_settled()
+
+    def expect_dead(self, session: ExchangeSession) -> None:
+        """Check that nothing is left of a cycle, its deadline being over."""
+        env = self._opened()
+        now = self._clock.time()
+        deaf = {name for name, until in self.deaf.items() if now <= until}
+        for leak in leaks_of(session, env, self._venue):
+            if leak.name not in deaf:
+                self.violate(Invariant.NOTHING_LEFT, str(leak), session.slug)
+
+    # ------------------------------------------------------------------ sums
+
+    def check_cash(self, *, deep: bool = False) -> None:
+        """Check cash and reservations against the books of all cycles."""
+        env = self._opened()
+        total, reserved = self._cash, ZERO
+        for cycle in self._cycles.values():
+            state = cycle.state
+            total += state.cash_flow + state.payout
+            reserved += audit.reserved(state) if deep else state.reserved_cash
+        have = env.account.cash + env.account.claimable
+        self.check(have == total, Invariant.CASH, f"there are {have} USD, the books say {total}")
+        held = env.account.reserved
+        text = f"{held} USD are reserved, the orders can cost {reserved}"
+        self.check(held == reserved, Invariant.RESERVED, text)
+
+    def check_counts(self) -> None:
+        """Check that every message of the account that arrived is counted."""
+        env, user = self._opened(), self._venue.user
+        if user is None:
+            return
+        counters, router = env.counters, env.router
+        routes = {id(route): route for route in router._routes.values()}.values()
+        counted = (
+            counters.get(Count.GATE_PASSED, "order")
+            + counters.get(Count.GATE_PASSED, "trade")
+            + counters.get(Count.GATE_DROPPED, "foreign_market")
+            - self._venue.misdirected
+            + counters.get(Count.ROUTER_DROPPED)
+            + counters.get(Count.ROUTER_SETTLEMENT)
+            + len(router._parked)
+            + sum(len(route.parked) for route in routes)
+        )
+        text = f"{user.delivered} messages arrived, {counted} are counted"
+        self.check(counted == user.delivered, Invariant.COUNTED, text)
+
+    # ------------------------------------------------------------------ the end of a cycle
+
+    def _close_settled(self) -> None:
+        """Audit the cycles in which nothing is left to happen at the venue.
+
+        Before that messages may be missing, and our books are right only as far as they were told.
+        Each is audited once more when its books are let go: late messages must change nothing.
+        """
+        env = self._opened()
+        pending = set(env.settlement.pending)
+        current = {
+            service.market.slug for service in self._services() if service.market is not None
+        }
+        for slug, cycle in list(self._cycles.items()):
+            market = self._venue.markets[slug]
+            if slug in current or slug in pending or not market.is_quiet:
+                continue
+            is_gone = env.settlement.state(slug) is None
+            if is_gone or not cycle.is_audited:
+                self._audit(cycle)
+                cycle.is_audited = True
+            if is_gone:
+                self._cash += cycle.state.cash_flow + cycle.state.payout
+                self.closed += 1
+                self.audited += len(cycle.state.fills)
+                del self._cycles[slug]
+                self._venue.forget(slug)
+
+    def _audit(self, cycle: _Cycle) -> None:
+        state = cycle.state
+        slug = state.market.slug
+        market = self._venue.markets[slug]
+        findings = audit.replay(state, cycle.inputs)
+        findings += audit.fills(state, market)
+        findings += audit.orders(state, market, self._venue.placed)
+        findings += audit.record(state, self._opened().ledger.get(slug))
+        for invariant, text in findings:
+            self.violate(invariant, text, slug)
+
+    def finish(self) -> None:
+        """Check what must hold when all is over and told."""
+        env = self._opened()
+        self.check_cash(deep=True)
+        self.check_counts()
+        for cycle in self._cycles.values():
+            self._audit(cycle)
+            self.closed += 1
+            self.audited += len(cycle.state.fills)
+        ours, theirs = env.account.cash, self._venue.account.cash
+        text = f"we have {ours} USD and claims of {env.account.claimable}, the venue says {theirs}"
+        self.check(ours == theirs, Invariant.VENUE_CASH, text)
+
+    def _opened(self) -> Environment:
+        if self._env is None:
+            msg = "Monitor: use it inside watching()"
+            raise RuntimeError(msg)
+        return self._env
+
+
+class _LogHandler(logging.Handler):
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(logging.WARNING)
+        self._monitor = monitor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._monitor.on_log(record)
+
+
+def _words(what: Any) -> str:
+    if isinstance(what, ApplyOrderReport):
+        report = what.report
+        return (
+            f"told of order {report.order_id}: {report.kind.value} {report.status}, "
+            f"{report.size_matched} of {report.original_size} matched"
+        )
+    if isinstance(what, ApplyTradeReport):
+        legs = ", ".join(
+            f"{leg.order_id} {leg.side.value} {leg.size} at {leg.price}" for leg in what.report.legs
+        )
+        return f"told of trade {what.report.trade_id}: {what.report.status.value} ({legs})"
+    return what if isinstance(what, str) else repr(what)

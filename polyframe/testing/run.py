@@ -1,0 +1,212 @@
+"""Runs strategies for some cycles in simulated time and returns what happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import TypeVar
+
+from attrs import frozen
+
+from polyframe.clock import VirtualClock
+from polyframe.counters import Counters
+from polyframe.environment import Environment
+from polyframe.errors import ConfigError
+from polyframe.model.series import Series
+from polyframe.strategy import Strategy
+from polyframe.strategyrun import ErrorPolicy
+from polyframe.testing.builders import START
+from polyframe.testing.faults import Fault, Faults
+from polyframe.testing.invariants import Violation
+from polyframe.testing.simvenue import SimVenue
+from polyframe.testing.stage import Seen, Stage
+from polyframe.trader import TraderSettings
+from polyframe.trading.ledger import CycleRecord
+
+T = TypeVar("T")
+
+SETTLED_WITHIN = 12 * 3600.0
+"""Simulated seconds within which all is settled after the last cycle."""
+
+
+@frozen
+class RunResult:
+    """What happened in a run.
+
+    Attributes:
+        records: One record for each cycle, oldest first.
+        counters: All counts.
+        events: What was published to strategies, oldest first.
+        cash: USD of the account at the end, payouts included.
+        violations: What must hold and did not; empty if all is well.
+        faults: How often each fault happened.
+        commands: Inputs that the books of all cycles were given.
+        orders: Orders that the venue was sent.
+        audited: Fills that were compared with the venue's.
+        closed: Cycles whose books were compared with the venue's.
+        ended: Market time at the end.
+    """
+
+    records: tuple[CycleRecord, ...]
+    counters: Counters
+    events: tuple[Seen, ...]
+    cash: Decimal
+    violations: tuple[Violation, ...]
+    faults: Mapping[Fault, int]
+    commands: int
+    orders: int
+    audited: int
+    closed: int
+    ended: float
+
+    def of(self, kind: type[T]) -> list[T]:
+        """Return the published events of one type, oldest first."""
+        return [seen.event for seen in self.events if isinstance(seen.event, kind)]
+
+
+def run_strategy(
+    *strategies: Strategy,
+    series: str | Series | Iterable[str | Series] = "btc-updown-15m",
+    cycles: int = 1,
+    seed: int | str = 0,
+    faults: Iterable[Fault] = (),
+    cash: Decimal = Decimal(1000),
+    start: float = START,
+    on_error: ErrorPolicy = "raise",
+    venue: SimVenue | None = None,
+    settings: TraderSettings | None = None,
+    services: Iterable[object] = (),
+    keep_events: bool = True,
+) -> RunResult:
+    """Run strategies on a simulated venue, until the last trade of the last cycle is settled.
+
+    Hours pass in milliseconds; the same arguments give the same result. The run ends at once when
+    something does not hold that must: see `RunResult.violations`.
+
+    Args:
+        strategies: Templates, each mounted under the name of its class on all `series`.
+        series: Which series.
+        cycles: How many cycles of each series.
+        seed: Any text or number; decides what the market does, and the faults.
+        faults: What may go wrong.
+        cash: USD at the start.
+        start: Epoch seconds at the start.
+        on_error: As for `Trader.add`; by default a strategy that raises ends the run.
+        venue: The venue, instead of one made from `seed`, `faults` and `cash`.
+        settings: Settings of the trader.
+        services: Objects for ``env.provide``.
+        keep_events: Whether to keep what was published, for `RunResult.events`.
+
+    Raises:
+        ConfigError: No strategy, no series, or a venue together with what it is made from.
+        StrategyFailed: A strategy raised, and `on_error` is ``"raise"``.
+    """
+    wanted = [series] if isinstance(series, str | Series) else list(series)
+    if not strategies:
+        msg = "strategies: expected at least one, for example run_strategy(MyStrategy())"
+        raise ConfigError(msg)
+    clock = VirtualClock(start)
+    site = venue or SimVenue(seed, cash=cash, faults=Faults(faults, seed))
+
+    async def main() -> RunResult:
+        async with open_stage(
+            site, clock, settings=settings, services=services, keep_events=keep_events
+        ) as stage:
+            for strategy in strategies:
+                stage.trader.add(strategy, on=wanted, on_error=on_error)
+            return await live(stage, cycles)
+
+    return clock.run(main())
+
+
+def play(
+    act: Callable[[Stage], Awaitable[T]],
+    *strategies: Strategy,
+    series: str | Series = "btc-updown-15m",
+    start: float = START,
+    venue: SimVenue | None = None,
+    settings: TraderSettings | None = None,
+    services: Iterable[object] = (),
+    on_error: ErrorPolicy = "raise",
+) -> T:
+    """Run `act` in simulated time on an open stage, the strategies being mounted on `series`.
+
+    For tests that act while a cycle runs: start ``stage.trader.run()`` as a task, wait with
+    ``stage.clock.sleep()``, and look. What must hold is checked as in `run_strategy`; the findings
+    are in ``stage.monitor.violations``.
+    """
+    clock = VirtualClock(start)
+
+    async def main() -> T:
+        site = venue or SimVenue()
+        async with open_stage(site, clock, settings=settings, services=services) as stage:
+            for strategy in strategies:
+                stage.trader.add(strategy, on=series, on_error=on_error)
+            return await act(stage)
+
+    return clock.run(main())
+
+
+@asynccontextmanager
+async def open_stage(
+    venue: SimVenue,
+    clock: VirtualClock,
+    *,
+    settings: TraderSettings | None = None,
+    services: Iterable[object] = (),
+    keep_events: bool = True,
+) -> AsyncIterator[Stage]:
+    """Open an environment on `venue` with a trader and a monitor."""
+    async with Environment(venue, clock=clock) as env:
+        stage = Stage(venue, clock, env, settings or TraderSettings(), keep_events=keep_events)
+        env.provide(stage.monitor)
+        env.provide(venue.faults)
+        for service in services:
+            env.provide(service)
+        with stage.monitor.watching(env, stage.services):
+            yield stage
+
+
+async def live(stage: Stage, cycles: int) -> RunResult:
+    """Run the trader of a stage for `cycles` cycles and until all is settled, then audit."""
+    run = asyncio.create_task(stage.trader.run(cycles), name="trader")
+    failed = asyncio.create_task(stage.monitor.failed.wait(), name="first violation")
+    try:
+        await asyncio.wait({run, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if stage.monitor.violations:
+            run.cancel()
+            await asyncio.wait({run})
+        else:
+            await run
+            await _settle(stage)
+            stage.monitor.finish()
+    finally:
+        for task in (run, failed):
+            task.cancel()
+        await asyncio.wait({run, failed})
+    env, monitor = stage.env, stage.monitor
+    return RunResult(
+        records=tuple(env.ledger),
+        counters=env.counters,
+        events=tuple(stage.seen),
+        cash=env.account.cash,
+        violations=tuple(monitor.violations),
+        faults=dict(stage.venue.faults.counts),
+        commands=monitor.commands,
+        orders=stage.venue.sent,
+        audited=monitor.audited,
+        closed=monitor.closed,
+        ended=stage.clock.time(),
+    )
+
+
+async def _settle(stage: Stage) -> None:
+    """Wait until nothing is left to happen."""
+    async with asyncio.timeout(SETTLED_WITHIN):
+        for service in stage.services():
+            await service.wait_idle()
+        await stage.env.settlement.wait_settled()
+        while not stage.venue.is_quiet:
+            await stage.clock.sleep(10.0)
