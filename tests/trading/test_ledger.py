@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import sqlite3
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from polyframe.model.market import Outcome
 from polyframe.model.order import Order, OrderStatus, Side
 from polyframe.model.trade import Fill
 from polyframe.trading import ledger_schema, ledger_store
-from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from polyframe.trading.ledger import CLOSE_TIMEOUT, CycleRecord, CycleStatus, Ledger
 from polyframe.trading.ledger_rows import CycleRow, FillRow, OrderRow
 from polyframe.trading.ledger_store import COMMIT_WITHIN
 from tests.cli.command import environment
@@ -705,3 +706,29 @@ def test_the_views_show_how_things_stand(path: Path) -> None:
         assert orders == [("v1", "live"), ("v2", "submitting")]
         ((status, refusals),) = connection.execute("SELECT status, refusals FROM cycles").fetchall()
     assert (status, json.loads(refusals)["tick"]) == ("resolved", 3)
+
+
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
+
+
+def test_the_document_names_every_column(path: Path) -> None:
+    """The tables of `docs/ledger.md` are those of the file, column by column."""
+    begun(path).close()
+    common = {"id", "run", "time_ms", "series", "slug", "generation"}
+    with closing(sqlite3.connect(path)) as connection:
+        for name in tables(path):
+            columns = {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
+            (line,) = [line for line in DOCUMENT.splitlines() if line.startswith(f"| `{name}` |")]
+            # Without what is said of a column's values.
+            named = set(re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", line.split("|")[3])))
+            expected = columns if "no others" in line else columns - common
+            assert named == expected, name
+
+
+def test_the_document_names_the_limits() -> None:
+    """The numbers that are promised are those of the code."""
+    assert f"**{COMMIT_WITHIN} s**" in DOCUMENT
+    assert f"gathered for {ledger_store.GATHER} s" in DOCUMENT
+    assert f"{ledger_store.QUEUE_LIMIT:,} rows" in DOCUMENT
+    assert CLOSE_TIMEOUT == 2.0
+    assert "two seconds at most" in DOCUMENT
