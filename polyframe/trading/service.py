@@ -523,6 +523,9 @@ class TradingService:
             clock=self._clock,
             counters=self._counters,
         )
+        if not dry_run:
+            found = {"report": report, "cancelled": sorted(cancelled)}
+            self._ledger.note("cancel_open_orders", found, self._market)
         # Orders of other series and cycles hear it on the account's stream.
         for venue_id in cancelled:
             order = None if state is None else state.order_by_venue_id(venue_id)

@@ -305,6 +305,40 @@ def test_the_life_of_a_cycle(path: Path) -> None:
         assert [row["status"] for row in rows] == ["open", "resolving", "resolved"]
 
 
+def test_cancelling_what_others_left_is_noted(path: Path) -> None:
+    """The bulk cancel leaves its report and the ids; a dry run, which did nothing, leaves nothing."""
+    exchange = FakeExchange()
+    exchange.known["0xforeign"] = order_report(FIRST, "0xforeign")
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await stage.trading.cancel_exchange_open_orders(dry_run=True)
+        await stage.trading.cancel_exchange_open_orders()
+        with read(stage) as reader:
+            (note,) = reader.notes("cancel_open_orders")
+        assert note.data["cancelled"] == ["0xforeign"]
+        assert note.data["report"]["total"] == 1
+        assert note.slug == FIRST.slug
+
+    play(act, exchange=exchange, ledger=Ledger(path))
+
+
+def test_a_comparison_that_found_something_is_noted(path: Path) -> None:
+    """A reconciliation with a difference leaves its report with the cycle."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        exchange.known["0xforeign"] = order_report(FIRST, "0xforeign")
+        await stage.trading.reconcile()
+        with read(stage) as reader:
+            notes = reader.notes("reconcile", slug=FIRST.slug)
+        assert notes
+        assert isinstance(notes[0].data, dict)
+
+    play(act, exchange=exchange, ledger=Ledger(path))
+
+
 # ------------------------------------------------------------------ no double, none missing
 
 
