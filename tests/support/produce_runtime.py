@@ -42,6 +42,7 @@ from tests.support.produce_events import (
 )
 from tests.support.produce_ledger import LEDGER
 from tests.support.produce_reconcile import RECONCILE
+from tests.support.produce_risk import RISK
 from tests.support.stage import Recorder, Stage, play, settle
 
 BUY = OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN)
@@ -332,4 +333,4 @@ CYCLES: dict[tuple[Count, str], Producer] = {
     (Count.EVENTS_DISCARDED, "market_trade"): discarded(lambda stage: push(stage, PRINT)),
 }
 
-RUNTIME = EVENTS | ORDERS | CYCLES | LEDGER | RECONCILE
+RUNTIME = EVENTS | ORDERS | CYCLES | LEDGER | RECONCILE | RISK
