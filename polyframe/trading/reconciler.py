@@ -11,14 +11,9 @@ from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
 from polyframe.exchange.base import Exchange
+from polyframe.trading.comparison import Comparison, ReconcileDesk, UserGate
 from polyframe.trading.ownorders import OwnOrders
-from polyframe.trading.reconcile import (
-    Comparison,
-    ReconcileDesk,
-    ReconcileReport,
-    ReconcileSettings,
-    UserGate,
-)
+from polyframe.trading.reconcile import ReconcileReport, ReconcileSettings
 from polyframe.trading.state import CycleState
 
 log = logging.getLogger(__name__)

@@ -33,8 +33,8 @@ from polyframe.model.events import (
 )
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ONE
-from polyframe.model.order import Order, OrderRequest, OrderType, PlaceResult, Side
-from polyframe.model.series import Series
+from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, PlaceResult, Side
+from polyframe.model.series import Series, Window
 from polyframe.trading.account import Account
 from polyframe.trading.commands import (
     Applied,
@@ -66,6 +66,9 @@ log = logging.getLogger(__name__)
 
 SIZE_STEP = Decimal("0.01")
 """Orders have at most two decimals of shares (PROTOCOL §2.8)."""
+
+PLACE_PATIENCE = 5.0
+"""Network seconds that a cancel waits for the answer to its own order."""
 
 _KILLED = frozenset({"fok_not_filled", "fak_not_filled"})
 
@@ -203,6 +206,23 @@ class TradingService:
             await asyncio.wait(tuple(self._requests))
         await self.reconciler.wait_ended()
 
+    @property
+    def requests(self) -> list[str]:
+        """What was asked of the venue and is not answered yet, for people to read."""
+        return sorted(task.get_name() for task in self._requests)
+
+    async def abandon_requests(self) -> None:
+        """Give up what is not answered yet; what became of those orders is then not known."""
+        tasks = tuple(self._requests)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def has_traded(self, window: Window) -> bool:
+        """Return whether the cycle of `window` was traded in this environment before."""
+        slug = self.series.slug(window)
+        return self._settlement.state(slug) is not None
+
     # ------------------------------------------------------------------ what the venue says
 
     def apply_order_report(self, generation: int, report: OrderReport) -> None:
@@ -227,18 +247,14 @@ class TradingService:
 
     def never_existed(self, order: Order) -> None:
         """End an order of which the venue knows nothing; called by the reconciler."""
-        text = "the venue does not know it"
-        self._note_refusal(self._market, f"venue:{NOT_FOUND}", text)
-        self._submit(
+        generation, text = order.generation, "the venue does not know it"
+        reply = self._submit(
             ApplyPlaceAnswer(
-                order.generation,
-                order.client_id,
-                PlaceResult.REJECTED,
-                NOT_FOUND,
-                text,
-                self._now_ms(),
+                generation, order.client_id, PlaceResult.REJECTED, NOT_FOUND, text, self._now_ms()
             )
         )
+        if isinstance(reply, Applied):
+            self._note_refusal(self._market, f"venue:{NOT_FOUND}", text)
 
     def reconciled(self, report: ReconcileReport) -> None:
         """Write down a comparison that failed or found something; called by the reconciler."""
@@ -339,7 +355,10 @@ class TradingService:
                 self._now_ms(),
             )
         if isinstance(self._submit(command), Stale):
-            await self._settlement.take_place_answer(market.slug, client_id, answer)
+            if isinstance(command, ApplyCancelAnswer):
+                self._settlement.take_cancel_answer(market.slug, command)
+            else:
+                await self._settlement.take_place_answer(market.slug, client_id, answer)
         elif answer.result is PlaceResult.UNKNOWN:
             self.reconciler.soon()
 
@@ -349,9 +368,10 @@ class TradingService:
             what = f"place {client_id}: the answer came too late"
             raise StaleCycleError(what, market.generation, self.generation)
         order = state.orders[client_id]
-        if answer.result is PlaceResult.UNKNOWN and order.is_open:
+        # What the order is decides, not the answer: a fill or a report may have proved it meanwhile.
+        if answer.result is PlaceResult.UNKNOWN and order.status is OrderStatus.UNKNOWN:
             raise OrderOutcomeUnknown(answer.text, order)
-        if answer.result is PlaceResult.REJECTED and answer.code not in _KILLED:
+        if order.status is OrderStatus.REJECTED:
             raise OrderRejected(answer.code, answer.text, order)
         return order
 
@@ -433,6 +453,7 @@ class TradingService:
             OrderDenied: No such order in this cycle.
             ExchangeError: The venue did not answer; the order is as it was.
         """
+        await self._wait_sent(client_id)
         if market.generation != self.generation:
             return await self._cancel_dead(market, client_id)
         reply = self._submit(CancelOrder(market.generation, client_id, self._now_ms()))
@@ -449,6 +470,12 @@ class TradingService:
 
         await self._request(send(), f"cancel {client_id}")
         return self._order(market, client_id) or order
+
+    async def _wait_sent(self, client_id: str) -> None:
+        """Wait a little for the answer to an order: a cancel must not overtake what it cancels."""
+        placing = [task for task in self._requests if task.get_name() == f"place {client_id}"]
+        if placing:
+            await asyncio.wait(placing, timeout=PLACE_PATIENCE)
 
     async def _send_cancel(self, market: Market, order: Order) -> None:
         failed: ExchangeError | None = None
