@@ -538,7 +538,6 @@ class TradingService:
             ConfigError: A market or number that cannot be.
             ExchangeError: The venue did not list the orders; nothing was cancelled.
         """
-        state = self._engine.state
         report, cancelled = await cancel_open_orders(
             market,
             assets,
@@ -553,13 +552,22 @@ class TradingService:
         if not dry_run:
             found = {"report": report, "cancelled": sorted(cancelled)}
             self._ledger.note("cancel_open_orders", found, self._market)
-        # Orders of other series and cycles hear it on the account's stream.
         for venue_id in cancelled:
-            order = None if state is None else state.order_by_venue_id(venue_id)
-            if order is not None:
-                generation, client_id = order.generation, order.client_id
-                self._submit(ApplyCancelAnswer(generation, client_id, True, now_ms=self._now_ms()))
+            self._cancelled_at_venue(venue_id)
         return report
+
+    def _cancelled_at_venue(self, venue_id: str) -> None:
+        """Apply that an order is cancelled; other series hear it on the account's stream."""
+        for state in self._own.states():
+            order = state.order_by_venue_id(venue_id)
+            if order is None:
+                continue
+            slug, generation = state.market.slug, state.market.generation
+            command = ApplyCancelAnswer(generation, order.client_id, True, now_ms=self._now_ms())
+            if state is self._engine.state:
+                self._submit(command)
+            else:
+                self._settlement.take_cancel_answer(slug, command)
 
     async def _request(self, coro: Coroutine[Any, Any, Any], name: str) -> Any:
         """Await a request in a task of its own: a cancelled caller must not lose the answer."""
