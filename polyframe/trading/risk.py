@@ -352,8 +352,6 @@ class RiskGuard:
     def _check_intent(
         self, strategy: str, request: OrderRequest, facts: RiskFacts
     ) -> Denied | None:
-        if not request.intent:
-            return None
         what = f"{strategy} has an order with intent {request.intent!r}"
         if facts.has_intent:
             return Denied("duplicate_intent", f"{what} open")

@@ -68,6 +68,15 @@ def test_an_order_that_is_never_answered_does_not_block_it_for_good() -> None:
     assert breaker.state(60) is HALF_OPEN
 
 
+def test_orders_that_leave_in_the_meantime_do_not_prolong_it() -> None:
+    """Orders that reduce a risk pass an open breaker; only their answers count."""
+    breaker = opened()
+    ticket = breaker.sent(20)
+    assert breaker.state(30) is HALF_OPEN
+    breaker.answered(ticket, failed=False, now=21)
+    assert breaker.state(21) is CLOSED
+
+
 def test_old_answers_say_nothing_of_the_present() -> None:
     """Answers to orders from before it opened neither close it nor keep it open."""
     breaker = Breaker(1, 30)

@@ -12,6 +12,7 @@ from polyframe.errors import ConfigError
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, PlaceResult, Side
+from polyframe.model.trade import TradeStatus
 from polyframe.trading.breaker import BreakerState
 from polyframe.trading.commands import PlaceOrder
 from polyframe.trading.limits import RiskLimits
@@ -141,7 +142,17 @@ def test_facts_count_what_open_orders_may_still_do() -> None:
     assert facts_.position == 20
     assert facts_.sellable == 2
     assert facts_.open_orders == 2
+    assert seen(desk.state, OrderRequest(DOWN, Side.BUY, D("0.5"), D(10))).position == 0
     assert seen(desk.state, buy(), "beta").sellable == 0
+
+
+def test_facts_count_what_was_bought_and_what_failed() -> None:
+    """A sale gives nothing back, a purchase that failed on chain does."""
+    desk = Desk()
+    bought_and_sold(desk, "0.5", "0.6")
+    assert seen(desk.state, buy()).committed == 5
+    desk.trade("t1", desk.leg("v1"), status=TradeStatus.FAILED)
+    assert seen(desk.state, buy()).committed == 0
 
 
 def test_facts_count_matches_that_are_still_to_be_reported() -> None:
@@ -304,8 +315,9 @@ def test_spending_of_a_run_adds_up_over_series() -> None:
     assert ask(guard, buy("0.50", 35), series="eth-updown-15m") is None
     assert ask(guard, buy("0.50", 36), series="eth-updown-15m") == "risk_run_notional"
     guard.end_cycle(desk.state)
-    assert ask(guard, buy("0.50", 35)) is None
-    assert ask(guard, buy("0.50", 36)) == "risk_run_notional"
+    for series in ("btc-updown-15m", "eth-updown-15m"):
+        assert ask(guard, buy("0.50", 35), series=series) is None
+        assert ask(guard, buy("0.50", 36), series=series) == "risk_run_notional"
 
 
 # ------------------------------------------------------------------ results
@@ -362,12 +374,14 @@ def test_a_break_even_ends_a_row_of_losses() -> None:
 
 def test_resuming_forgives_the_row_but_not_the_sum() -> None:
     """After `resume` losing cycles count from zero, while the run's loss stays what it is."""
-    guard = only(max_losing_cycles=1, max_run_loss=D(5))
+    guard = only(max_losing_cycles=2, max_run_loss=D(5))
     guard.note_result("a", D(-1), traded=True)
+    guard.note_result("b", D(-1), traded=True)
     assert ask(guard) == "risk_losing_cycles"
     guard.resume()
     assert ask(guard) is None
-    guard.note_result("b", D(-4), traded=True)
+    guard.note_result("c", D(-3), traded=True)
+    assert guard.losing_cycles == 1
     guard.resume()
     assert ask(guard) == "risk_run_loss"
 
