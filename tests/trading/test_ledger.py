@@ -322,15 +322,19 @@ def test_a_foreign_file_is_refused_and_left_alone(path: Path, make: Any) -> None
 
 
 def test_a_newer_file_is_refused(path: Path) -> None:
-    """A file of a later version is named, with who made it and what to do."""
+    """A file of a later version is named, with who made it and what to do, and let go of at once."""
     _with_version(path, 2)
     text = (
         r"was made by polyframe 9\.9 with tables of version 2.*knows version 1; upgrade polyframe"
     )
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(ConfigError, match=text) as refused:
         begun(path)
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(ConfigError, match=text) as unread:
         Ledger.open(path)
+    # The errors are kept, and with them all that they hold: it must not be an open file.
+    assert refused.value is not unread.value
+    with held_by_another_program(path) as connection:
+        connection.execute("UPDATE polyframe_ledger SET version = 1")
 
 
 def test_a_file_that_cannot_be_written_is_refused(path: Path) -> None:
@@ -511,6 +515,30 @@ def test_flush_does_not_wait_for_more(path: Path) -> None:
         assert len(reader.notes("last")) == 1
 
 
+def test_rows_are_gathered_again_after_a_flush(path: Path) -> None:
+    """A flush hurries the writer once: what comes after it is committed together as before."""
+    with patch.object(ledger_store, "GATHER", 60.0):
+        ledger = begun(path)
+        ledger.refused(MARKET, "tick", "first")
+        assert ledger.flush(timeout=5)
+        for _ in range(20):
+            ledger.refused(MARKET, "tick", "second")
+            time.sleep(0.001)
+        ledger.close(timeout=5)
+    with Ledger.open(path) as reader:
+        assert [e.times for e in reader.refusals(MARKET.slug)] == [1, 20]
+
+
+def test_a_reader_cannot_write(path: Path) -> None:
+    """What is opened for reading is safe from the one who reads."""
+    begun(path).close()
+    with (
+        Ledger.open(path) as reader,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        reader._connection.execute("DELETE FROM runs")
+
+
 def test_a_reader_holds_nobody_up(path: Path) -> None:
     """While rows are written a reader sees whole commits, and the writer waits for no reader."""
     ledger = begun(path)
@@ -601,6 +629,30 @@ def test_what_waits_is_bounded(path: Path, caplog: pytest.LogCaptureFixture) -> 
     assert counters.reasons(Count.LEDGER_LOST) == {"queue_full": 151 - written}
     assert (run.failure, run.lost) == ("queue_full", 151 - written)
     assert len(caplog.records) == 1
+
+
+def test_the_first_reason_to_stop_is_the_one_that_is_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that turns out to be full after the queue was: one line, and each row under its reason."""
+    counters = Counters()
+    with (
+        small_disk(60),
+        patch.object(ledger_store, "QUEUE_LIMIT", 3),
+        patch.object(ledger_store, "GATHER", 60.0),
+        caplog.at_level(logging.CRITICAL),
+    ):
+        ledger = begun(path, counters)
+        for _ in range(10):
+            ledger.note("big", "x" * 1_000_000)
+        assert not ledger.flush()
+        ledger.note("small", "x")
+        ledger.close()
+    (line,) = caplog.records
+    assert "queue_full" in line.message
+    lost = counters.reasons(Count.LEDGER_LOST)
+    assert lost["disk"] in (3, 4)
+    assert lost["queue_full"] == 11 - lost["disk"]
 
 
 @pytest.mark.parametrize("bad", ["a mistake", change(created_ms=2**70), change(reason="\ud800")])
