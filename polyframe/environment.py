@@ -5,7 +5,9 @@ An environment is opened and closed as a whole (``async with``), in order and ba
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,8 +18,9 @@ from polyframe.exchange.base import DataStream, Exchange
 from polyframe.model.money import ZERO
 from polyframe.model.series import Series
 from polyframe.router import SessionEventRouter
+from polyframe.tasks import see_through
 from polyframe.trading.account import Account
-from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from polyframe.trading.ledger import CycleRecord, Ledger
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.risk import RiskGuard
@@ -26,6 +29,9 @@ from polyframe.trading.settlement import Settlement
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+USER_STREAM_TIMEOUT = 5.0
+"""Network seconds that opening waits for the account's stream."""
 
 
 class Environment:
@@ -87,7 +93,7 @@ class Environment:
         self._claimed: set[Series] = set()
 
     def _on_record(self, record: CycleRecord) -> None:
-        if record.status is CycleStatus.RESOLVED and record.profit is not None:
+        if record.profit is not None:
             self.risk.note_result(record.slug, record.profit, traded=record.fills > 0)
 
     # ------------------------------------------------------------------ who trades what
@@ -110,6 +116,10 @@ class Environment:
         """
         self.check_free(series)
         self._claimed.add(series)
+
+    def release(self, series: Series) -> None:
+        """Give `series` back; another trader may take it."""
+        self._claimed.discard(series)
 
     # ------------------------------------------------------------------ shared services
 
@@ -174,13 +184,15 @@ class Environment:
             await self.exchange.open(self.clock, self.counters)
             self._user_stream = self.exchange.user_stream(self.router)
             if self._user_stream is not None:
-                self.account.receive(await self.exchange.fetch_balance())
                 self._user_stream.start()
+                self.account.receive(await self.exchange.fetch_balance())
+                await self._wait_user_stream()
             else:
                 log.info("no credentials: market data only, every order will be denied")
             self.settlement.start()
-        except BaseException:
-            await self._close()
+        except BaseException as error:
+            interrupted = isinstance(error, asyncio.CancelledError)
+            await see_through(self._close(), "close environment", patient=not interrupted)
             raise
         self._is_open = True
         mode = "LIVE, real money" if self.exchange.is_live else "not live, no real money"
@@ -194,16 +206,24 @@ class Environment:
         trace: TracebackType | None,
     ) -> None:
         """Close everything in the opposite order."""
-        await self._close()
+        await see_through(self._close(), "close environment")
+
+    async def _wait_user_stream(self) -> None:
+        """Wait a little for the account's stream: fills of the first orders come on it."""
+        try:
+            async with asyncio.timeout(USER_STREAM_TIMEOUT):
+                await self.router.wait_connected()
+        except TimeoutError:
+            log.warning("the account's stream is not up yet; it goes on trying")
 
     async def _close(self) -> None:
         self._is_open = False
-        try:
-            await self.settlement.stop()
+        async with AsyncExitStack() as stack:
+            # Left in the opposite order, each one although another fails. The ledger comes last,
+            # because until then something may happen; each row has been written at once.
+            stack.callback(self.ledger.close)
+            stack.push_async_callback(self.exchange.close)
             stream, self._user_stream = self._user_stream, None
             if stream is not None:
-                await stream.close()
-            await self.exchange.close()
-        finally:
-            # Last, because until now something may happen; each row has been written at once.
-            self.ledger.close()
+                stack.push_async_callback(stream.close)
+            stack.push_async_callback(self.settlement.stop)

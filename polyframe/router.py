@@ -7,6 +7,7 @@ the settlement side's (dead cycles) or nobody's.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Protocol
@@ -50,7 +51,16 @@ class SessionEventRouter:
         self._enabled = True
         self._parked: list[UserMessage] = []
         self._gap_listeners: list[Callable[[str], None]] = []
-        self.connected = False
+        self._up = asyncio.Event()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the account's stream is up."""
+        return self._up.is_set()
+
+    async def wait_connected(self) -> None:
+        """Return once the account's stream is up."""
+        await self._up.wait()
 
     # ------------------------------------------------------------------ pointers
 
@@ -129,10 +139,11 @@ class SessionEventRouter:
 
     def on_user_stream(self, state: StreamState, reason: str) -> None:
         """Take a change of the account's connection."""
-        self.connected = state is StreamState.CONNECTED
         if state is StreamState.LOST:
+            self._up.clear()
             log.warning("user stream lost (%s): events may be missing until it is back", reason)
             return
+        self._up.set()
         for listener in self._gap_listeners:
             listener(reason or "connected")
 

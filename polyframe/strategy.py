@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import logging
-from collections import deque
+import re
 from collections.abc import Coroutine
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
@@ -196,7 +202,11 @@ def fresh(template: S) -> S:
     return type(template)(**settings)
 
 
-_MUTABLE = (list, dict, set, bytearray, deque)
+_CONSTANTS: tuple[type, ...] = (
+    *(str, bytes, int, float, complex, Decimal, Fraction, Enum, timedelta, date, time),
+    *(re.Pattern, logging.Logger, type, FunctionType),
+)
+"""Types whose values cannot carry anything from one cycle into the next."""
 
 
 def check_definition(template: Strategy) -> None:
@@ -217,14 +227,45 @@ def check_definition(template: Strategy) -> None:
             break
         _check_class(klass)
     for attribute in attrs.fields(type(template)):
-        if isinstance(attribute.default, _MUTABLE):
+        default: Any = attribute.default
+        if attribute.init or isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            continue  # settings are copied for each cycle, factories make a new one
+        if not _is_constant(default):
             msg = (
                 f"{type(template).__name__}.{attribute.name}: its default is one "
-                f"{type(attribute.default).__name__} shared by all cycles; use "
-                f"field(factory={type(attribute.default).__name__})"
+                f"{type(default).__name__} shared by all cycles; use "
+                f"field(factory={type(default).__name__})"
             )
             raise StrategyDefinitionError(msg)
-    fresh(template)
+    _check_copy(template)
+
+
+def _check_copy(template: Strategy) -> None:
+    """Check that a fresh instance has the settings of the template."""
+    kind = type(template)
+    try:
+        copied = fresh(template)
+    except StrategyDefinitionError:
+        raise
+    except Exception as error:
+        msg = f"{kind.__name__}: a copy of it cannot be made from its own settings: {error}"
+        raise StrategyDefinitionError(msg) from error
+    try:
+        copied._context = None  # noqa: SLF001
+    except attrs.exceptions.FrozenInstanceError:
+        msg = f"{kind.__name__}: a frozen class cannot run; use @define without frozen=True"
+        raise StrategyDefinitionError(msg) from None
+    for attribute in attrs.fields(kind):
+        if not attribute.init:
+            continue
+        was, now = getattr(template, attribute.name), getattr(copied, attribute.name)
+        has_equality = vars(object)["__eq__"] is not getattr(type(was), "__eq__", None)
+        if has_equality and was != now:
+            msg = (
+                f"{kind.__name__}.{attribute.name}: {was!r} becomes {now!r} in a fresh copy; a "
+                "converter or __attrs_post_init__ must leave a converted value as it is"
+            )
+            raise StrategyDefinitionError(msg)
 
 
 def _check_class(klass: type) -> None:
@@ -232,7 +273,7 @@ def _check_class(klass: type) -> None:
         msg = f"{klass.__name__}: decorate it with @define (from attrs), or its fields are shared"
         raise StrategyDefinitionError(msg)
     for name, value in vars(klass).items():
-        if isinstance(value, _MUTABLE) and not name.startswith("__"):
+        if not name.startswith("__") and not _is_code(value) and not _is_constant(value):
             msg = (
                 f"{klass.__name__}.{name}: a mutable class attribute is shared by all cycles; make "
                 f"it a field: {name}: {type(value).__name__} = "
@@ -241,9 +282,52 @@ def _check_class(klass: type) -> None:
             raise StrategyDefinitionError(msg)
     for hook in _HOOKS:
         own = vars(klass).get(hook)
-        if own is not None and not asyncio.iscoroutinefunction(own):
-            msg = f"{klass.__name__}.{hook}: write it as 'async def {hook}'"
+        if own is None:
+            continue
+        names = list(inspect.signature(getattr(Strategy, hook)).parameters)
+        if not inspect.iscoroutinefunction(own) or not _takes(own, len(names)):
+            msg = f"{klass.__name__}.{hook}: write it as 'async def {hook}({', '.join(names)})'"
             raise StrategyDefinitionError(msg)
+
+
+def _takes(function: Any, arguments: int) -> bool:
+    """Return whether `function` can be called with that many positional arguments."""
+    try:
+        inspect.signature(function).bind(*[None] * arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _is_code(value: Any) -> bool:
+    """Return whether a class attribute is behaviour rather than data."""
+    return (
+        isinstance(value, type | property | staticmethod | classmethod)
+        or inspect.isroutine(value)
+        or inspect.isdatadescriptor(value)
+    )
+
+
+def _is_constant(value: Any) -> bool:
+    """Return whether a value cannot change, so that cycles may share it."""
+    if value is None or value is attrs.NOTHING or isinstance(value, _CONSTANTS):
+        return True
+    if isinstance(value, tuple | frozenset):
+        return all(_is_constant(item) for item in value)
+    return attrs.has(type(value)) and _is_frozen(value)
+
+
+def _is_frozen(value: Any) -> bool:
+    """Return whether an attrs object refuses changes, and holds constants only."""
+    fields = attrs.fields(type(value))
+    if not all(_is_constant(getattr(value, a.name)) for a in fields):
+        return False
+    try:
+        for attribute in fields[:1]:
+            setattr(value, attribute.name, getattr(value, attribute.name))
+    except attrs.exceptions.FrozenInstanceError:
+        return True
+    return not fields
 
 
 _HOOKS = (

@@ -1,8 +1,9 @@
 """One strategy instance in one cycle: its events, its tasks, its end.
 
-A run has one task that delivers events, so hooks never overlap. Orders, trades and market trades
-wait in a queue and are all delivered; prices and books are only marked, and read when their turn
-comes, so a slow hook sees the latest and never a backlog.
+A run has one task that delivers events, so hooks never overlap. Orders and trades wait in a queue,
+go first and are all delivered; prices and books are only marked, and read when their turn comes, so
+a slow hook sees the latest and never a backlog. Everything marked gets its turn before anything gets
+a second one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
 from polyframe.counters import Count, Counters
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 ErrorPolicy = Literal["skip_cycle", "halt", "raise"]
 """What happens when a hook raises: sit out the rest of the cycle, of the run, or stop the trader."""
+
+OwnEvent = OrderChanged | TradeChanged | ReconcileReport
+"""What is never merged and never dropped while the cycle lives."""
 
 MARKET_TRADES_KEPT = 1_000
 """Public trades that may wait for a slow strategy; older ones are dropped and counted."""
@@ -65,8 +69,8 @@ class StrategyRun:
         self.trading = trading
         self._counters = counters
         self._on_failed = on_failed
-        self._fifo: deque[OrderChanged | TradeChanged | MarketTraded | ReconcileReport] = deque()
-        self._market_trades = 0
+        self._own: deque[OwnEvent] = deque()
+        self._prints: deque[MarketTraded] = deque()
         self._prices = dict.fromkeys(Outcome, False)
         self._books = dict.fromkeys(Outcome, False)
         self._waker: asyncio.Future[None] | None = None
@@ -103,29 +107,28 @@ class StrategyRun:
         """Queue a public trade, if the strategy wants them."""
         if not self._wants_market_trades:
             return
-        if self._market_trades >= MARKET_TRADES_KEPT:
+        if len(self._prints) >= MARKET_TRADES_KEPT:
+            self._prints.popleft()
             self._counters.add(Count.EVENTS_DISCARDED, "market_trade")
-            return
-        self._market_trades += 1
-        self._fifo.append(event)
+        self._prints.append(event)
         self._wake()
 
     def order_changed(self, event: OrderChanged) -> None:
         """Queue a change of one of this strategy's orders, or of a foreign one."""
         if event.order.strategy in (self.name, ""):
-            self._fifo.append(event)
+            self._own.append(event)
             self._wake()
 
     def trade_changed(self, event: TradeChanged) -> None:
         """Queue a change of one of this strategy's fills, or of a foreign one."""
         if event.order.strategy in (self.name, ""):
-            self._fifo.append(event)
+            self._own.append(event)
             self._wake()
 
     def reconciled(self, report: ReconcileReport) -> None:
         """Queue a comparison with the venue, if the strategy wants them."""
         if self._wants_reconciles:
-            self._fifo.append(report)
+            self._own.append(report)
             self._wake()
 
     def _wake(self) -> None:
@@ -153,7 +156,10 @@ class StrategyRun:
             coro.close()
             what = f"spawn({label})"
             raise StaleCycleError(what, self.session.generation, None)
-        return self._add_task(self._guard(coro, label), label)
+        task = self._add_task(self._guard(lambda: coro, label), label)
+        # Cancelled before it began, it would complain that it was never awaited.
+        task.add_done_callback(lambda _: coro.close())
+        return task
 
     def _add_task(self, coro: Coroutine[Any, Any, Any], label: str) -> asyncio.Task[Any]:
         task = asyncio.create_task(coro, name=f"{self.name}/{label}@{self.session.slug}")
@@ -161,11 +167,11 @@ class StrategyRun:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _guard(self, coro: Coroutine[Any, Any, Any], label: str) -> Any:
-        """Await a coroutine of the user's; an exception is reported and ends the cycle."""
+    async def _guard(self, call: Callable[[], Awaitable[Any]], label: str) -> Any:
+        """Call and await code of the user's; an exception is reported and ends the cycle."""
         task = asyncio.current_task()
         try:
-            return await coro
+            return await call()
         except asyncio.CancelledError:
             if self._ending or (task is not None and task.cancelling()):
                 raise
@@ -180,9 +186,6 @@ class StrategyRun:
         return None
 
     def _fail(self, where: str, error: Exception) -> None:
-        if self._is_over:
-            self._report(where, error)
-            return
         self._report(where, error)
         if not self._failed:
             self._failed = True
@@ -201,35 +204,55 @@ class StrategyRun:
 
     async def _deliver(self) -> None:
         strategy = self.strategy
-        await self._call("on_cycle_start", strategy.on_cycle_start())
+        await self._guard(strategy.on_cycle_start, "on_cycle_start")
         if overrides(strategy, "run") and not self._stopped:
-            self.spawn(strategy.run(), "run")
+            self._add_task(self._guard(strategy.run, "run"), "run")
+        turn: deque[tuple[str, Outcome | None]] = deque()
         while not self._stopped:
-            if self._fifo:
-                await self._deliver_next()
-            elif (outcome := _take(self._prices)) is not None:
-                await self._call("on_price", strategy.on_price(self.session.price(outcome)))
-            elif (outcome := _take(self._books)) is not None:
-                await self._call("on_book", strategy.on_book(outcome))
+            if self._own:
+                await self._deliver_own(self._own.popleft())
+            elif turn:
+                await self._deliver_marked(*turn.popleft())
+            elif marked := self._marked():
+                turn.extend(marked)
             else:
                 self._waker = asyncio.get_running_loop().create_future()
                 await self._waker
 
-    async def _deliver_next(self) -> None:
-        event = self._fifo.popleft()
+    def _marked(self) -> list[tuple[str, Outcome | None]]:
+        """Return one turn: everything that is marked now, once.
+
+        What is marked again meanwhile waits for the next turn, so that a slow hook of one kind or
+        outcome cannot keep the others waiting for ever.
+        """
+        marked: list[tuple[str, Outcome | None]] = []
+        marked += [("price", outcome) for outcome in Outcome if self._prices[outcome]]
+        marked += [("book", outcome) for outcome in Outcome if self._books[outcome]]
+        if self._prints:
+            marked.append(("market_trade", None))
+        return marked
+
+    async def _deliver_own(self, event: OwnEvent) -> None:
         strategy = self.strategy
         if isinstance(event, OrderChanged):
-            await self._call("on_order", strategy.on_order(event))
+            await self._guard(lambda: strategy.on_order(event), "on_order")
         elif isinstance(event, TradeChanged):
-            await self._call("on_trade", strategy.on_trade(event))
-        elif isinstance(event, ReconcileReport):
-            await self._call("on_reconcile", strategy.on_reconcile(event))
+            await self._guard(lambda: strategy.on_trade(event), "on_trade")
         else:
-            self._market_trades -= 1
-            await self._call("on_market_trade", strategy.on_market_trade(event))
+            await self._guard(lambda: strategy.on_reconcile(event), "on_reconcile")
 
-    async def _call(self, hook: str, call: Coroutine[Any, Any, None]) -> None:
-        await self._guard(call, hook)
+    async def _deliver_marked(self, kind: str, outcome: Outcome | None) -> None:
+        strategy = self.strategy
+        if outcome is None:
+            trade = self._prints.popleft()
+            await self._guard(lambda: strategy.on_market_trade(trade), "on_market_trade")
+        elif kind == "price":
+            self._prices[outcome] = False
+            price = self.session.price(outcome)
+            await self._guard(lambda: strategy.on_price(price), "on_price")
+        else:
+            self._books[outcome] = False
+            await self._guard(lambda: strategy.on_book(outcome), "on_book")
 
     @property
     def _is_over(self) -> bool:
@@ -255,19 +278,23 @@ class StrategyRun:
         self._count_discarded()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        await self._stop_tasks(timeout / 2)
-        if overrides(self.strategy, "on_cycle_end"):
-            # Hooks run one at a time, but one that ignores its cancellation must not keep the
-            # strategy from cleaning up: then, and only then, on_cycle_end overlaps with it.
-            hook = self._add_task(
-                self._guard(self.strategy.on_cycle_end(reason), "on_cycle_end"), "on_cycle_end"
-            )
-            await _wait({hook}, deadline - loop.time())
-            await self._stop_tasks(max(deadline - loop.time(), 0.05))
-        self.trading.kill()
-        for task in tuple(self._tasks):
-            self._counters.add(Count.TASKS_OVERDUE, self.name)
-            log.error("task %r outlived its cycle and was abandoned", task.get_name())
+        try:
+            await self._stop_tasks(timeout / 2)
+            if overrides(self.strategy, "on_cycle_end"):
+                # Hooks run one at a time, but one that ignores its cancellation must not keep the
+                # strategy from cleaning up: then, and only then, on_cycle_end overlaps with it.
+                hook = self._add_task(
+                    self._guard(lambda: self.strategy.on_cycle_end(reason), "on_cycle_end"),
+                    "on_cycle_end",
+                )
+                await _wait({hook}, deadline - loop.time())
+                await self._stop_tasks(max(deadline - loop.time(), 0.05))
+        finally:
+            self.trading.kill()
+            for task in tuple(self._tasks):
+                task.cancel()
+                self._counters.add(Count.TASKS_OVERDUE, self.name)
+                log.error("task %r outlived its cycle and was abandoned", task.get_name())
 
     async def _stop_tasks(self, timeout: float) -> None:
         tasks = set(self._tasks)
@@ -276,24 +303,13 @@ class StrategyRun:
         await _wait(tasks, timeout)
 
     def _count_discarded(self) -> None:
-        while self._fifo:
-            event = self._fifo.popleft()
-            kind = {
-                OrderChanged: "order",
-                TradeChanged: "trade",
-                MarketTraded: "market_trade",
-                ReconcileReport: "reconcile",
-            }
-            self._counters.add(Count.EVENTS_DISCARDED, kind[type(event)])
-
-
-def _take(marks: dict[Outcome, bool]) -> Outcome | None:
-    """Unmark and return the first marked outcome, Up before Down."""
-    for outcome, marked in marks.items():
-        if marked:
-            marks[outcome] = False
-            return outcome
-    return None
+        kinds = {OrderChanged: "order", TradeChanged: "trade", ReconcileReport: "reconcile"}
+        for event in self._own:
+            self._counters.add(Count.EVENTS_DISCARDED, kinds[type(event)])
+        if self._prints:
+            self._counters.add(Count.EVENTS_DISCARDED, "market_trade", len(self._prints))
+        self._own.clear()
+        self._prints.clear()
 
 
 async def _wait(tasks: set[asyncio.Task[Any]], timeout: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from attrs import define, field, frozen, validators
 
+from polyframe.counters import Count
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError, StrategyFailed
 from polyframe.model.events import CycleEndReason
@@ -19,6 +20,7 @@ from polyframe.scheduler import MarketScheduler, ScheduleSettings
 from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy, check_definition, fresh
 from polyframe.strategyrun import ErrorPolicy, StrategyRun
+from polyframe.tasks import see_through
 from polyframe.trading.service import TradingService
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class _Desk:
     trading: TradingService
     mounts: list[_Mount] = field(factory=list)
     runs: list[StrategyRun] = field(factory=list)
+    failed: set[asyncio.Task[None]] = field(factory=set)
     scheduler: MarketScheduler | None = None
 
 
@@ -139,15 +142,12 @@ class Trader:
             if desk is not None and any(mount.name == label for mount in desk.mounts):
                 msg = f"name: {label!r} is mounted on {series} already; give another name="
                 raise ConfigError(msg)
-            if desk is None:
-                self._env.check_free(series)
         for series in parsed:
             self._desk(series).mounts.append(_Mount(strategy, label, on_error))
 
     def _desk(self, series: Series) -> _Desk:
         if series not in self._desks:
             env = self._env
-            env.claim(series)
             trading = TradingService(
                 series,
                 exchange=env.exchange,
@@ -208,25 +208,36 @@ class Trader:
         if self._failure is not None:
             msg = "run: this trader is running already"
             raise ConfigError(msg)
+        for series in self._desks:
+            self._env.check_free(series)
+        for series in self._desks:
+            self._env.claim(series)
         self._failure = asyncio.get_running_loop().create_future()
         tasks: list[asyncio.Future[None]] = [
             asyncio.create_task(self._scheduler(desk).run(cycles), name=f"schedule {desk.series}")
             for desk in self._desks.values()
         ]
-        try:
-            await self._wait_all(tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._shut_down()
-            self._failure = None
-
-    async def _wait_all(self, tasks: list[asyncio.Future[None]]) -> None:
-        """Wait for all tasks; the first failure of one of them or of a strategy ends the wait."""
         failure = self._failure
-        if failure is None:  # pragma: no cover - run() sets it first
-            return
+        interrupted = False
+        try:
+            await self._wait_all(tasks, failure)
+        except asyncio.CancelledError:
+            interrupted = True
+            raise
+        finally:
+            try:
+                # One Ctrl-C asks for an end in order, also while that is under way; two insist.
+                await see_through(self._shut_down(tasks), "shutdown", patient=not interrupted)
+            finally:
+                if failure.done():
+                    failure.exception()  # raised above, unless something else came first
+                self._failure = None
+                for series in self._desks:
+                    self._env.release(series)
+
+    @staticmethod
+    async def _wait_all(tasks: list[asyncio.Future[None]], failure: asyncio.Future[None]) -> None:
+        """Wait for all tasks; the first failure of one of them or of a strategy ends the wait."""
         pending: set[asyncio.Future[None]] = set(tasks)
         while pending:
             done, _ = await asyncio.wait({*pending, failure}, return_when=asyncio.FIRST_COMPLETED)
@@ -263,12 +274,21 @@ class Trader:
         """Start the new runs and leave the old ones to the background; part of the barrier."""
         runs, desk.runs = desk.runs, []
         if old is not None:
-            self._background(self._end_cycle(old, runs, self._end_reason), f"end of {old.slug}")
+            failed = tuple(desk.failed)
+            self._background(
+                self._end_cycle(old, runs, failed, self._end_reason), f"end of {old.slug}"
+            )
         if new is None or market is None:
             return
         for mount in desk.mounts:
             if not mount.is_halted:
-                self._start(desk, mount, new)
+                try:
+                    self._start(desk, mount, new)
+                except Exception as error:
+                    # Its constructor raised: that is its own trouble, by its own policy.
+                    self._env.counters.add(Count.STRATEGY_ERRORS, "construction")
+                    log.exception("strategy %s cannot be made for %s", mount.name, new.slug)
+                    self._apply_policy(mount, "its construction", error)
 
     def _start(self, desk: _Desk, mount: _Mount, session: ExchangeSession) -> None:
         run = StrategyRun(
@@ -286,32 +306,46 @@ class Trader:
     def _on_failed(
         self, desk: _Desk, mount: _Mount, run: StrategyRun, where: str, error: Exception
     ) -> None:
-        if mount.on_error == "halt":
-            mount.is_halted = True
         if run in desk.runs:
             desk.runs.remove(run)
-        self._background(
-            run.end(CycleEndReason.ERROR, timeout=self._settings.cycle_end_timeout),
-            f"end of {mount.name} on {run.session.slug}",
-        )
+            task = self._background(
+                run.end(CycleEndReason.ERROR, timeout=self._settings.cycle_end_timeout),
+                f"end of {mount.name} on {run.session.slug}",
+            )
+            desk.failed.add(task)
+            task.add_done_callback(desk.failed.discard)
+        self._apply_policy(mount, where, error)
+
+    def _apply_policy(self, mount: _Mount, where: str, error: Exception) -> None:
+        if mount.on_error == "halt":
+            mount.is_halted = True
         if mount.on_error == "raise" and self._failure is not None and not self._failure.done():
             failed = StrategyFailed(mount.name, where)
             failed.__cause__ = error
             self._failure.set_exception(failed)
 
     async def _end_cycle(
-        self, session: ExchangeSession, runs: list[StrategyRun], reason: CycleEndReason
+        self,
+        session: ExchangeSession,
+        runs: list[StrategyRun],
+        failed: tuple[asyncio.Task[None], ...],
+        reason: CycleEndReason,
     ) -> None:
+        """End all runs of a cycle, wait for those that failed just before, close the session."""
         timeout = self._settings.cycle_end_timeout
         try:
-            await asyncio.gather(*(run.end(reason, timeout=timeout) for run in runs))
+            ends = [run.end(reason, timeout=timeout) for run in runs]
+            for result in await asyncio.gather(*ends, *failed, return_exceptions=True):
+                if isinstance(result, Exception):
+                    log.error("the end of a strategy on %s failed", session.slug, exc_info=result)
         finally:
             await session.close()
 
-    def _background(self, coro: Coroutine[Any, Any, None], name: str) -> None:
+    def _background(self, coro: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(coro, name=name)
         self._ending.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._ending.discard(task)
@@ -320,27 +354,58 @@ class Trader:
 
     # ------------------------------------------------------------------ the end
 
-    async def _shut_down(self) -> None:
-        """End what is still open, in order, within the deadline."""
+    async def _shut_down(self, schedules: Iterable[asyncio.Future[None]] = ()) -> None:
+        """End what is still open, in order, within the deadline; also if it is cancelled itself."""
         self._end_reason = CycleEndReason.SHUTDOWN
+        schedulers = [d.scheduler for d in self._desks.values() if d.scheduler is not None]
+        settlement = self._env.settlement
+        for schedule in schedules:
+            schedule.cancel()
+        for scheduler in schedulers:
+            scheduler.switch(None)
         try:
             async with asyncio.timeout(self._settings.shutdown_timeout):
-                schedulers = [d.scheduler for d in self._desks.values() if d.scheduler is not None]
-                for scheduler in schedulers:
-                    scheduler.switch(None)
-                await asyncio.gather(*(scheduler.stop() for scheduler in schedulers))
+                await asyncio.gather(*schedules, return_exceptions=True)
+                closing = [scheduler.stop() for scheduler in schedulers]
+                if self._settings.cancel_on_exit:
+                    # First of all, and once more when the strategies are through: a strategy that
+                    # hangs must not cost the cancels.
+                    closing.append(settlement.cancel_open_orders())
+                await asyncio.gather(*closing)
                 while self._ending:
                     await asyncio.wait(tuple(self._ending))
-                if self._settings.cancel_on_exit:
-                    await self._env.settlement.cancel_open_orders()
                 for desk in self._desks.values():
                     await desk.trading.wait_idle()
-        except TimeoutError:
-            left = ", ".join(sorted(task.get_name() for task in self._ending)) or "requests"
-            log.error("shutdown took too long; given up: %s", left)
-            for task in tuple(self._ending):
-                task.cancel()
-            if self._ending:
-                await asyncio.wait(tuple(self._ending), timeout=SOCKETS_TIMEOUT)
+                if self._settings.cancel_on_exit:
+                    await settlement.cancel_open_orders()
+        except (TimeoutError, asyncio.CancelledError) as error:
+            await self._give_up()
+            if isinstance(error, asyncio.CancelledError):
+                raise
         finally:
             self._end_reason = CycleEndReason.BOUNDARY
+            for desk in self._desks.values():
+                for mount in desk.mounts:
+                    mount.is_halted = False
+
+    async def _give_up(self) -> None:
+        """Say what took too long, break it off, and close the sockets all the same."""
+        left = sorted(task.get_name() for task in self._ending)
+        left += [name for desk in self._desks.values() for name in desk.trading.requests]
+        orders = self._env.settlement.open_order_ids()
+        log.error(
+            "shutdown took too long; given up: %s; orders still open: %s",
+            ", ".join(left) or "nothing",
+            ", ".join(orders) or "none",
+        )
+        for task in tuple(self._ending):
+            task.cancel()
+        waiting = [desk.trading.abandon_requests() for desk in self._desks.values()]
+        waiting += [d.scheduler.stop() for d in self._desks.values() if d.scheduler is not None]
+        if self._ending:
+            waiting.append(_wait(tuple(self._ending)))
+        await asyncio.gather(*waiting)
+
+
+async def _wait(tasks: Iterable[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks, timeout=SOCKETS_TIMEOUT)

@@ -265,6 +265,15 @@ class Settlement:
                 ApplyCancelAnswer(generation, order.client_id, done, text, self._now_ms()),
             )
 
+    def open_order_ids(self) -> list[str]:
+        """Return the client ids of our orders in dead cycles that may still rest at the venue."""
+        return [
+            order.client_id
+            for cycle in self._cycles.values()
+            for order in cycle.state.open_orders()
+            if not order.is_external
+        ]
+
     async def cancel_open_orders(self) -> None:
         """Cancel every open order of ours in every dead cycle."""
         for slug, cycle in tuple(self._cycles.items()):

@@ -20,7 +20,7 @@ from polyframe.errors import (
     StrategyDefinitionError,
     StrategyFailed,
 )
-from polyframe.model.events import CycleEndReason, PriceChanged, TradePrint
+from polyframe.model.events import CycleEndReason, MarketTraded, PriceChanged, TradePrint
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderStatus
 from polyframe.strategy import Strategy
@@ -395,12 +395,10 @@ def test_timeouts_and_task_groups_work_in_hooks() -> None:
 
 
 def test_prices_are_merged_while_a_hook_runs() -> None:
-    """A slow hook sees the latest price of each outcome next, Up before Down, and no backlog."""
+    """A slow hook sees the latest price of each outcome next, and no backlog."""
 
     @define
     class Slow(Strategy):
-        seen: list[tuple[Outcome, Decimal | None]] = field(init=False, factory=list)
-
         async def on_price(self, event: PriceChanged) -> None:
             self.env.get(Diary).seen.append((0, "price", (event.outcome, event.bid)))
             await asyncio.sleep(1)
@@ -412,13 +410,48 @@ def test_prices_are_merged_while_a_hook_runs() -> None:
             stream.push(delta(FIRST, Outcome.DOWN, price, 5, is_bid=True))
             stream.push(delta(FIRST, Outcome.UP, price + 5, 5, is_bid=True))
         await stage.env.clock.sleep(10)
-        # The hook was in the first Up when all the rest came in.
+        # The hook was in the first Up when all the rest came in; Down has its turn before Up again.
         expected = [
             (Outcome.UP, Decimal("0.49")),
-            (Outcome.UP, Decimal("0.4935")),
             (Outcome.DOWN, Decimal("0.493")),
+            (Outcome.UP, Decimal("0.4935")),
         ]
         assert expected == [value for _, value in stage.diary.of(0)]
+
+    play(act, Slow())
+
+
+def test_no_kind_of_event_starves_another() -> None:
+    """With a hook slower than the market, both outcomes, books and trades all get their turns."""
+
+    @define
+    class Slow(Strategy):
+        async def _note(self, kind: str) -> None:
+            self.env.get(Diary).seen.append((0, kind, None))
+            await asyncio.sleep(0.06)
+
+        async def on_price(self, event: PriceChanged) -> None:
+            await self._note(f"price {event.outcome}")
+
+        async def on_book(self, outcome: Outcome) -> None:
+            await self._note(f"book {outcome}")
+
+        async def on_market_trade(self, event: MarketTraded) -> None:
+            await self._note("market_trade")
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        stream = stage.exchange.streams[FIRST.slug]
+        for number in range(1500):
+            price = 4900 + 10 * (number % 2)
+            for outcome in Outcome:
+                stream.push(delta(FIRST, outcome, 4910, 5 * (number % 2), is_bid=True))
+            stream.push(TradePrint(FIRST.condition_id, FIRST.up_token, price, None, None))
+            await stage.env.clock.sleep(0.04)
+        kinds = [kind for kind, _ in stage.diary.of(0)]
+        shares = {kind: kinds.count(kind) / len(kinds) for kind in set(kinds)}
+        assert {"price Up", "price Down", "book Up", "book Down", "market_trade"} == set(shares)
+        assert min(shares.values()) > 0.15
 
     play(act, Slow())
 
@@ -466,6 +499,10 @@ def test_a_fresh_instance_each_cycle() -> None:
     assert 0 == template.starts
 
 
+def _hundredth(value: Decimal) -> Decimal:
+    return value / 100
+
+
 def _definitions() -> list[tuple[Any, str]]:
     @define
     class Shares(Strategy):
@@ -491,13 +528,57 @@ def _definitions() -> list[tuple[Any, str]]:
     class Inherits(Shares):
         pass
 
+    class Box:
+        pass
+
+    @define
+    class SharedBox(Strategy):
+        box: Box = field(init=False, default=Box())
+
+    @define
+    class ClassBox(Strategy):
+        cache: ClassVar[Box] = Box()
+
+    @define(frozen=True)
+    class Frozen(Strategy):
+        limit: int = 3
+
+    @define
+    class WrongSignature(Strategy):
+        async def on_price(self) -> None:  # type: ignore[override]
+            pass
+
+    @define
+    class ConvertsTwice(Strategy):
+        cents: Decimal = field(default=Decimal(62), converter=_hundredth)
+
+    @define
+    class Refuses(Strategy):
+        low: int = 1
+        high: int = field(init=False, default=0)
+
+        def __attrs_post_init__(self) -> None:
+            self.low, self.high = 5, self.low
+            if self.high == 5:
+                msg = "low must not be 5"
+                raise ValueError(msg)
+
     return [
+        (SharedBox(), r"SharedBox.box: its default is one Box shared"),
+        (ClassBox(), r"ClassBox.cache: a mutable class attribute"),
+        (Frozen(), r"Frozen: a frozen class cannot run"),
+        (
+            WrongSignature(),
+            r"WrongSignature.on_price: write it as 'async def on_price\(self, event\)",
+        ),
+        (ConvertsTwice(), r"ConvertsTwice.cents: Decimal\('0.62'\) becomes Decimal\('0.0062'\)"),
+        (Refuses(), r"Refuses: a copy of it cannot be made from its own settings: low must"),
         (Shares(), r"Shares.cache: a mutable class attribute"),
         (Inherits(), r"Shares.cache: a mutable class attribute"),
         (Undecorated(), r"Undecorated: decorate it with @define"),
         (SharedDefault(), r"SharedDefault.seen: its default is one list shared"),
         (NotCopyable(lock=threading.Lock()), r"NotCopyable.lock: a setting must be copyable"),
-        (SyncHook(), r"SyncHook.on_price: write it as 'async def on_price'"),
+        (SyncHook(), r"SyncHook.on_price: write it as 'async def on_price\(self, event\)'"),
         (Recorder, r"got the class Recorder: call it"),
         (object(), r"expected a Strategy, got object"),
     ]
@@ -534,6 +615,36 @@ def test_add_names_the_wrong_argument(kwargs: dict[str, Any], text: str) -> None
     play(act)
 
 
+@pytest.mark.parametrize("policy", ["skip_cycle", "raise"])
+def test_a_strategy_that_cannot_be_made_is_its_own_trouble(policy: str) -> None:
+    """A constructor that raises in a later cycle follows that strategy's policy; others go on."""
+    made = {"count": 0}
+
+    def touchy() -> int:
+        made["count"] += 1
+        # The template, the check when it is mounted, the first cycle; then it fails.
+        if made["count"] > 3:
+            msg = "no more"
+            raise ValueError(msg)
+        return 0
+
+    @define
+    class Touchy(Strategy):
+        state: int = field(init=False, factory=touchy)
+
+    async def act(stage: Stage) -> None:
+        stage.trader.add(Touchy(), on=stage.series, on_error=policy)  # type: ignore[arg-type]
+        if policy == "raise":
+            with pytest.raises(StrategyFailed, match="its construction"):
+                await stage.trader.run(cycles=2)
+        else:
+            await stage.trader.run(cycles=2)
+        assert 1 == stage.env.counters.get(Count.STRATEGY_ERRORS, "construction")
+        assert stage.diary.of(SECOND.generation, "start")
+
+    play(act)
+
+
 def test_add_mounts_on_every_series_or_on_none() -> None:
     """A name that is taken on one of several series leaves the others unmounted."""
 
@@ -546,15 +657,36 @@ def test_add_mounts_on_every_series_or_on_none() -> None:
 
 
 def test_two_traders_do_not_share_a_series() -> None:
-    """A second trader of the environment is refused a series that is traded already."""
+    """A second trader is refused a series that is traded, until the first one has ended."""
 
     async def act(stage: Stage) -> None:
         other = Trader(stage.env)
+        other.add(Recorder(), on="btc-updown-15m")
+        run = asyncio.create_task(stage.trader.run(cycles=1))
+        await stage.env.clock.sleep(5)
         with pytest.raises(ConfigError, match="btc-updown-15m is traded by another trader"):
-            other.add(Recorder(), on="btc-updown-15m")
-        other.add(Recorder(), on="eth-updown-15m")
+            await other.run(cycles=1)
+        await run
+        await other.run(cycles=1)
+        assert stage.diary.of(SECOND.generation, "start")
 
     play(act)
+
+
+def test_a_trader_can_run_again() -> None:
+    """A second run goes on with the next window: a cycle begins once, and halts are forgotten."""
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run())
+        await stage.env.clock.sleep(5)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        await stage.trader.run(cycles=1)
+        starts = [value for _, kind, value in stage.diary.seen if kind == "start"]
+        assert [FIRST.slug, SECOND.slug] == starts
+
+    play(act, Raises("on_price"), on_error="halt")
 
 
 def test_an_environment_opens_once() -> None:

@@ -74,8 +74,10 @@ class UserStream(ReconnectingStream):
     @override
     async def close(self) -> None:
         """Detach, then close the socket and end the tasks, in at most two seconds."""
-        await super().close()
-        await self._end(self._worker)
+        try:
+            await super().close()
+        finally:
+            await self._end(self._worker)
 
     def resync(self, reason: str) -> None:
         """Give up the present connection and make a new one (there is no replay to ask for)."""
