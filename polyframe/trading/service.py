@@ -58,7 +58,8 @@ from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_o
 from polyframe.trading.opencancel import CancelReport, cancel_open_orders
 from polyframe.trading.reconcile import NOT_FOUND, ReconcileReport, ReconcileSettings
 from polyframe.trading.reconciler import Reconciler
-from polyframe.trading.risk import RiskFacts, RiskGuard, risk_facts
+from polyframe.trading.risk import RiskGuard
+from polyframe.trading.riskfacts import RiskFacts, risk_facts
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.state import CycleState
 

@@ -19,13 +19,11 @@ from polyframe.trading.limits import RiskLimits
 from polyframe.trading.risk import (
     RESULTS_KEPT,
     VENUE_ERRORS,
-    RiskFacts,
     RiskGuard,
     RiskState,
-    is_reducing,
     is_venue_error,
-    risk_facts,
 )
+from polyframe.trading.riskfacts import RiskFacts, is_reducing, risk_facts
 from polyframe.trading.state import CycleState
 from tests.trading.builders import SELL, UPDATE, Desk
 

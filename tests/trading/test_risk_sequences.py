@@ -24,7 +24,8 @@ from polyframe.trading.commands import (
     PlaceOrder,
 )
 from polyframe.trading.limits import RiskLimits
-from polyframe.trading.risk import RiskGuard, is_reducing, risk_facts
+from polyframe.trading.risk import RiskGuard
+from polyframe.trading.riskfacts import is_reducing, risk_facts
 from polyframe.trading.state import CycleState
 from tests.support.fake import START, make_market
 
