@@ -71,9 +71,7 @@ class ReconcileSettings:
 
     open_interval: float = field(default=3.0, validator=_positive)
     idle_interval: float = field(default=30.0, validator=_positive)
-    soon: tuple[float, ...] = field(
-        default=(1.0, 2.0, 5.0), converter=tuple, validator=_all_positive
-    )
+    soon: tuple[float, ...] = field(default=(1.0, 2.0, 5.0), validator=_all_positive)
     grace: float = field(default=4.0, validator=_not_negative)
     trade_margin: float = field(default=60.0, validator=_not_negative)
     foreign_orders: ForeignOrders = field(
