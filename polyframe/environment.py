@@ -185,7 +185,8 @@ class Environment:
             self._user_stream = self.exchange.user_stream(self.router)
             if self._user_stream is not None:
                 self._user_stream.start()
-                self.account.receive(await self.exchange.fetch_balance())
+                before_ms = int(self.clock.time() * 1000)
+                self.account.take_stock(await self.exchange.fetch_balance(), before_ms)
                 await self._wait_user_stream()
             else:
                 log.info("no credentials: market data only, every order will be denied")

@@ -24,6 +24,21 @@ class Account:
         self._claimable = ZERO
         self._reservations: dict[str, Decimal] = {}
         self._reserved = ZERO
+        self._counted_at_ms = 0
+
+    def take_stock(self, cash: Decimal, now_ms: int) -> None:
+        """Take over the venue's count of the cash; it contains every trade up to now.
+
+        Args:
+            cash: USD that the venue says there are.
+            now_ms: Epoch milliseconds of market time before it was asked.
+        """
+        self._cash = cash
+        self._counted_at_ms = now_ms
+
+    def is_counted(self, time_ms: int) -> bool:
+        """Return whether the venue's count contains a trade that was matched at `time_ms`."""
+        return 0 < time_ms < self._counted_at_ms
 
     @property
     def cash(self) -> Decimal:

@@ -118,6 +118,8 @@ class LateOrders:
             return False
         if order.is_open:
             await self.found_alive(state, order)
+            # A cancel that failed is tried again, as long as the market is not resolved.
+            return self._settings.late_orders == "leave" or not state.orders[client_id].is_open
         return True
 
     @staticmethod

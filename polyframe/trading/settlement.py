@@ -24,6 +24,7 @@ from polyframe.model.events import OrderReport, UserMessage
 from polyframe.model.market import Resolution
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderStatus, PlaceResult
+from polyframe.model.series import Series
 from polyframe.trading.commands import (
     Applied,
     ApplyCancelAnswer,
@@ -51,13 +52,14 @@ GIVE_UP_AFTER = 6 * 3600.0
 """Market seconds after the end of a window after which its resolution is no longer asked for."""
 
 KEPT = 16
-"""Resolved cycles that still take late events; older ones are let go."""
+"""Settled cycles of each series that still take late events; older ones are let go."""
 
 
 @define(eq=False)
 class _DeadCycle:
     state: CycleState
     is_done: bool = False
+    is_forgettable: bool = False
     redeemed: Decimal = ZERO
     closed: asyncio.Event = field(factory=asyncio.Event)
 
@@ -204,7 +206,7 @@ class Settlement:
         order = cycle.state.orders.get(client_id)
         if answer.result is not PlaceResult.REJECTED and order is not None and order.is_open:
             await self._late.found_alive(cycle.state, order)
-            if answer.result is PlaceResult.UNKNOWN:
+            if cycle.state.orders[client_id].is_open:
                 self._find_out(cycle, [order])
 
     def take_cancel_answer(self, slug: str, command: ApplyCancelAnswer) -> None:
@@ -323,21 +325,29 @@ class Settlement:
             self._redeem(cycle)
         else:
             log.error("%s: no resolution within %.0f h", market.slug, GIVE_UP_AFTER / 3600)
+            # Its book closed hours ago: nothing rests there, whatever was never reported.
+            for order in cycle.state.open_orders():
+                command = ApplyCancelAnswer(
+                    market.generation, order.client_id, True, "given up", self._now_ms()
+                )
+                self._apply(cycle, command)
         cycle.is_done = True
         cycle.closed.set()
         self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))
         self._let_go()
         await self._follow_trades(cycle)
+        cycle.is_forgettable = True
+        self._let_go()
 
     async def _follow_trades(self, cycle: _DeadCycle) -> None:
-        """Ask until every trade is confirmed or failed (PROTOCOL §9), or the cycle is let go.
+        """Ask until every trade is confirmed or failed (PROTOCOL §9), or for hours in vain.
 
         The account's stream tells it too, as far as its messages arrive.
         """
         market = cycle.state.market
         delay = POLL_FIRST
         while self._clock.time() < market.window.end + GIVE_UP_AFTER:
-            if cycle.state.is_settled or market.slug not in self._cycles:
+            if cycle.state.is_settled:
                 return
             await self._clock.sleep(delay)
             delay = min(delay * 1.5, POLL_CAP)
@@ -385,8 +395,12 @@ class Settlement:
         cycle.redeemed = cycle.state.payout
 
     def _let_go(self) -> None:
-        done = [slug for slug, cycle in self._cycles.items() if cycle.is_done]
-        for slug in done[:-KEPT]:
+        """Let go of all but the latest settled cycles of each series."""
+        settled: dict[Series, list[str]] = {}
+        for slug, cycle in self._cycles.items():
+            if cycle.is_forgettable:
+                settled.setdefault(cycle.state.market.series, []).append(slug)
+        for slug in (slug for slugs in settled.values() for slug in slugs[:-KEPT]):
             cycle = self._cycles.pop(slug)
             self.own.forget(cycle.state)
             market = cycle.state.market

@@ -11,6 +11,7 @@ from attrs import define, field
 
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Outcome
+from polyframe.model.trade import TradeStatus
 from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy
 from polyframe.strategyrun import StrategyRun
@@ -35,7 +36,12 @@ class Trades(Strategy):
             self.done = True
             order = await self.trading.buy(Outcome.UP, price=Decimal("0.50"), size=Decimal(10))
             self.env.router.on_user_message(
-                trade_report(self.market, order.venue_id, order.venue_id)
+                trade_report(
+                    self.market,
+                    order.venue_id,
+                    order.venue_id,
+                    status=TradeStatus.CONFIRMED,
+                )
             )
             await self.trading.buy(Outcome.DOWN, price=Decimal("0.30"), size=Decimal(10))
 

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from polyframe.counters import Count
-from polyframe.errors import ExchangeUnavailable
+from polyframe.errors import ExchangeUnavailable, StaleCycleError
 from polyframe.model.events import OrderEventKind
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderStatus
@@ -262,6 +263,91 @@ def test_events_after_the_resolution_correct_the_record() -> None:
             trade_report(FIRST, "t1", "0xorder1", status=TradeStatus.FAILED)
         )
         assert record(stage).profit == 0
+
+    play(act)
+
+
+def test_a_cycle_with_unsettled_trades_is_kept() -> None:
+    """However many cycles follow, a match that may still fail is not forgotten."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await stage.trading.handle("me").buy(UP, price=Decimal("0.50"), size=TEN)
+        matched = trade_report(FIRST, "t1", "0xorder1")
+        stage.env.router.on_user_message(matched)
+        stage.exchange.trades = [matched]
+        stage.scheduler.switch(None)
+        await stage.trader.run(cycles=settlement.KEPT + 2)
+        assert stage.env.settlement.state(FIRST.slug) is not None
+        stage.env.router.on_user_message(
+            trade_report(FIRST, "t1", "0xorder1", status=TradeStatus.FAILED)
+        )
+        assert Decimal(1000) == stage.env.account.cash
+
+    play(act)
+
+
+def test_giving_up_frees_the_cash() -> None:
+    """A market that never resolves does not hold the cash of its orders for ever."""
+    exchange = FakeExchange()
+    exchange.unresolved = {FIRST.slug}
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await stage.trading.handle("me").buy(UP, price=Decimal("0.40"), size=TEN)
+        stage.scheduler.switch(None)
+        assert stage.env.account.reserved > 0
+        await stage.env.settlement.wait_settled()
+        assert 0 == stage.env.account.reserved
+
+    play(act, exchange=exchange)
+
+
+def test_a_cancel_of_a_late_order_is_tried_again() -> None:
+    """An order accepted after the switch does not rest because one cancel got no answer."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        exchange.hold_place = asyncio.get_running_loop().create_future()
+        exchange.cancel_error = ExchangeUnavailable("500")
+        placing = asyncio.create_task(
+            stage.trading.handle("me").buy(UP, price=Decimal("0.40"), size=TEN)
+        )
+        await settle()
+        stage.scheduler.switch(None)
+        exchange.hold_place.set_result(None)
+        with pytest.raises(StaleCycleError):
+            await placing
+        assert [] == exchange.cancelled
+        exchange.cancel_error = None
+        await stage.env.clock.sleep(10)
+        assert ["0xorder1"] == exchange.cancelled
+        assert 0 == stage.env.account.reserved
+
+    play(act, exchange=exchange)
+
+
+def test_trades_from_before_the_start_are_not_paid_twice() -> None:
+    """The cash read at the start contains them; they count for the position and the profit."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        before = trade_report(FIRST, "t0", "0xearlier")
+        stage.env.router.on_user_message(
+            msgspec.structs.replace(before, match_time_ms=(START - 60) * 1000)
+        )
+        state = stage.trading.state(FIRST)
+        assert state is not None
+        assert TEN == state.position(UP).size
+        assert Decimal(1000) == stage.env.account.cash
+        after = trade_report(FIRST, "t1", "0xlater")
+        stage.env.router.on_user_message(
+            msgspec.structs.replace(after, match_time_ms=(START + 60) * 1000)
+        )
+        assert Decimal(1000) - 5 - FEE == stage.env.account.cash
+        stage.env.router.on_user_message(msgspec.structs.replace(before, status=TradeStatus.FAILED))
+        assert Decimal(1000) == stage.env.account.cash
 
     play(act)
 
