@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 
 from polyframe.model.money import ZERO
@@ -88,6 +88,38 @@ def fills(state: CycleState, market: SimMarket) -> list[Finding]:
 def _facts(leg: TradeLeg, fee: Decimal, status: TradeStatus) -> tuple[object, ...]:
     failed = status is TradeStatus.FAILED
     return (True, leg.side, leg.price, leg.size, leg.is_taker, fee, failed)
+
+
+def recovered(
+    state: CycleState, market: SimMarket, since: float, asked: Container[str]
+) -> list[Finding]:
+    """Compare a running cycle with what the venue had when a comparison began.
+
+    Args:
+        state: The books after the comparison.
+        market: The venue's.
+        since: Market time at which it began.
+        asked: Orders that it had to find out about.
+    """
+    findings: list[Finding] = []
+    ours = {
+        (fill.trade_id, state.orders[fill.client_id].venue_id): fill.status
+        for fill in state.fills.values()
+    }
+    for trade in market.trades:
+        for leg in trade.legs:
+            status = ours.get((trade.trade_id, leg.order_id))
+            if trade.time_ms < int(since * 1000) and status is None:
+                findings.append((Invariant.RECOVERED, f"{trade.trade_id} is still not known"))
+            if trade.settled is not None and trade.settled < since and status is not trade.status:
+                text = f"{trade.trade_id} is {trade.status.value}, not {status}"
+                findings.append((Invariant.RECOVERED, text))
+    for order in state.open_orders():
+        theirs = market.orders.get(order.venue_id)
+        is_over = theirs is not None and theirs.ended is not None and theirs.ended < since
+        if is_over and order.client_id in asked:
+            findings.append((Invariant.RECOVERED, f"{order.client_id} is over, not {order}"))
+    return findings
 
 
 def orders(state: CycleState, market: SimMarket, placed: Mapping[str, int]) -> list[Finding]:

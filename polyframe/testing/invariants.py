@@ -26,6 +26,8 @@ class Invariant(StrEnum):
     """The books of a cycle are what fresh books make of the same inputs."""
     FILLS = "fills"
     """Every fill of the venue is in the books once: side, price, size, fee and settlement."""
+    RECOVERED = "recovered"
+    """After a comparison with the venue the books have all that was there when it began."""
     ORDERS = "orders"
     """Every order of the venue is known, none is open after the end, none was sent twice."""
     CASH = "cash"

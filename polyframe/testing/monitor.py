@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,17 +22,25 @@ from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.leaks import leaks_of
 from polyframe.testing.simvenue import InjectedError, SimVenue
 from polyframe.trading.commands import (
+    ApplyCancelAnswer,
     ApplyOrderReport,
+    ApplyPlaceAnswer,
     ApplyTradeReport,
+    CancelOrder,
     CycleCommand,
     Denied,
+    Ignored,
+    PlaceOrder,
     Query,
     Reply,
 )
+from polyframe.trading.comparison import Comparison
+from polyframe.trading.reconcile import ReconcileReport
 from polyframe.trading.service import TradingService
 from polyframe.trading.state import CycleState
 
 _Apply = Callable[[CycleState, CycleCommand], Reply]
+_Compare = Callable[[Comparison, str], Awaitable[ReconcileReport]]
 
 TRACE = 60
 """Steps that a violation tells of."""
@@ -93,12 +101,14 @@ class Monitor:
         handler = _LogHandler(self)
         logger = logging.getLogger("polyframe")
         logger.addHandler(handler)
-        original = CycleState.apply
+        apply, compare = CycleState.apply, Comparison.run
         try:
-            setattr(CycleState, "apply", self._recording(original))  # noqa: B010
+            setattr(CycleState, "apply", self._recording(apply))  # noqa: B010
+            setattr(Comparison, "run", self._following(compare))  # noqa: B010
             yield
         finally:
-            setattr(CycleState, "apply", original)  # noqa: B010
+            setattr(CycleState, "apply", apply)  # noqa: B010
+            setattr(Comparison, "run", compare)  # noqa: B010
             logger.removeHandler(handler)
 
     def _recording(self, original: _Apply) -> _Apply:
@@ -108,6 +118,20 @@ class Monitor:
             return reply
 
         return apply
+
+    def _following(self, original: _Compare) -> _Compare:
+        async def run(comparison: Comparison, trigger: str) -> ReconcileReport:
+            began, own = self._clock.time(), self._opened().settlement.own
+            asked = {
+                order.client_id
+                for order in comparison._state.open_orders()
+                if not own.is_under_way(order.venue_id)
+            }
+            report = await original(comparison, trigger)
+            self._on_comparison(comparison._state, began, asked - report.unresolved.keys(), report)
+            return report
+
+        return run
 
     def note(self, what: Any) -> None:
         """Keep a step for the story of a violation."""
@@ -145,7 +169,8 @@ class Monitor:
         if isinstance(command, Query) or state.account is not self._opened().account:
             return  # the latter are replays
         self.commands += 1
-        self.note(command)
+        if not isinstance(reply, Ignored):
+            self.note(command)
         slug = state.market.slug
         if isinstance(command, ApplyOrderReport):
             self._check_input(slug, [command.report.order_id])
@@ -166,6 +191,18 @@ class Monitor:
         if market is not None and not any(order_id in market.orders for order_id in order_ids):
             text = f"its books were told of {', '.join(order_ids)}"
             self.violate(Invariant.OWN_INPUTS, text, slug)
+
+    def _on_comparison(
+        self, state: CycleState, began: float, asked: set[str], report: ReconcileReport
+    ) -> None:
+        """Check that a comparison with the venue has found all there was to find."""
+        slug = state.market.slug
+        market = self._venue.markets.get(slug)
+        is_current = any(service.market == state.market for service in self._services())
+        if report.error or market is None or not is_current:
+            return
+        for invariant, text in audit.recovered(state, market, began, asked):
+            self.violate(invariant, text, slug)
 
     def on_step(self, what: str) -> None:
         """Check what is quickly checked, after something reached us."""
@@ -255,13 +292,13 @@ class Monitor:
         Each is audited once more when its books are let go: late messages must change nothing.
         """
         env = self._opened()
-        pending = set(env.settlement.pending)
+        settling = {task.get_name() for task in env.settlement._tasks}
         current = {
             service.market.slug for service in self._services() if service.market is not None
         }
         for slug, cycle in list(self._cycles.items()):
             market = self._venue.markets[slug]
-            if slug in current or slug in pending or not market.is_quiet:
+            if slug in current or f"settle {slug}" in settling or not market.is_quiet:
                 continue
             is_gone = env.settlement.state(slug) is None
             if is_gone or not cycle.is_audited:
@@ -326,4 +363,17 @@ def _words(what: Any) -> str:
             f"{leg.order_id} {leg.side.value} {leg.size} at {leg.price}" for leg in what.report.legs
         )
         return f"told of trade {what.report.trade_id}: {what.report.status.value} ({legs})"
+    if isinstance(what, PlaceOrder):
+        request = what.request
+        return (
+            f"{what.strategy} places {what.client_id} ({what.venue_id}): {request.side.value} "
+            f"{request.size} {request.outcome.value} at {request.price} {request.order_type.value}"
+        )
+    if isinstance(what, CancelOrder):
+        return f"cancel of {what.client_id}"
+    if isinstance(what, ApplyPlaceAnswer):
+        return f"answer to {what.client_id}: {what.answer.value} {what.code}".rstrip()
+    if isinstance(what, ApplyCancelAnswer):
+        done = "done" if what.cancelled else f"not done, {what.text}"
+        return f"answer to the cancel of {what.client_id}: {done}"
     return what if isinstance(what, str) else repr(what)

@@ -24,6 +24,7 @@ from polyframe.testing.simvenue import SimVenue
 from polyframe.testing.stage import Seen, Stage
 from polyframe.trader import TraderSettings
 from polyframe.trading.ledger import CycleRecord
+from polyframe.trading.limits import RiskLimits
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class RunResult:
         orders: Orders that the venue was sent.
         audited: Fills that were compared with the venue's.
         closed: Cycles whose books were compared with the venue's.
-        ended: Market time at the end.
+        hours: Market hours that passed.
     """
 
     records: tuple[CycleRecord, ...]
@@ -59,7 +60,7 @@ class RunResult:
     orders: int
     audited: int
     closed: int
-    ended: float
+    hours: float
 
     def of(self, kind: type[T]) -> list[T]:
         """Return the published events of one type, oldest first."""
@@ -77,6 +78,7 @@ def run_strategy(
     on_error: ErrorPolicy = "raise",
     venue: SimVenue | None = None,
     settings: TraderSettings | None = None,
+    risk: RiskLimits | None = None,
     services: Iterable[object] = (),
     keep_events: bool = True,
 ) -> RunResult:
@@ -96,6 +98,7 @@ def run_strategy(
         on_error: As for `Trader.add`; by default a strategy that raises ends the run.
         venue: The venue, instead of one made from `seed`, `faults` and `cash`.
         settings: Settings of the trader.
+        risk: Limits for what the strategies may do.
         services: Objects for ``env.provide``.
         keep_events: Whether to keep what was published, for `RunResult.events`.
 
@@ -112,7 +115,7 @@ def run_strategy(
 
     async def main() -> RunResult:
         async with open_stage(
-            site, clock, settings=settings, services=services, keep_events=keep_events
+            site, clock, settings=settings, risk=risk, services=services, keep_events=keep_events
         ) as stage:
             for strategy in strategies:
                 stage.trader.add(strategy, on=wanted, on_error=on_error)
@@ -155,11 +158,12 @@ async def open_stage(
     clock: VirtualClock,
     *,
     settings: TraderSettings | None = None,
+    risk: RiskLimits | None = None,
     services: Iterable[object] = (),
     keep_events: bool = True,
 ) -> AsyncIterator[Stage]:
     """Open an environment on `venue` with a trader and a monitor."""
-    async with Environment(venue, clock=clock) as env:
+    async with Environment(venue, clock=clock, risk=risk) as env:
         stage = Stage(venue, clock, env, settings or TraderSettings(), keep_events=keep_events)
         env.provide(stage.monitor)
         env.provide(venue.faults)
@@ -198,7 +202,7 @@ async def live(stage: Stage, cycles: int) -> RunResult:
         orders=stage.venue.sent,
         audited=monitor.audited,
         closed=monitor.closed,
-        ended=stage.clock.time(),
+        hours=(stage.clock.time() - stage.began) / 3600,
     )
 
 

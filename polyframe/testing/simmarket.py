@@ -221,7 +221,7 @@ class SimMarket:
     def _kill(self, order: SimOrder) -> PlaceAnswer:
         kind = order.request.order_type.value.lower()
         text = f"no orders found to match with {kind}"
-        order.status = f"CANCELED_{text}"
+        self._end(order, f"CANCELED_{text}")
         self._report(order, OrderEventKind.CANCELLATION)
         return PlaceAnswer(PlaceResult.REJECTED, f"{kind}_not_filled", text)
 
@@ -233,7 +233,7 @@ class SimMarket:
         self._book.cancel(order_id)
         request = order.request
         self._account.hold(request.side, order.token, request.price, -order.rest)
-        order.status = status
+        self._end(order, status)
         self._report(order, OrderEventKind.CANCELLATION)
         self._show()
         return True
@@ -293,12 +293,15 @@ class SimMarket:
         order.filled += match.size
         self._account.hold(request.side, order.token, request.price, -size)
         if order.filled == order.size:
-            order.status = "MATCHED"
+            self._end(order, "MATCHED")
         leg = TradeLeg(
             order.order_id, order.token, request.side, units_price(price), size, is_taker
         )
         self._account.book(leg, self.trades.fee(leg))
         return leg
+
+    def _end(self, order: SimOrder, status: str) -> None:
+        order.status, order.ended = status, self._clock.time()
 
     def _trade(self, token: str, legs: list[TradeLeg]) -> None:
         trade = self.trades.add(token, tuple(legs))

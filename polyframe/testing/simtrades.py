@@ -112,6 +112,7 @@ class SimTrades:
                 self._account.book(leg, self.fee(leg), undo=True)
         if status.is_final:
             self._unsettled -= 1
+            trade.settled = self._clock.time()
         self._send(self.report(trade))
 
     def _now_ms(self) -> int:

@@ -33,7 +33,7 @@ class SimHabits:
 
 @define(eq=False)
 class SimOrder:
-    """An order as the venue has it; sizes in hundredths of a share."""
+    """An order as the venue has it; sizes in hundredths of a share, times in epoch seconds."""
 
     order_id: str
     request: OrderRequest
@@ -41,6 +41,7 @@ class SimOrder:
     size: int
     filled: int = 0
     status: str = "LIVE"
+    ended: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -55,13 +56,14 @@ class SimOrder:
 
 @define(eq=False)
 class SimTrade:
-    """A trade as the venue has it. `legs` are the account's."""
+    """A trade as the venue has it. `legs` are the account's; `settled` is when it became final."""
 
     trade_id: str
     token: str
     legs: tuple[TradeLeg, ...]
     time_ms: int
     status: TradeStatus = TradeStatus.MATCHED
+    settled: float | None = None
 
 
 def shares(hundredths: int) -> Decimal:

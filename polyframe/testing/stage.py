@@ -50,6 +50,7 @@ class Stage:
 
     Attributes:
         venue, clock, env, trader, monitor: The parts.
+        began: Market time at the start.
         seen: What was published to strategies, by generation, if it is kept.
     """
 
@@ -64,6 +65,7 @@ class Stage:
     ) -> None:
         self.venue = venue
         self.clock = clock
+        self.began = clock.time()
         self.env = env
         self.monitor = Monitor(venue, clock)
         self.trader = SimTrader(env, settings, random.Random(f"{venue.seed}/schedule"))

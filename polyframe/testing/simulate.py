@@ -1,0 +1,204 @@
+"""``python -m polyframe.testing.simulate``: thousands of faulty cycles, and what must hold in them.
+
+Two strategies trade side by side on two series, one that behaves and one that does its worst. The
+run ends with one line of figures; at the first violation with the smallest run that still shows it,
+and what happened last in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TextIO
+
+from attrs import evolve, field, frozen
+
+from polyframe.errors import ConfigError
+from polyframe.strategy import Strategy
+from polyframe.testing.actors import Careful, Hostile, Keepsakes
+from polyframe.testing.faults import Fault, parse_faults
+from polyframe.testing.invariants import Invariant, Violation
+from polyframe.testing.run import RunResult, run_strategy
+from polyframe.trading.limits import RiskLimits
+
+SERIES = ("btc-updown-5m", "eth-updown-5m")
+
+STRATEGIES: dict[str, Callable[[int], Strategy]] = {
+    "careful": lambda seed: Careful(seed=seed),
+    "hostile": lambda seed: Hostile(seed=seed),
+}
+
+CASH = Decimal(1_000_000)
+
+# Losses of thousands of cycles of random trades must not end the trading.
+LIMITS = RiskLimits(max_run_notional=None, max_run_loss=None, max_losing_cycles=None)
+
+
+@frozen
+class Plan:
+    """What to simulate.
+
+    Attributes:
+        cycles: Cycles of all series together.
+        seed: Decides everything.
+        faults: Kinds of faults that may happen.
+        strategies: Names of `STRATEGIES`.
+        series: Which series.
+        shrinks: Whether to look for the smallest run after a violation.
+    """
+
+    cycles: int = 100
+    seed: int = 1
+    faults: frozenset[Fault] = field(default=frozenset(Fault))
+    strategies: tuple[str, ...] = tuple(STRATEGIES)
+    series: tuple[str, ...] = SERIES
+    shrinks: bool = True
+
+    def command(self) -> str:
+        """Return the command line that repeats it."""
+        kinds = "all" if self.faults == frozenset(Fault) else ",".join(sorted(self.faults))
+        return (
+            f"python -m polyframe.testing.simulate --cycles {self.cycles} --seed {self.seed} "
+            f"--faults {kinds or 'none'} --strategies {','.join(self.strategies)} "
+            f"--series {','.join(self.series)}"
+        )
+
+
+def simulate(plan: Plan) -> RunResult:
+    """Run a plan, up to the first violation."""
+    return run_strategy(
+        *(STRATEGIES[name](plan.seed) for name in plan.strategies),
+        series=plan.series,
+        cycles=-(-plan.cycles // len(plan.series)),
+        seed=plan.seed,
+        faults=plan.faults,
+        cash=CASH,
+        on_error="skip_cycle",
+        risk=LIMITS,
+        services=[Keepsakes()],
+        keep_events=False,
+    )
+
+
+def figures(result: RunResult) -> str:
+    """Return one line about a run; the same run gives the same line."""
+    kinds = " ".join(f"{kind}={count}" for kind, count in sorted(result.faults.items()))
+    messages = sum(result.counters.snapshot().get("user_messages", {}).values())
+    return (
+        f"cycles={result.closed} messages={messages} inputs={result.commands} "
+        f"orders={result.orders} fills={result.audited} cash={result.cash} "
+        f"hours={result.hours:.1f} violations={len(result.violations)} "
+        f"faults={sum(result.faults.values())} {kinds}"
+    ).rstrip()
+
+
+def shrink(plan: Plan, invariant: Invariant, tell: Callable[[str], None]) -> tuple[Plan, RunResult]:
+    """Return the smallest plan found that violates the same invariant, and its run.
+
+    First it is tried without faults, then with each kind alone; if that does not show it, kinds are
+    switched off one by one. Then strategies, series and cycles are left out as long as it stays.
+    """
+    best, seen = plan, simulate(plan)
+
+    def attempt(smaller: Plan) -> bool:
+        nonlocal best, seen
+        result = simulate(smaller)
+        if not any(violation.invariant is invariant for violation in result.violations):
+            return False
+        best, seen = evolve(smaller, cycles=_needed(smaller, result)), result
+        tell(f"still violated: {best.command()}")
+        return True
+
+    few = [frozenset[Fault](), *(frozenset({kind}) for kind in sorted(plan.faults))]
+    if not any(attempt(evolve(plan, faults=kinds)) for kinds in few):
+        for kind in sorted(plan.faults):
+            attempt(evolve(best, faults=best.faults - {kind}))
+    for name in best.strategies:
+        if len(best.strategies) > 1:
+            attempt(evolve(best, strategies=tuple(n for n in best.strategies if n != name)))
+    for name in best.series:
+        if len(best.series) > 1:
+            attempt(evolve(best, series=tuple(n for n in best.series if n != name)))
+    while best.cycles > len(best.series) and attempt(evolve(best, cycles=best.cycles // 2)):
+        pass
+    return best, seen
+
+
+def _needed(plan: Plan, result: RunResult) -> int:
+    """Return how many cycles were begun until the violation."""
+    begun = len(result.records)
+    return max(len(plan.series), min(plan.cycles, begun))
+
+
+def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:
+    """Simulate; return 0 if everything held, 1 if not, 2 for arguments that make no sense."""
+    stream = out or sys.stdout
+
+    def tell(text: str) -> None:
+        stream.write(f"{text}\n")
+        stream.flush()
+
+    try:
+        plan = _plan(arguments)
+    except ConfigError as error:
+        tell(str(error))
+        return 2
+    logging.getLogger("polyframe").propagate = False
+    begun = time.perf_counter()
+    result = simulate(plan)
+    tell(f"seed={plan.seed} {figures(result)}")
+    sys.stderr.write(f"{time.perf_counter() - begun:.1f} seconds\n")
+    if not result.violations:
+        return 0
+    if not plan.shrinks:
+        _tell_violation(result.violations[0], tell)
+        return 1
+    first = result.violations[0]
+    tell(f"VIOLATION {first}")
+    plan = evolve(plan, cycles=_needed(plan, result))
+    plan, result = shrink(plan, first.invariant, tell)
+    tell(f"smallest run: {plan.command()}")
+    last = next(v for v in result.violations if v.invariant is first.invariant)
+    _tell_violation(last, tell)
+    return 1
+
+
+def _tell_violation(violation: Violation, tell: Callable[[str], None]) -> None:
+    tell(f"VIOLATION {violation}")
+    for step in violation.steps:
+        tell(f"  {step}")
+
+
+def _plan(arguments: Sequence[str] | None) -> Plan:
+    parser = argparse.ArgumentParser(
+        prog="python -m polyframe.testing.simulate",
+        description="Trade faulty cycles in simulated time and check what must hold.",
+    )
+    parser.add_argument("--cycles", type=int, default=100, help="of all series together")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", default="all", help=f"all, none, or some of {', '.join(Fault)}")
+    parser.add_argument("--strategies", default=",".join(STRATEGIES), help="some of the default")
+    parser.add_argument("--series", default=",".join(SERIES))
+    parser.add_argument(
+        "--no-shrink", action="store_true", help="tell of a violation as it was found"
+    )
+    given = parser.parse_args(arguments)
+    names = tuple(given.strategies.split(","))
+    if unknown := [name for name in names if name not in STRATEGIES]:
+        msg = f"strategies: {', '.join(unknown)} is none; expected some of {', '.join(STRATEGIES)}"
+        raise ConfigError(msg)
+    if given.cycles < 1:
+        msg = f"cycles: expected at least 1, got {given.cycles}"
+        raise ConfigError(msg)
+    series = tuple(given.series.split(","))
+    return Plan(
+        given.cycles, given.seed, parse_faults(given.faults), names, series, not given.no_shrink
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
