@@ -47,6 +47,8 @@ class Count(StrEnum):
     # Engine and trading
     ENGINE_STALE = "engine_stale"
     """Commands of a generation that is not the engine's, by command."""
+    STALE_CALLS = "stale_calls"
+    """Calls of strategies whose cycle is over, by call."""
     ENGINE_IGNORED = "engine_ignored"
     """Updates that changed nothing or were impossible, by reason."""
     ORDERS_DENIED = "orders_denied"

@@ -52,20 +52,31 @@ class StrategyFailed(PolyframeError):
 
 
 class StaleCycleError(PolyframeError):
-    """The call belongs to a cycle that is over; it changed nothing.
+    """The call belongs to a cycle that is over.
+
+    It changed nothing, unless it says that it was sent before the end.
 
     Attributes:
         what: The call or command that came too late.
         generation: Generation that the call carried (start of its cycle, epoch seconds).
         current: Generation that the engine is in now, ``None`` between two cycles.
+        was_sent: Whether the venue was asked before the cycle ended.
     """
 
-    def __init__(self, what: str, generation: int, current: int | None) -> None:
+    def __init__(
+        self, what: str, generation: int, current: int | None, *, was_sent: bool = False
+    ) -> None:
         now = "no cycle is open" if current is None else f"the current cycle is {current}"
-        super().__init__(f"{what}: cycle {generation} is over ({now}); nothing was changed")
+        end = (
+            "it was sent, and the settlement side sees to what became of it"
+            if was_sent
+            else "nothing was changed"
+        )
+        super().__init__(f"{what}: cycle {generation} is over ({now}); {end}")
         self.what = what
         self.generation = generation
         self.current = current
+        self.was_sent = was_sent
 
 
 class OrderError(PolyframeError):

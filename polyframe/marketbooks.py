@@ -198,7 +198,7 @@ class MarketBooks:
 
     def _mismatch(self, side: _Side) -> None:
         """Count a top that is not the venue's; too many in a row make the books void."""
-        self._counters.add(Count.BOOK_MISMATCH, side.outcome)
+        self._counters.add(Count.BOOK_MISMATCH, side.outcome.value)
         side.mismatches += 1
         if side.mismatches >= MISMATCH_LIMIT:
             self._start_over("mismatch")

@@ -97,7 +97,9 @@ not register, a second resolution of a market."""
 CALLS = {
     "NotTradable": Count.MARKET_WAITS,
     "Ignored": Count.ENGINE_IGNORED,
-    "_denied": Count.ORDERS_DENIED,
+    "denied": Count.ORDERS_DENIED,
+    "_service.denied": Count.ORDERS_DENIED,
+    "_stale": Count.STALE_CALLS,
     "_skips.add": Count.WIRE_SKIPPED,
 }
 """Calls whose first argument is a reason of that counter."""

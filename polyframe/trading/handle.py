@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from polyframe.errors import OrderDenied, StaleCycleError
+from polyframe.errors import StaleCycleError
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
@@ -104,8 +104,8 @@ class StrategyTrading:
         client_id = order if isinstance(order, str) else order.client_id
         own = self._find().orders.get(client_id)
         if own is None or own.strategy != self._strategy:
-            rule, text = "unknown_order", f"{self._strategy} has no order {client_id} in this cycle"
-            raise OrderDenied(rule, text)
+            text = f"{self._strategy} has no order {client_id} in this cycle"
+            raise self._service.denied("unknown_order", text, self._market)
         return await self._service.cancel(self._market, client_id)
 
     async def cancel_all(self, outcome: Outcome | None = None) -> list[Order]:
@@ -230,4 +230,5 @@ class StrategyTrading:
             raise self._stale(what)
 
     def _stale(self, what: str) -> StaleCycleError:
+        self._service.note_stale(what)
         return StaleCycleError(what, self._market.generation, self._service.generation)

@@ -32,7 +32,7 @@ class Estate(Protocol):
         """Apply what is known of the answer to an order."""
         ...
 
-    async def cancel(self, slug: str, orders: Iterable[Order]) -> None:
+    async def cancel(self, slug: str, orders: Iterable[Order]) -> ExchangeError | None:
         """Cancel orders at the venue."""
         ...
 

@@ -197,8 +197,7 @@ class TradingService:
             OrderDenied: Trading is paused.
         """
         if self._market is None:
-            rule, text = "paused", f"{self.series} has no market now"
-            raise OrderDenied(rule, text)
+            raise self.denied("paused", f"{self.series} has no market now")
         return StrategyTrading(self, self._market, strategy)
 
     async def wait_idle(self) -> None:
@@ -315,7 +314,7 @@ class TradingService:
             )
         )
         if isinstance(reply, Denied):
-            raise self._denied(reply.rule, reply.text)
+            raise self.denied(reply.rule, reply.text)
         self._risk.admit(client_id, strategy, request, facts)
 
         self._own.sent(prepared.venue_id)
@@ -366,8 +365,8 @@ class TradingService:
     def _placed(self, market: Market, client_id: str, answer: PlaceAnswer) -> Order:
         state = self.state(market)
         if state is None or market.generation != self.generation:
-            what = f"place {client_id}: the answer came too late"
-            raise StaleCycleError(what, market.generation, self.generation)
+            what = f"place {client_id}"
+            raise StaleCycleError(what, market.generation, self.generation, was_sent=True)
         order = state.orders[client_id]
         # What the order is decides, not the answer: a fill or a report may have proved it meanwhile.
         if answer.result is PlaceResult.UNKNOWN and order.status is OrderStatus.UNKNOWN:
@@ -386,18 +385,18 @@ class TradingService:
         price, size = request.price, request.size
         quote = view.price(request.outcome)
         if not tick <= price <= ONE - tick:
-            raise self._denied("price", f"price {price} is outside {tick} to {ONE - tick}")
+            raise self.denied("price", f"price {price} is outside {tick} to {ONE - tick}")
         if price % tick:
-            raise self._denied("tick", f"price {price} is not a multiple of the tick {tick}")
+            raise self.denied("tick", f"price {price} is not a multiple of the tick {tick}")
         if size <= 0 or size % SIZE_STEP:
-            raise self._denied("size", f"size {size} must be above 0, in steps of {SIZE_STEP}")
+            raise self.denied("size", f"size {size} must be above 0, in steps of {SIZE_STEP}")
         if request.post_only and request.order_type is not OrderType.GTC:
-            raise self._denied("post_only", f"post_only needs GTC, not {request.order_type}")
+            raise self.denied("post_only", f"post_only needs GTC, not {request.order_type}")
         if size < market.min_size:
-            raise self._denied("min_size", f"size {size} is below the minimum {market.min_size}")
+            raise self.denied("min_size", f"size {size} is below the minimum {market.min_size}")
         takes = request.side is Side.BUY and quote.ask is not None and price >= quote.ask
         if takes and price * size < market.min_notional:
-            raise self._denied(
+            raise self.denied(
                 "min_notional",
                 f"{price} × {size} is below the {market.min_notional} USD of a marketable buy",
             )
@@ -419,7 +418,7 @@ class TradingService:
             network_time=asyncio.get_running_loop().time(),
         )
         if (denied := self._risk.check(strategy, request, facts)) is not None:
-            raise self._denied(denied.rule, denied.text)
+            raise self.denied(denied.rule, denied.text)
         return facts
 
     def _tell_risk(self, client_id: str, answer: PlaceAnswer) -> None:
@@ -430,11 +429,15 @@ class TradingService:
         if after is not before:
             log.warning("%s: the breaker is %s (%s)", client_id, after, answer.text or answer.code)
 
-    def _denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
+    def denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
         """Count a denial, for the current cycle unless another market is named."""
         self._counters.add(Count.ORDERS_DENIED, rule)
         self._note_refusal(market or self._market, rule, text)
         return OrderDenied(rule, text)
+
+    def note_stale(self, call: str) -> None:
+        """Count a call through a handle whose cycle is over."""
+        self._counters.add(Count.STALE_CALLS, call)
 
     def _note_refusal(self, market: Market | None, reason: str, text: str) -> None:
         self._ledger.refused(market, reason, text)
@@ -462,7 +465,7 @@ class TradingService:
         if isinstance(reply, Denied):
             if reply.rule == "final" and order is not None:
                 return order
-            raise self._denied(reply.rule, reply.text)
+            raise self.denied(reply.rule, reply.text)
         assert order is not None  # noqa: S101 - a cancel that applied has an order
         self._ledger.cancel(market, order, "asked")
 
@@ -509,8 +512,11 @@ class TradingService:
         order = state.orders.get(client_id)
         if order is None:
             text = f"no order {client_id} in {market.slug}"
-            raise self._denied("unknown_order", text, market)
-        await self._request(self._settlement.cancel(market.slug, [order]), f"cancel {client_id}")
+            raise self.denied("unknown_order", text, market)
+        cancelling = self._settlement.cancel(market.slug, [order])
+        error = await self._request(cancelling, f"cancel {client_id}")
+        if error is not None:
+            raise error
         return state.orders[client_id]
 
     async def cancel_exchange_open_orders(

@@ -227,15 +227,15 @@ class Settlement:
         cycle = self._cycles.get(slug)
         return None if cycle is None else cycle.state
 
-    async def cancel(self, slug: str, orders: Iterable[Order]) -> None:
+    async def cancel(self, slug: str, orders: Iterable[Order]) -> ExchangeError | None:
         """Cancel orders of a dead cycle at the venue, as far as they are open.
 
-        Raises nothing: a venue that does not answer is logged and counted; the resolution ends the
-        orders in any case.
+        A venue that does not answer is logged, counted and returned, not raised: most callers have
+        nobody to tell, and the resolution ends the orders in any case.
         """
         cycle = self._cycles.get(slug)
         if cycle is None:
-            return
+            return None
         generation = cycle.state.market.generation
         wanted: list[Order] = []
         for order in orders:
@@ -244,10 +244,12 @@ class Settlement:
                 self._ledger.cancel(cycle.state.market, order, "asked")
                 wanted.append(order)
         if not wanted:
-            return
+            return None
+        failed: ExchangeError | None = None
         try:
             answer = await self._exchange.cancel_orders([order.venue_id for order in wanted])
         except ExchangeError as error:
+            failed = error
             self._counters.add(Count.CANCELS_SENT, "error", len(wanted))
             log.error("%s: cancelling %d orders failed: %s", slug, len(wanted), error)
             refused = {order.venue_id: str(error) for order in wanted}
@@ -266,6 +268,7 @@ class Settlement:
                 cycle,
                 ApplyCancelAnswer(generation, order.client_id, done, text, self._now_ms()),
             )
+        return failed
 
     def open_order_ids(self) -> list[str]:
         """Return the client ids of our orders in dead cycles that may still rest at the venue."""

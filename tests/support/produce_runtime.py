@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 from attrs import define
 
 from polyframe.counters import Count, Counters
-from polyframe.errors import ExchangeUnavailable, OrderError, StaleCycleError
+from polyframe.errors import ExchangeUnavailable, OrderDenied, OrderError, StaleCycleError
 from polyframe.exchange.base import PlaceAnswer, PreparedOrder
 from polyframe.model.events import (
     MarketTraded,
@@ -19,6 +20,7 @@ from polyframe.model.events import (
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Order, OrderRequest, OrderType, PlaceResult, Side
 from polyframe.strategy import Strategy
+from polyframe.trading.handle import StrategyTrading
 from tests.support.fake import (
     START,
     FakeExchange,
@@ -201,7 +203,53 @@ def buy(price: str = "0.40", size: str = "10", **more: Any) -> OrderRequest:
     return OrderRequest(UP, Side.BUY, Decimal(price), Decimal(size), **more)
 
 
+async def _place_through(handle: StrategyTrading) -> None:
+    await handle.place(buy())
+
+
+async def _cancel_through(handle: StrategyTrading) -> None:
+    await handle.cancel("x")
+
+
+async def _read_through(handle: StrategyTrading, what: str) -> None:
+    getattr(handle, what)(*([UP] if what == "price" else []))
+
+
+async def _cash_through(handle: StrategyTrading) -> None:
+    _ = handle.cash
+
+
+def _through_a_dead_handle(call: Callable[[StrategyTrading], Awaitable[object]]) -> Producer:
+    async def act(stage: Stage) -> None:
+        handle = stage.trading.handle("me")
+        handle.kill()
+        with suppress(StaleCycleError):
+            await call(handle)
+
+    return partial(staged, act)
+
+
+def _paused_handle() -> Counters:
+    async def act(stage: Stage) -> None:
+        stage.scheduler.switch(None)
+        with suppress(OrderDenied):
+            stage.trading.handle("me")
+
+    return staged(act)
+
+
 ORDERS: dict[tuple[Count, str], Producer] = {
+    (Count.STALE_CALLS, "place"): _through_a_dead_handle(_place_through),
+    (Count.STALE_CALLS, "cancel"): _through_a_dead_handle(_cancel_through),
+    (Count.STALE_CALLS, "cancel_all"): _through_a_dead_handle(lambda h: h.cancel_all()),
+    (Count.STALE_CALLS, "cancel_exchange_open_orders"): _through_a_dead_handle(
+        lambda h: h.cancel_exchange_open_orders()
+    ),
+    (Count.STALE_CALLS, "reconcile"): _through_a_dead_handle(lambda h: h.reconcile()),
+    (Count.STALE_CALLS, "price"): _through_a_dead_handle(lambda h: _read_through(h, "price")),
+    (Count.STALE_CALLS, "cash"): _through_a_dead_handle(_cash_through),
+    (Count.STALE_CALLS, "trading"): _through_a_dead_handle(lambda h: _read_through(h, "orders")),
+    (Count.ORDERS_DENIED, "paused"): _paused_handle,
     (Count.ENGINE_STALE, "PlaceOrder"): _stale_place,
     (Count.ENGINE_STALE, "Query"): _stale_query,
     (Count.ENGINE_STALE, "ApplyPlaceAnswer"): partial(answered_late, PlaceResult.LIVE),
