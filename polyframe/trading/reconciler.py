@@ -210,11 +210,10 @@ class _CycleWatch:
                 return trigger
             now = self._loop.time()
             regular = self._ended + self._interval()
-            if now >= self._ended + _BREATH:
-                if any(due <= now for due in self._due):
-                    return "soon"
-                if regular <= now:
-                    return "timer"
+            if any(due <= now for due in self._due):
+                return "soon"
+            if regular <= now:
+                return "timer"
             # Orders may be placed at any time: look again before the longer interval is over.
             until = min([regular, now + self._settings.open_interval, *self._due])
             try:

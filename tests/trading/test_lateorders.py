@@ -15,6 +15,7 @@ from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.market import Outcome
 from polyframe.model.order import Order, OrderStatus, PlaceResult
 from polyframe.trading.reconcile import ReconcileSettings
+from polyframe.trading.settlement import KEPT
 from polyframe.trading.state import CycleState
 from tests.support.fake import START, FakeExchange, make_market, order_report, trade_report
 from tests.support.stage import Stage, play, settle
@@ -48,6 +49,7 @@ def after_a_lost_answer(
     act: Callable[[Stage], Awaitable[None]],
     exchange: FakeExchange,
     late_orders: Literal["cancel", "leave"] = "cancel",
+    idle_interval: float = 30.0,
 ) -> None:
     """Run `act` right after a switch before which the answer to an order was lost."""
 
@@ -63,7 +65,7 @@ def after_a_lost_answer(
         assert () == stage.trading.snapshot().orders
         assert 1 == len(exchange.placed)
 
-    settings = ReconcileSettings(late_orders=late_orders)
+    settings = ReconcileSettings(late_orders=late_orders, idle_interval=idle_interval)
     play(main, exchange=exchange, reconcile=settings)
 
 
@@ -190,7 +192,43 @@ def test_the_resolution_ends_the_asking() -> None:
         await stage.env.clock.sleep(100)
         assert asked == len(exchange.queried)
 
+    after_a_lost_answer(act, exchange, idle_interval=1e6)
+
+
+def test_an_order_that_is_being_cancelled_is_not_cancelled_again() -> None:
+    """While a cancel of the strategy is on its way, its answer is waited for."""
+    exchange = FakeExchange()
+    exchange.accepts_lost = True
+
+    async def act(stage: Stage) -> None:
+        exchange.hold_cancel = asyncio.get_running_loop().create_future()
+        client_id = the_order(stage).client_id
+        cancelling = asyncio.create_task(stage.trading.cancel(FIRST, client_id))
+        await stage.env.clock.sleep(6)
+        assert OrderStatus.CANCELLING is the_order(stage).status
+        exchange.hold_cancel.set_result(None)
+        assert OrderStatus.CANCELLED is (await cancelling).status
+        await stage.env.clock.sleep(60)
+        assert [["0xorder1"]] == exchange.batches
+        assert {} == counted(stage)
+
     after_a_lost_answer(act, exchange)
+
+
+def test_nothing_is_kept_of_orders_whose_cycle_is_let_go() -> None:
+    """The notes of lost answers go with their cycles."""
+    exchange = FakeExchange()
+
+    async def main(stage: Stage) -> None:
+        for number in range(KEPT + 5):
+            await stage.env.clock.sleep_until(START + 900 * number)
+            await stage.open_cycle(START + 900 * number)
+            exchange.answers.append(LOST)
+            with pytest.raises(OrderOutcomeUnknown):
+                await stage.trading.handle("me").buy(UP, price=PRICE, size=TEN)
+        assert KEPT <= len(stage.env.settlement.own._lost) <= KEPT + 2
+
+    play(main, exchange=exchange)
 
 
 # ------------------------------------------------------------------ answers that come too late

@@ -506,6 +506,31 @@ def test_cash_that_moves_during_the_comparison_is_not_compared() -> None:
     play(act, exchange=exchange, reconcile=ON_DEMAND)
 
 
+def test_cash_that_was_moving_at_the_beginning_is_not_compared() -> None:
+    """A trade that is settled while the balance is fetched may or may not be in it."""
+
+    class Settling(FakeExchange):
+        stage: Stage | None = None
+
+        async def fetch_balance(self) -> Decimal:
+            if self.stage is not None:
+                self.stage.env.router.on_user_message(
+                    trade_report(FIRST, "t1", "0xorder1", status=TradeStatus.CONFIRMED)
+                )
+            return await super().fetch_balance()
+
+    exchange = Settling()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await buy(stage)
+        stage.env.router.on_user_message(trade_report(FIRST, "t1", "0xorder1"))
+        exchange.stage = stage
+        assert (await stage.trading.reconcile()).cash is None
+
+    play(act, exchange=exchange, reconcile=ON_DEMAND)
+
+
 # ------------------------------------------------------------------ when
 
 
@@ -606,6 +631,23 @@ def test_a_cancel_that_was_not_done_is_looked_into() -> None:
         assert OrderStatus.LIVE is after.status
         await stage.env.clock.sleep(1.5)
         assert OrderStatus.FILLED is now(stage, order).status
+
+    play(act, exchange=exchange, reconcile=ON_DEMAND)
+
+
+def test_many_lost_answers_do_not_make_many_questions() -> None:
+    """Comparisons that nobody asked for keep a distance; one serves all that are due."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        exchange.answers, exchange.accepts_lost = [LOST] * 4, True
+        for _ in range(4):
+            await lose(stage)
+            await stage.env.clock.sleep(0.01)
+        exchange.looks = 0
+        await stage.env.clock.sleep(10)
+        assert 3 <= exchange.looks <= 6
 
     play(act, exchange=exchange, reconcile=ON_DEMAND)
 
@@ -737,10 +779,9 @@ def test_a_comparison_ends_with_its_cycle() -> None:
         assert [f"reconcile {SECOND.slug}"] == [n for n in names if n == f"reconcile {SECOND.slug}"]
         assert not [name for name in names if "reconcile" in name and FIRST.slug in name]
         stage.scheduler.switch(None)
-        await settle()
+        await stage.trading.wait_idle()
         with pytest.raises(StaleCycleError, match="reconcile"):
             await stage.trading.reconcile()
-        await stage.trading.wait_idle()
         assert not [task for task in asyncio.all_tasks() if "reconcile" in task.get_name()]
 
     play(act, exchange=exchange)
@@ -768,6 +809,7 @@ def test_a_view_that_comes_after_the_switch_does_not_reach_the_new_cycle() -> No
 
     async def act(stage: Stage) -> None:
         exchange.release = asyncio.Event()
+        notes: list[Any] = []
         await stage.open_cycle()
         exchange.answers = [LOST]
         await lose(stage)
@@ -782,6 +824,9 @@ def test_a_view_that_comes_after_the_switch_does_not_reach_the_new_cycle() -> No
         session = await stage.prepare(START + 900)
         stage.scheduler.switch(session)
         await settle()
+        stage.env.ledger.note = (  # type: ignore[method-assign]
+            lambda kind, data, market=None: notes.append((kind, data))
+        )
         exchange.release.set()
         await asyncio.wait({asking})
         await stage.env.clock.sleep(1)
@@ -791,6 +836,7 @@ def test_a_view_that_comes_after_the_switch_does_not_reach_the_new_cycle() -> No
         assert stage.env.counters.get(Count.GATE_DROPPED, "closed") >= 2
         assert {} == stage.trading.record().refusals  # type: ignore[union-attr]
         assert 1 == stage.env.counters.get(Count.ENGINE_STALE, "ApplyPlaceAnswer")
+        assert [] == [data for kind, data in notes if kind == "reconcile"]
 
     play(act, exchange=exchange, reconcile=ON_DEMAND)
 
