@@ -1,1 +1,58 @@
 """Strategies under test: a simulated venue, faults, and what must hold whatever happens."""
+
+from polyframe.testing.assertions import (
+    assert_books_add_up,
+    assert_held,
+    assert_isolated,
+    assert_no_leaks,
+)
+from polyframe.testing.builders import (
+    CRYPTO_FEES,
+    START,
+    book_delta,
+    book_snapshot,
+    make_market,
+    order_report,
+    trade_report,
+)
+from polyframe.testing.faults import RATES, Fault, Faults, parse_faults
+from polyframe.testing.invariants import Invariant, Violation
+from polyframe.testing.leaks import Leak, leaks_of
+from polyframe.testing.monitor import Monitor
+from polyframe.testing.run import RunResult, play, run_strategy
+from polyframe.testing.simvalues import SimHabits, SimOrder, SimTrade
+from polyframe.testing.simvenue import InjectedError, SimVenue
+from polyframe.testing.stage import Seen, Stage
+
+__all__ = [
+    "CRYPTO_FEES",
+    "RATES",
+    "START",
+    "Fault",
+    "Faults",
+    "InjectedError",
+    "Invariant",
+    "Leak",
+    "Monitor",
+    "RunResult",
+    "Seen",
+    "SimHabits",
+    "SimOrder",
+    "SimTrade",
+    "SimVenue",
+    "Stage",
+    "Violation",
+    "assert_books_add_up",
+    "assert_held",
+    "assert_isolated",
+    "assert_no_leaks",
+    "book_delta",
+    "book_snapshot",
+    "leaks_of",
+    "make_market",
+    "order_report",
+    "parse_faults",
+    "play",
+    "run_strategy",
+    "trade_report",
+]

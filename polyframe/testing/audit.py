@@ -82,7 +82,27 @@ def fills(state: CycleState, market: SimMarket) -> list[Finding]:
                 )
                 findings.append((Invariant.FILLS, text))
     findings += [(Invariant.FILLS, f"the venue knows nothing of {fill}") for fill in ours.values()]
+    flow, payout = _cash(market)
+    if not findings and (state.cash_flow, state.payout) != (flow, payout):
+        text = (
+            f"the cycle moved {state.cash_flow} and was paid {state.payout} USD, the venue says "
+            f"{flow} and {payout}"
+        )
+        findings.append((Invariant.CASH, text))
     return findings
+
+
+def _cash(market: SimMarket) -> tuple[Decimal, Decimal]:
+    """Return what the trades of a market moved, and what it paid for the shares in the end."""
+    flow = shares = ZERO
+    winner = None if market.winner is None else market.market.token(market.winner)
+    for trade in market.trades:
+        if trade.status is not TradeStatus.FAILED:
+            for leg in trade.legs:
+                sign = -1 if leg.side is Side.BUY else 1
+                flow += sign * leg.price * leg.size - market.trades.fee(leg)
+                shares -= sign * leg.size if leg.token == winner else ZERO
+    return flow, shares
 
 
 def _facts(leg: TradeLeg, fee: Decimal, status: TradeStatus) -> tuple[object, ...]:

@@ -18,6 +18,7 @@ from polyframe.errors import PolyframeError
 from polyframe.model.money import ZERO
 from polyframe.session import ExchangeSession
 from polyframe.testing import audit
+from polyframe.testing.faults import Fault
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.leaks import leaks_of
 from polyframe.testing.simvenue import InjectedError, SimVenue
@@ -33,6 +34,7 @@ from polyframe.trading.commands import (
     PlaceOrder,
     Query,
     Reply,
+    Stale,
 )
 from polyframe.trading.comparison import Comparison
 from polyframe.trading.reconcile import ReconcileReport
@@ -44,6 +46,18 @@ _Compare = Callable[[Comparison, str], Awaitable[ReconcileReport]]
 
 TRACE = 60
 """Steps that a violation tells of."""
+
+
+_ENDS: frozenset[Count | tuple[Count, str]] = frozenset(
+    {
+        (Count.GATE_PASSED, "order"),
+        (Count.GATE_PASSED, "trade"),
+        (Count.GATE_DROPPED, "foreign_market"),
+        Count.ROUTER_DROPPED,
+        Count.ROUTER_SETTLEMENT,
+    }
+)
+"""Where a message of the account can end."""
 
 
 @define(eq=False)
@@ -172,6 +186,9 @@ class Monitor:
         if not isinstance(reply, Ignored):
             self.note(command)
         slug = state.market.slug
+        if command.generation != state.generation and not isinstance(reply, Stale):
+            text = f"a command of {command.generation} was applied: {_words(command)}"
+            self.violate(Invariant.OWN_INPUTS, text, slug)
         if isinstance(command, ApplyOrderReport):
             self._check_input(slug, [command.report.order_id])
         elif isinstance(command, ApplyTradeReport):
@@ -270,16 +287,11 @@ class Monitor:
             return
         counters, router = env.counters, env.router
         routes = {id(route): route for route in router._routes.values()}.values()
-        counted = (
-            counters.get(Count.GATE_PASSED, "order")
-            + counters.get(Count.GATE_PASSED, "trade")
-            + counters.get(Count.GATE_DROPPED, "foreign_market")
-            - self._venue.misdirected
-            + counters.get(Count.ROUTER_DROPPED)
-            + counters.get(Count.ROUTER_SETTLEMENT)
-            + len(router._parked)
-            + sum(len(route.parked) for route in routes)
-        )
+        counted = len(router._parked) + sum(len(route.parked) for route in routes)
+        counted -= self._venue.misdirected
+        for name, reason, count in counters:
+            if name in _ENDS or (name, reason) in _ENDS:
+                counted += count
         text = f"{user.delivered} messages arrived, {counted} are counted"
         self.check(counted == user.delivered, Invariant.COUNTED, text)
 
@@ -302,7 +314,7 @@ class Monitor:
                 continue
             is_gone = env.settlement.state(slug) is None
             if is_gone or not cycle.is_audited:
-                self._audit(cycle)
+                self._audit(cycle, is_last=is_gone)
                 cycle.is_audited = True
             if is_gone:
                 self._cash += cycle.state.cash_flow + cycle.state.payout
@@ -311,13 +323,14 @@ class Monitor:
                 del self._cycles[slug]
                 self._venue.forget(slug)
 
-    def _audit(self, cycle: _Cycle) -> None:
+    def _audit(self, cycle: _Cycle, *, is_last: bool) -> None:
         state = cycle.state
         slug = state.market.slug
         market = self._venue.markets[slug]
-        findings = audit.replay(state, cycle.inputs)
-        findings += audit.fills(state, market)
+        findings = audit.fills(state, market)
         findings += audit.orders(state, market, self._venue.placed)
+        if is_last:
+            findings += audit.replay(state, cycle.inputs)
         findings += audit.record(state, self._opened().ledger.get(slug))
         for invariant, text in findings:
             self.violate(invariant, text, slug)
@@ -328,9 +341,13 @@ class Monitor:
         self.check_cash(deep=True)
         self.check_counts()
         for cycle in self._cycles.values():
-            self._audit(cycle)
+            self._audit(cycle, is_last=True)
             self.closed += 1
             self.audited += len(cycle.state.fills)
+        overdue = env.counters.reasons(Count.TASKS_OVERDUE)
+        is_deaf = Fault.HOOK_DEAF in self._venue.faults.counts
+        text = f"tasks that did not end when they were told to: {overdue}"
+        self.check(is_deaf or not overdue, Invariant.NOTHING_LEFT, text)
         ours, theirs = env.account.cash, self._venue.account.cash
         text = f"we have {ours} USD and claims of {env.account.claimable}, the venue says {theirs}"
         self.check(ours == theirs, Invariant.VENUE_CASH, text)
