@@ -134,7 +134,7 @@ class Comparison:
         self._settings = settings
         self._born = asyncio.get_running_loop().time()
         self._told: set[str] = set()
-        self._told_cash = ZERO
+        self._seen_cash = self._told_cash = ZERO
 
     @property
     def is_busy(self) -> bool:
@@ -316,7 +316,10 @@ class Comparison:
             self._counters.add(Count.RECONCILE_REPAIRS, reason, amount)
         self._counters.add(Count.RECONCILES, "differs" if report.differs else "same")
         if report.differs:
-            log.warning("%s: differs from the venue: %s", self.market.slug, describe(report))
+            # What changed only may have been on its way; the rest needs somebody's eyes.
+            is_odd = report.not_found or report.unresolved or report.foreign or report.cash
+            level = logging.WARNING if is_odd else logging.INFO
+            log.log(level, "%s: differs from the venue: %s", self.market.slug, describe(report))
             self._desk.reconciled(report)
             self._gate.publish(report)
         return report
@@ -326,10 +329,21 @@ class Comparison:
         odd = {*found.unresolved, *found.foreign}
         news = bool(found.orders or found.trades or found.not_found or odd - self._told)
         self._told |= odd
-        if found.cash is not None:
-            news = news or found.cash != self._told_cash
-            self._told_cash = found.cash
-        return news
+        return self._is_cash_news(found.cash) or news
+
+    def _is_cash_news(self, cash: Decimal | None) -> bool:
+        """Return whether the difference in cash is another than was told, and no passing one.
+
+        A fill may move the venue's cash an instant before anybody can know: only a difference that
+        two comparisons in a row have found is one.
+        """
+        if cash is None:
+            return False
+        is_same, self._seen_cash = cash == self._seen_cash, cash
+        if not is_same or cash == self._told_cash:
+            return False
+        self._told_cash = cash
+        return True
 
 
 def _awaits_payout(state: CycleState) -> bool:

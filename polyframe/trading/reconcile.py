@@ -104,7 +104,8 @@ class ReconcileReport:
         cancelled: Those of them that were cancelled.
         cash: USD that the venue has beyond our books, ``None`` where it could not be compared
             because something is under way. It is told and not corrected.
-        differs: Whether any of this is new since the last report.
+        differs: Whether any of this is new since the last report (a difference in cash only once
+            two comparisons in a row have found the same).
     """
 
     slug: str
