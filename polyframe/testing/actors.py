@@ -252,10 +252,14 @@ class Hostile(Observed):
             self._check_state()
 
     async def run(self) -> None:
-        """Act without being told anything."""
-        while True:
-            await self.clock.sleep(self._rng.uniform(5.0, 60.0))
+        """Act without being told anything, and most of all around the end of the window."""
+        rush = self.market.window.end - self._rng.uniform(0.0, 0.5)
+        while self.clock.time() < rush:
+            await self.clock.sleep(min(self._rng.uniform(5.0, 60.0), self.seconds_left()))
             await self._safely(lambda: self.act(None))
+        while True:
+            self.spawn(self._safely(self._rng.choice((self._place, self._cancel))), "rush")
+            await self.clock.sleep(self._rng.uniform(0.0, 0.1))
 
     async def tidy(self) -> None:
         """Try to trade after the end; cancel some of what is left."""

@@ -76,6 +76,8 @@ class Fault(StrEnum):
     """The next market is listed, but cannot be traded for some time."""
     RESOLUTION_LATE = "resolution_late"
     """A market is resolved minutes to hours late."""
+    RESOLUTION_MISSING = "resolution_missing"
+    """A market is never resolved."""
     TRADE_FAILED = "trade_failed"
     """A matched trade fails on chain: at once, or after a switch, or after the resolution."""
     TRADE_RETRYING = "trade_retrying"
@@ -123,6 +125,7 @@ RATES: Mapping[Fault, float] = {
     Fault.MARKET_MISSING: 0.03,
     Fault.MARKET_UNHYDRATED: 0.08,
     Fault.RESOLUTION_LATE: 0.1,
+    Fault.RESOLUTION_MISSING: 0.01,
     Fault.TRADE_FAILED: 0.12,
     Fault.TRADE_RETRYING: 0.1,
     Fault.HOOK_SLOW: 0.01,

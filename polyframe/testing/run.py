@@ -28,6 +28,9 @@ from polyframe.trading.limits import RiskLimits
 
 T = TypeVar("T")
 
+CASH = Decimal(1000)
+"""USD of an account unless something else is asked for."""
+
 SETTLED_WITHIN = 12 * 3600.0
 """Simulated seconds within which all is settled after the last cycle."""
 
@@ -73,7 +76,7 @@ def run_strategy(
     cycles: int = 1,
     seed: int | str = 0,
     faults: Iterable[Fault] = (),
-    cash: Decimal = Decimal(1000),
+    cash: Decimal = CASH,
     start: float = START,
     on_error: ErrorPolicy = "raise",
     venue: SimVenue | None = None,
@@ -103,15 +106,19 @@ def run_strategy(
         keep_events: Whether to keep what was published, for `RunResult.events`.
 
     Raises:
-        ConfigError: No strategy, no series, or a venue together with what it is made from.
+        ConfigError: No strategy, no series, or a venue together with a seed, faults or cash.
         StrategyFailed: A strategy raised, and `on_error` is ``"raise"``.
     """
     wanted = [series] if isinstance(series, str | Series) else list(series)
     if not strategies:
         msg = "strategies: expected at least one, for example run_strategy(MyStrategy())"
         raise ConfigError(msg)
+    kinds = frozenset(faults)
+    if venue is not None and (seed != 0 or kinds or cash != CASH):
+        msg = "venue: it has a seed, cash and faults of its own; give them to SimVenue(…)"
+        raise ConfigError(msg)
     clock = VirtualClock(start)
-    site = venue or SimVenue(seed, cash=cash, faults=Faults(faults, seed))
+    site = venue or SimVenue(seed, cash=cash, faults=Faults(kinds, seed))
 
     async def main() -> RunResult:
         async with open_stage(

@@ -55,6 +55,8 @@ class SimMarket:
         trades: All trades in which the account took part.
         streams: The market's streams that are not closed.
         winner: The outcome, once the market is resolved.
+        is_open: Whether it trades.
+        is_abandoned: Whether it will never be resolved.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class SimMarket:
         self._fair = PRICE_UNITS // 2
         self._shown: dict[tuple[bool, int], int] = {}
         self.is_open = True
+        self.is_abandoned = False
         self._crowd()
         self._show()
 
@@ -116,6 +119,9 @@ class SimMarket:
             if order.is_open:
                 self.cancel(order.order_id, "CANCELED_MARKET_RESOLVED")
         delay = self._rng.uniform(*self._habits.resolved)
+        if self._faults.hit(Fault.RESOLUTION_MISSING):
+            self.is_abandoned = True
+            return
         if self._faults.hit(Fault.RESOLUTION_LATE):
             delay += self._faults.source(Fault.RESOLUTION_LATE).uniform(60.0, 7200.0)
         asyncio.get_running_loop().call_later(delay, self._resolve)
@@ -127,8 +133,8 @@ class SimMarket:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether it is resolved and all its trades are final."""
-        return self.winner is not None and self.trades.are_final
+        """Whether it is resolved, or never will be, and all its trades are final."""
+        return (self.winner is not None or self.is_abandoned) and self.trades.are_final
 
     # ------------------------------------------------------------------ the crowd
 

@@ -18,6 +18,7 @@ from typing import TextIO
 from attrs import evolve, field, frozen
 
 from polyframe.errors import ConfigError
+from polyframe.model.series import Series
 from polyframe.strategy import Strategy
 from polyframe.testing.actors import Careful, Hostile, Keepsakes
 from polyframe.testing.faults import Fault, parse_faults
@@ -194,7 +195,7 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     if given.cycles < 1:
         msg = f"cycles: expected at least 1, got {given.cycles}"
         raise ConfigError(msg)
-    series = tuple(given.series.split(","))
+    series = tuple(str(Series.parse(name)) for name in given.series.split(","))
     return Plan(
         given.cycles, given.seed, parse_faults(given.faults), names, series, not given.no_shrink
     )

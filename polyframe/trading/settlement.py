@@ -338,24 +338,30 @@ class Settlement:
         cycle.closed.set()
         self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))
         self._let_go()
-        await self._follow_trades(cycle)
+        await self._follow_trades(cycle, were_read=resolution is not None)
         cycle.is_forgettable = True
         self._let_go()
 
-    async def _follow_trades(self, cycle: _DeadCycle) -> None:
+    async def _follow_trades(self, cycle: _DeadCycle, *, were_read: bool) -> None:
         """Ask until every trade is confirmed or failed (PROTOCOL §9), or for hours in vain.
 
         The account's stream tells it too, as far as its messages arrive.
+
+        Args:
+            cycle: The cycle.
+            were_read: Whether its trades were read since its end: if not, some may not be known.
         """
         market = cycle.state.market
         delay = POLL_FIRST
-        while self._clock.time() < market.window.end + GIVE_UP_AFTER:
-            if cycle.state.is_settled:
+        give_up = self._clock.time() + GIVE_UP_AFTER
+        while self._clock.time() < give_up:
+            if were_read and cycle.state.is_settled:
                 return
             await self._clock.sleep(delay)
             delay = min(delay * 1.5, POLL_CAP)
             try:
                 await self.fetch_missed_trades(cycle.state)
+                were_read = True
             except ExchangeError as error:
                 log.warning("%s: asking for its trades failed: %s", market.slug, error)
         log.error("%s: its trades did not settle in %.0f h", market.slug, GIVE_UP_AFTER / 3600)
