@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection
 from decimal import Decimal
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
@@ -32,8 +32,7 @@ from polyframe.model.events import (
     TradeReport,
 )
 from polyframe.model.market import Market, Outcome
-from polyframe.model.money import ONE
-from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, PlaceResult, Side
+from polyframe.model.order import Order, OrderRequest, OrderStatus, PlaceResult
 from polyframe.model.series import Series, Window
 from polyframe.trading.account import Account
 from polyframe.trading.commands import (
@@ -58,15 +57,14 @@ from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_o
 from polyframe.trading.opencancel import CancelReport, cancel_open_orders
 from polyframe.trading.reconcile import NOT_FOUND, ReconcileReport, ReconcileSettings
 from polyframe.trading.reconciler import Reconciler
+from polyframe.trading.requests import Requests
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.riskfacts import RiskFacts, risk_facts
+from polyframe.trading.rules import broken_rule
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.state import CycleState
 
 log = logging.getLogger(__name__)
-
-SIZE_STEP = Decimal("0.01")
-"""Orders have at most two decimals of shares (PROTOCOL §2.8)."""
 
 PLACE_PATIENCE = 5.0
 """Network seconds that a cancel waits for the answer to its own order."""
@@ -141,7 +139,7 @@ class TradingService:
         self._market: Market | None = None
         self._view: MarketView | None = None
         self._ids = count(1)
-        self._requests: set[asyncio.Task[Any]] = set()
+        self._requests = Requests()
         self._own = settlement.own
         self._own.add_source(lambda: () if self._engine.state is None else (self._engine.state,))
         self.reconciler = Reconciler(
@@ -202,21 +200,17 @@ class TradingService:
 
     async def wait_idle(self) -> None:
         """Return once no request to the venue is under way, for orders or of a cycle that is over."""
-        while self._requests:
-            await asyncio.wait(tuple(self._requests))
+        await self._requests.wait_idle()
         await self.reconciler.wait_ended()
 
     @property
     def requests(self) -> list[str]:
         """What was asked of the venue and is not answered yet, for people to read."""
-        return sorted(task.get_name() for task in self._requests)
+        return self._requests.names
 
     async def abandon_requests(self) -> None:
         """Give up what is not answered yet; what became of those orders is then not known."""
-        tasks = tuple(self._requests)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._requests.abandon()
 
     def has_traded(self, window: Window) -> bool:
         """Return whether the cycle of `window` was traded in this environment before."""
@@ -331,7 +325,7 @@ class TradingService:
             await self._take_place_answer(market, client_id, answer)
             return answer
 
-        answer = await self._request(send(), f"place {client_id}")
+        answer = await self._requests.send(send(), f"place {client_id}")
         return self._placed(market, client_id, answer)
 
     async def _take_place_answer(self, market: Market, client_id: str, answer: PlaceAnswer) -> None:
@@ -376,30 +370,14 @@ class TradingService:
         return order
 
     def _check(self, market: Market, view: MarketView, request: OrderRequest) -> None:
-        """Check a request against the market's rules (PROTOCOL §2.8).
+        """Check a request against the market's rules.
 
         Raises:
             OrderDenied: With the rule that it breaks.
         """
-        tick = view.tick_size(request.outcome)
-        price, size = request.price, request.size
-        quote = view.price(request.outcome)
-        if not tick <= price <= ONE - tick:
-            raise self.denied("price", f"price {price} is outside {tick} to {ONE - tick}")
-        if price % tick:
-            raise self.denied("tick", f"price {price} is not a multiple of the tick {tick}")
-        if size <= 0 or size % SIZE_STEP:
-            raise self.denied("size", f"size {size} must be above 0, in steps of {SIZE_STEP}")
-        if request.post_only and request.order_type is not OrderType.GTC:
-            raise self.denied("post_only", f"post_only needs GTC, not {request.order_type}")
-        if size < market.min_size:
-            raise self.denied("min_size", f"size {size} is below the minimum {market.min_size}")
-        takes = request.side is Side.BUY and quote.ask is not None and price >= quote.ask
-        if takes and price * size < market.min_notional:
-            raise self.denied(
-                "min_notional",
-                f"{price} × {size} is below the {market.min_notional} USD of a marketable buy",
-            )
+        tick, quote = view.tick_size(request.outcome), view.price(request.outcome)
+        if (denied := broken_rule(market, tick, quote, request)) is not None:
+            raise self.denied(denied.rule, denied.text)
 
     def _check_risk(self, view: MarketView, strategy: str, request: OrderRequest) -> RiskFacts:
         """Ask the risk guard, and return the facts that it was told.
@@ -457,7 +435,8 @@ class TradingService:
             OrderDenied: No such order in this cycle.
             ExchangeError: The venue did not answer; the order is as it was.
         """
-        await self._wait_sent(client_id)
+        # A cancel must not overtake the order that it cancels.
+        await self._requests.wait(f"place {client_id}", PLACE_PATIENCE)
         if market.generation != self.generation:
             return await self._cancel_dead(market, client_id)
         reply = self._submit(CancelOrder(market.generation, client_id, self._now_ms()))
@@ -472,14 +451,8 @@ class TradingService:
         async def send() -> None:
             await self._send_cancel(market, order)
 
-        await self._request(send(), f"cancel {client_id}")
+        await self._requests.send(send(), f"cancel {client_id}")
         return self._order(market, client_id) or order
-
-    async def _wait_sent(self, client_id: str) -> None:
-        """Wait a little for the answer to an order: a cancel must not overtake what it cancels."""
-        placing = [task for task in self._requests if task.get_name() == f"place {client_id}"]
-        if placing:
-            await asyncio.wait(placing, timeout=PLACE_PATIENCE)
 
     async def _send_cancel(self, market: Market, order: Order) -> None:
         failed: ExchangeError | None = None
@@ -514,7 +487,7 @@ class TradingService:
             text = f"no order {client_id} in {market.slug}"
             raise self.denied("unknown_order", text, market)
         cancelling = self._settlement.cancel(market.slug, [order])
-        error = await self._request(cancelling, f"cancel {client_id}")
+        error = await self._requests.send(cancelling, f"cancel {client_id}")
         if error is not None:
             raise error
         return state.orders[client_id]
@@ -575,19 +548,6 @@ class TradingService:
                 self._submit(command)
             else:
                 self._settlement.take_cancel_answer(slug, command)
-
-    async def _request(self, coro: Coroutine[Any, Any, Any], name: str) -> Any:
-        """Await a request in a task of its own: a cancelled caller must not lose the answer."""
-        task = asyncio.create_task(coro, name=name)
-        self._requests.add(task)
-        task.add_done_callback(self._requested)
-        return await asyncio.shield(task)
-
-    def _requested(self, task: asyncio.Task[Any]) -> None:
-        self._requests.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # The caller gets it too, unless it was cancelled: then this line is all there is.
-            log.warning("%s failed: %s", task.get_name(), error)
 
     # ------------------------------------------------------------------ reading
 

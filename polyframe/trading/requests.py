@@ -1,0 +1,55 @@
+"""Requests to the venue that outlive their callers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Requests:
+    """Runs each request in a task of its own: a cancelled caller must not lose the answer."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def send(self, coro: Coroutine[Any, Any, T], name: str) -> T:
+        """Await a request; if the caller is cancelled meanwhile, it goes on alone."""
+        task = asyncio.create_task(coro, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The caller gets it too, unless it was cancelled: then this line is all there is.
+            log.warning("%s failed: %s", task.get_name(), error)
+
+    @property
+    def names(self) -> list[str]:
+        """What is not answered yet, for people to read."""
+        return sorted(task.get_name() for task in self._tasks)
+
+    async def wait(self, name: str, timeout: float) -> None:
+        """Return once the request of that name is answered, or after `timeout` network seconds."""
+        tasks = [task for task in self._tasks if task.get_name() == name]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+
+    async def wait_idle(self) -> None:
+        """Return once no request is under way."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    async def abandon(self) -> None:
+        """Give up what is not answered yet; what became of it is then not known."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
