@@ -21,9 +21,10 @@ from polyframe.errors import ConfigError
 from polyframe.model.series import Series
 from polyframe.strategy import Strategy
 from polyframe.testing.actors import Careful, Hostile, Keepsakes
-from polyframe.testing.faults import Fault, parse_faults
+from polyframe.testing.faults import RATES, Fault, Faults, parse_faults
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.run import RunResult, run_strategy
+from polyframe.testing.simvenue import SimVenue
 from polyframe.trading.limits import RiskLimits
 
 SERIES = ("btc-updown-5m", "eth-updown-5m")
@@ -49,6 +50,7 @@ class Plan:
         faults: Kinds of faults that may happen.
         strategies: Names of `STRATEGIES`.
         series: Which series.
+        intensity: Multiplies the chances of all faults.
         shrinks: Whether to look for the smallest run after a violation.
     """
 
@@ -57,6 +59,7 @@ class Plan:
     faults: frozenset[Fault] = field(default=frozenset(Fault))
     strategies: tuple[str, ...] = tuple(STRATEGIES)
     series: tuple[str, ...] = SERIES
+    intensity: float = 1.0
     shrinks: bool = True
 
     def command(self) -> str:
@@ -65,19 +68,18 @@ class Plan:
         return (
             f"python -m polyframe.testing.simulate --cycles {self.cycles} --seed {self.seed} "
             f"--faults {kinds or 'none'} --strategies {','.join(self.strategies)} "
-            f"--series {','.join(self.series)}"
+            f"--series {','.join(self.series)} --intensity {self.intensity:g}"
         )
 
 
 def simulate(plan: Plan) -> RunResult:
     """Run a plan, up to the first violation."""
+    rates = {kind: min(rate * plan.intensity, 1.0) for kind, rate in RATES.items()}
     return run_strategy(
         *(STRATEGIES[name](plan.seed) for name in plan.strategies),
         series=plan.series,
         cycles=-(-plan.cycles // len(plan.series)),
-        seed=plan.seed,
-        faults=plan.faults,
-        cash=CASH,
+        venue=SimVenue(plan.seed, cash=CASH, faults=Faults(plan.faults, plan.seed, rates)),
         on_error="skip_cycle",
         risk=LIMITS,
         services=[Keepsakes()],
@@ -185,6 +187,9 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     parser.add_argument("--strategies", default=",".join(STRATEGIES), help="some of the default")
     parser.add_argument("--series", default=",".join(SERIES))
     parser.add_argument(
+        "--intensity", type=float, default=1.0, help="multiplies the chances of all faults"
+    )
+    parser.add_argument(
         "--no-shrink", action="store_true", help="tell of a violation as it was found"
     )
     given = parser.parse_args(arguments)
@@ -192,12 +197,21 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     if unknown := [name for name in names if name not in STRATEGIES]:
         msg = f"strategies: {', '.join(unknown)} is none; expected some of {', '.join(STRATEGIES)}"
         raise ConfigError(msg)
+    if not given.intensity >= 0:
+        msg = f"intensity: expected a factor of at least 0, got {given.intensity}"
+        raise ConfigError(msg)
     if given.cycles < 1:
         msg = f"cycles: expected at least 1, got {given.cycles}"
         raise ConfigError(msg)
     series = tuple(str(Series.parse(name)) for name in given.series.split(","))
     return Plan(
-        given.cycles, given.seed, parse_faults(given.faults), names, series, not given.no_shrink
+        cycles=given.cycles,
+        seed=given.seed,
+        faults=parse_faults(given.faults),
+        strategies=names,
+        series=series,
+        intensity=given.intensity,
+        shrinks=not given.no_shrink,
     )
 
 

@@ -114,7 +114,7 @@ def failures_not_reversed(patch: Patch) -> None:
 def no_query_in_the_end(patch: Patch) -> None:
     """Trades are not asked for once more when a market is resolved."""
 
-    async def nothing(*_: object) -> None:
+    async def nothing(*_: object, **__: object) -> None:
         return
 
     patch.setattr(Settlement, "fetch_missed_trades", nothing)
