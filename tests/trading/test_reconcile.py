@@ -773,6 +773,25 @@ def test_trades_are_read_from_a_little_before_the_cycle() -> None:
     play(act, exchange=exchange)
 
 
+def test_a_long_answer_does_not_hold_up_others() -> None:
+    """Between every few reports that are applied the event loop serves who waits."""
+    exchange = FakeExchange()
+    seen: list[int] = []
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        for number in range(200):
+            exchange.known[f"0x{number}"] = order_report(FIRST, f"0x{number}")
+        asking = asyncio.create_task(stage.trading.reconcile())
+        while not asking.done():
+            seen.append(len(stage.trading.snapshot().orders))
+            await asyncio.sleep(0)
+        assert 200 == len(stage.trading.snapshot().orders)
+
+    play(act, exchange=exchange, reconcile=ON_DEMAND)
+    assert 20 >= max(after - before for before, after in zip(seen, seen[1:], strict=False))
+
+
 # ------------------------------------------------------------------ the switch
 
 
