@@ -159,7 +159,8 @@ class Comparison:
             return self._failed(trigger, error)
         self.failures, self.retry_after = 0, 0.0
         found = _Findings(listed=len(venue.orders))
-        for number, report in enumerate([*venue.orders, *venue.trades], 1):
+        reports: list[OrderReport | TradeReport] = [*venue.orders, *venue.trades]
+        for number, report in enumerate(reports, 1):
             if isinstance(report, OrderReport):
                 self._compare_order(report, found)
             elif self._feed_trade(report):

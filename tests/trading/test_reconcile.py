@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -789,7 +790,7 @@ def test_a_long_answer_does_not_hold_up_others() -> None:
         assert 200 == len(stage.trading.snapshot().orders)
 
     play(act, exchange=exchange, reconcile=ON_DEMAND)
-    assert 20 >= max(after - before for before, after in zip(seen, seen[1:], strict=False))
+    assert 20 >= max(after - before for before, after in pairwise(seen))
 
 
 # ------------------------------------------------------------------ the switch
