@@ -140,3 +140,17 @@ class TestMakefile:
     def test_good_python(self) -> None:
         """The Python that runs these tests will do."""
         assert self.make("check-python", f"PYTHON={sys.executable}").returncode == 0
+
+
+def test_the_venue_names_the_extra_that_it_needs() -> None:
+    """Without the packages of the extra, importing the venue says how to get them."""
+    code = (
+        "import sys; sys.modules['starlette'] = None\n"
+        "try:\n    import polyframe.venue\n"
+        "except ModuleNotFoundError as error:\n    print(error.name, error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith("starlette polyframe.venue needs starlette")
+    assert "pip install '.[venue]'" in done.stdout

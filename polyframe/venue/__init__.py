@@ -3,6 +3,18 @@
 It shares no code with the client that is tested against it, except the values of `polyframe.model`.
 """
 
+import importlib
+
+for _package in ("starlette", "uvicorn"):
+    try:
+        importlib.import_module(_package)
+    except ModuleNotFoundError as _error:
+        _text = (
+            f"polyframe.venue needs {_package}: install the extra in the checkout of polyframe, "
+            "pip install '.[venue]'"
+        )
+        raise ModuleNotFoundError(_text, name=_error.name) from _error
+
 from polyframe.venue.account import VenueAccount
 from polyframe.venue.local import LocalVenue
 from polyframe.venue.recorded import ResolvedMarketsSource
