@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -393,3 +394,30 @@ def test_impossible_faults_are_refused() -> None:
         venue.fail_next("/order", 42)
     with pytest.raises(ConfigError, match="seconds: expected"):
         venue.delay_next("/order", -1)
+
+
+def test_answers_are_not_held_back() -> None:
+    """Nagle's algorithm is off on the venue's side: with it each answer would wait about 40 ms."""
+
+    async def main() -> None:
+        clock = ScaledClock(1)
+        async with LocalVenue(SyntheticSource("btc-updown-15m"), clock=clock) as venue:
+            host, port = venue.url.removeprefix("http://").split(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            ours = writer.get_extra_info("sockname")
+            sides: list[asyncio.Transport] = []
+            async with asyncio.timeout(5):
+                while not sides:
+                    await asyncio.sleep(0)
+                    sides = [
+                        thing
+                        for thing in gc.get_objects()
+                        if isinstance(thing, asyncio.Transport)
+                        and thing.get_extra_info("peername") == ours
+                    ]
+            accepted = sides[0].get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(main())
