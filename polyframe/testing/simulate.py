@@ -150,7 +150,17 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     except ConfigError as error:
         tell(str(error))
         return 2
-    logging.getLogger("polyframe").propagate = False
+    # What the faults make the framework log is of interest only to who asked for it.
+    logger = logging.getLogger("polyframe")
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        return _report(plan, tell)
+    finally:
+        logger.propagate = propagate
+
+
+def _report(plan: Plan, tell: Callable[[str], None]) -> int:
+    """Simulate a plan and tell of it; return the exit code."""
     begun = time.perf_counter()
     result = simulate(plan)
     tell(f"seed={plan.seed} {figures(result)}")
