@@ -412,7 +412,7 @@ def test_answers_are_not_held_back() -> None:
                     sides = [
                         thing
                         for thing in gc.get_objects()
-                        if isinstance(thing, asyncio.Transport)
+                        if issubclass(type(thing), asyncio.Transport)  # a dead weak proxy raises
                         and thing.get_extra_info("peername") == ours
                     ]
             accepted = sides[0].get_extra_info("socket")
