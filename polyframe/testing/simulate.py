@@ -11,7 +11,8 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TextIO
 
@@ -74,6 +75,22 @@ class Plan:
 
 def simulate(plan: Plan) -> RunResult:
     """Run a plan, up to the first violation."""
+    with _silence():
+        return _simulate(plan)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep to itself what thousands of faults make the framework log."""
+    logger = logging.getLogger("polyframe")
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = propagate
+
+
+def _simulate(plan: Plan) -> RunResult:
     rates = {kind: min(rate * plan.intensity, 1.0) for kind, rate in RATES.items()}
     return run_strategy(
         *(STRATEGIES[name](plan.seed) for name in plan.strategies),
@@ -150,17 +167,6 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     except ConfigError as error:
         tell(str(error))
         return 2
-    # What the faults make the framework log is of interest only to who asked for it.
-    logger = logging.getLogger("polyframe")
-    propagate, logger.propagate = logger.propagate, False
-    try:
-        return _report(plan, tell)
-    finally:
-        logger.propagate = propagate
-
-
-def _report(plan: Plan, tell: Callable[[str], None]) -> int:
-    """Simulate a plan and tell of it; return the exit code."""
     begun = time.perf_counter()
     result = simulate(plan)
     tell(f"seed={plan.seed} {figures(result)}")
