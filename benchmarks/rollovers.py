@@ -29,7 +29,6 @@ from polyframe import (
     PolymarketExchange,
     PriceChanged,
     ScaledClock,
-    Series,
     Strategy,
     Trader,
     VirtualClock,
@@ -155,7 +154,6 @@ def main() -> None:
     parser.add_argument("--virtual", type=int, metavar="N", help="rollovers on simulated time")
     parser.add_argument("--speed", type=float, default=300.0, help="market seconds a second")
     options = parser.parse_args()
-    Series.parse(SERIES)
     if options.virtual or not options.real:
         virtual(options.virtual or 200)
     if options.real or not options.virtual:

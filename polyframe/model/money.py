@@ -16,9 +16,6 @@ ONE = Decimal(1)
 PRICE_UNITS = 10_000
 """Units in one USD: the venue's finest tick is 0.0001."""
 
-MICRO = Decimal("0.000001")
-"""The smallest amount of cash or shares on chain (6 decimals)."""
-
 _MEMO_LIMIT = 100_000
 _MAX_EXPONENT = 40
 

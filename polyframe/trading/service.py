@@ -332,14 +332,15 @@ class TradingService:
         self._counters.add(Count.ORDERS_SENT, answer.result.value)
         self._tell_risk(client_id, answer)
         command: Command
-        if answer.result is PlaceResult.REJECTED and answer.code not in _KILLED:
-            self._note_refusal(market, f"venue:{answer.code}", answer.text)
-        if answer.result is PlaceResult.REJECTED and answer.code in _KILLED:
+        is_refused = answer.result is PlaceResult.REJECTED
+        if is_refused and answer.code in _KILLED:
             # A killed FOK or FAK is an ordinary end of an order, not a refusal.
             command = ApplyCancelAnswer(
                 market.generation, client_id, True, answer.text, self._now_ms()
             )
         else:
+            if is_refused:
+                self._note_refusal(market, f"venue:{answer.code}", answer.text)
             command = ApplyPlaceAnswer(
                 market.generation,
                 client_id,
