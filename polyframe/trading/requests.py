@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -16,17 +16,25 @@ class Requests:
     """Runs each request in a task of its own: a cancelled caller must not lose the answer."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], frozenset[str]] = {}
 
-    async def send(self, coro: Coroutine[Any, Any, T], name: str) -> T:
-        """Await a request; if the caller is cancelled meanwhile, it goes on alone."""
+    async def send(
+        self, coro: Coroutine[Any, Any, T], name: str, subjects: Iterable[str] = ()
+    ) -> T:
+        """Await a request; if the caller is cancelled meanwhile, it goes on alone.
+
+        Args:
+            coro: The request.
+            name: For people to read.
+            subjects: What can be waited for until the request is answered; see `wait`.
+        """
         task = asyncio.create_task(coro, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = frozenset(subjects)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             # The caller gets it too, unless it was cancelled: then this line is all there is.
             log.warning("%s failed: %s", task.get_name(), error)
@@ -36,9 +44,9 @@ class Requests:
         """What is not answered yet, for people to read."""
         return sorted(task.get_name() for task in self._tasks)
 
-    async def wait(self, name: str, timeout: float) -> None:
-        """Return once the request of that name is answered, or after `timeout` network seconds."""
-        tasks = [task for task in self._tasks if task.get_name() == name]
+    async def wait(self, subject: str, timeout: float) -> None:
+        """Return once what concerns `subject` is answered, or after `timeout` network seconds."""
+        tasks = [task for task, subjects in self._tasks.items() if subject in subjects]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
 

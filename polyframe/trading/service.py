@@ -7,20 +7,14 @@ changes nothing of the new cycle.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Collection
-from decimal import Decimal
-from itertools import count
 from typing import Protocol
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import (
-    ExchangeError,
     OrderDenied,
-    OrderOutcomeUnknown,
-    OrderRejected,
     StaleCycleError,
 )
 from polyframe.exchange.base import Exchange, PlaceAnswer
@@ -32,20 +26,19 @@ from polyframe.model.events import (
     TradeReport,
 )
 from polyframe.model.market import Market, Outcome
-from polyframe.model.order import Order, OrderRequest, OrderStatus, PlaceResult
+from polyframe.model.order import Order, OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
 from polyframe.trading.account import Account
+from polyframe.trading.cancelling import Cancelling
 from polyframe.trading.commands import (
     Applied,
     ApplyCancelAnswer,
     ApplyOrderReport,
     ApplyPlaceAnswer,
     ApplyTradeReport,
-    CancelOrder,
     Command,
     Denied,
     Ignored,
-    PlaceOrder,
     Query,
     Reply,
     Snapshot,
@@ -55,12 +48,11 @@ from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_of
 from polyframe.trading.opencancel import CancelReport, cancel_open_orders
+from polyframe.trading.placing import OpenCycle, Placing, Quotes
 from polyframe.trading.reconcile import NOT_FOUND, ReconcileReport, ReconcileSettings
 from polyframe.trading.reconciler import Reconciler
 from polyframe.trading.requests import Requests
 from polyframe.trading.risk import RiskGuard
-from polyframe.trading.riskfacts import RiskFacts, risk_facts
-from polyframe.trading.rules import broken_rule
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.state import CycleState
 
@@ -69,19 +61,9 @@ log = logging.getLogger(__name__)
 PLACE_PATIENCE = 5.0
 """Network seconds that a cancel waits for the answer to its own order."""
 
-_KILLED = frozenset({"fok_not_filled", "fak_not_filled"})
 
-
-class MarketView(Protocol):
-    """What the service reads of the session of its current market."""
-
-    def price(self, outcome: Outcome) -> PriceChanged:
-        """Return the latest top of book."""
-        ...
-
-    def tick_size(self, outcome: Outcome) -> Decimal:
-        """Return the price step that holds now, in USD."""
-        ...
+class MarketView(Quotes, Protocol):
+    """What the service needs of the session of its current market."""
 
     def publish(self, change: OrderChanged | TradeChanged | ReconcileReport) -> None:
         """Hand a change or a comparison with the venue on to the strategies."""
@@ -138,10 +120,21 @@ class TradingService:
         self._engine = OrderEngine(account)
         self._market: Market | None = None
         self._view: MarketView | None = None
-        self._ids = count(1)
         self._requests = Requests()
         self._own = settlement.own
         self._own.add_source(lambda: () if self._engine.state is None else (self._engine.state,))
+        self._placing = Placing(
+            self,
+            exchange=exchange,
+            clock=clock,
+            counters=counters,
+            own=self._own,
+            risk=risk,
+            requests=self._requests,
+        )
+        self._cancelling = Cancelling(
+            exchange=exchange, clock=clock, counters=counters, ledger=ledger
+        )
         self.reconciler = Reconciler(
             desk=self,
             exchange=exchange,
@@ -162,6 +155,13 @@ class TradingService:
     def generation(self) -> int | None:
         """The engine's generation, ``None`` while trading is paused."""
         return self._engine.generation
+
+    @property
+    def cycle(self) -> OpenCycle | None:
+        """The cycle that is traded now, ``None`` while trading is paused."""
+        if self._engine.state is None or self._view is None:
+            return None
+        return OpenCycle(self._engine.state, self._view)
 
     def set_current_market(self, market: Market | None, view: MarketView | None) -> None:
         """Enter a cycle: fresh trading state and the new generation, in one command.
@@ -221,11 +221,11 @@ class TradingService:
 
     def apply_order_report(self, generation: int, report: OrderReport) -> None:
         """Apply an order report that passed the gate of the session of `generation`."""
-        self._submit(ApplyOrderReport(generation, report, self._now_ms()))
+        self.submit(ApplyOrderReport(generation, report, self._now_ms()))
 
     def apply_trade_report(self, generation: int, report: TradeReport) -> None:
         """Apply a trade report that passed the gate of the session of `generation`."""
-        self._submit(ApplyTradeReport(generation, report, self._now_ms()))
+        self.submit(ApplyTradeReport(generation, report, self._now_ms()))
 
     # ------------------------------------------------------------------ comparing with the venue
 
@@ -242,21 +242,21 @@ class TradingService:
     def never_existed(self, order: Order) -> None:
         """End an order of which the venue knows nothing; called by the reconciler."""
         generation, text = order.generation, "the venue does not know it"
-        reply = self._submit(
+        reply = self.submit(
             ApplyPlaceAnswer(
                 generation, order.client_id, PlaceResult.REJECTED, NOT_FOUND, text, self._now_ms()
             )
         )
         if isinstance(reply, Applied):
-            self._note_refusal(self._market, f"venue:{NOT_FOUND}", text)
+            self.note_refusal(self._market, f"venue:{NOT_FOUND}", text)
 
     def reconciled(self, report: ReconcileReport) -> None:
         """Write down a comparison that failed or found something; called by the reconciler."""
         if self._market is not None and report.generation == self._market.generation:
             self._ledger.note("reconcile", report.as_note(), self._market)
 
-    def _submit(self, command: Command) -> Reply:
-        """Submit to the engine, count what did not apply, publish what changed."""
+    def submit(self, command: Command) -> Reply:
+        """Submit a command to the engine, count what did not apply, publish what changed."""
         reply = self._engine.submit(command)
         if isinstance(reply, Stale):
             self._counters.add(Count.ENGINE_STALE, reply.command)
@@ -287,138 +287,33 @@ class TradingService:
                 comes back cancelled.)
             OrderOutcomeUnknown: Sent, and the answer was lost.
         """
-        market, view = self._market, self._view
-        if market is None or view is None or market.generation != generation:
-            self._counters.add(Count.ENGINE_STALE, "PlaceOrder")
-            what = "place"
-            raise StaleCycleError(what, generation, self.generation)
-        self._check(market, view, request)
-        facts = self._check_risk(view, strategy, request)
-        prepared = self._exchange.prepare_order(market, request)
-        client_id = f"{market.slug}-{next(self._ids)}"
-        reply = self._submit(
-            PlaceOrder(
-                generation=generation,
-                client_id=client_id,
-                venue_id=prepared.venue_id,
-                strategy=strategy,
-                token=market.token(request.outcome),
-                request=request,
-                now_ms=self._now_ms(),
-            )
-        )
-        if isinstance(reply, Denied):
-            raise self.denied(reply.rule, reply.text)
-        self._risk.admit(client_id, strategy, request, facts)
-
-        self._own.sent(prepared.venue_id)
-
-        async def send() -> PlaceAnswer:
-            try:
-                answer = await self._exchange.place_order(prepared)
-            except Exception as error:
-                # It promised not to raise. Whether anything was sent is not known.
-                log.exception("%s: place_order raised", client_id)
-                answer = PlaceAnswer(PlaceResult.UNKNOWN, text=str(error))
-            is_lost = answer.result is PlaceResult.UNKNOWN
-            self._own.answered(prepared.venue_id, is_lost=is_lost)
-            await self._take_place_answer(market, client_id, answer)
-            return answer
-
-        answer = await self._requests.send(send(), f"place {client_id}")
-        return self._placed(market, client_id, answer)
-
-    async def _take_place_answer(self, market: Market, client_id: str, answer: PlaceAnswer) -> None:
-        self._counters.add(Count.ORDERS_SENT, answer.result.value)
-        self._tell_risk(client_id, answer)
-        command: Command
-        is_refused = answer.result is PlaceResult.REJECTED
-        if is_refused and answer.code in _KILLED:
-            # A killed FOK or FAK is an ordinary end of an order, not a refusal.
-            command = ApplyCancelAnswer(
-                market.generation, client_id, True, answer.text, self._now_ms()
-            )
-        else:
-            if is_refused:
-                self._note_refusal(market, f"venue:{answer.code}", answer.text)
-            command = ApplyPlaceAnswer(
-                market.generation,
-                client_id,
-                answer.result,
-                answer.code,
-                answer.text,
-                self._now_ms(),
-            )
-        if isinstance(self._submit(command), Stale):
-            if isinstance(command, ApplyCancelAnswer):
-                self._settlement.take_cancel_answer(market.slug, command)
-            else:
-                await self._settlement.take_place_answer(market.slug, client_id, answer)
-        elif answer.result is PlaceResult.UNKNOWN:
-            self.reconciler.soon()
-
-    def _placed(self, market: Market, client_id: str, answer: PlaceAnswer) -> Order:
-        state = self.state(market)
-        if state is None or market.generation != self.generation:
-            what = f"place {client_id}"
-            raise StaleCycleError(what, market.generation, self.generation, was_sent=True)
-        order = state.orders[client_id]
-        # What the order is decides, not the answer: a fill or a report may have proved it meanwhile.
-        if answer.result is PlaceResult.UNKNOWN and order.status is OrderStatus.UNKNOWN:
-            raise OrderOutcomeUnknown(answer.text, order)
-        if order.status is OrderStatus.REJECTED:
-            raise OrderRejected(answer.code, answer.text, order)
-        return order
-
-    def _check(self, market: Market, view: MarketView, request: OrderRequest) -> None:
-        """Check a request against the market's rules.
-
-        Raises:
-            OrderDenied: With the rule that it breaks.
-        """
-        tick, quote = view.tick_size(request.outcome), view.price(request.outcome)
-        if (denied := broken_rule(market, tick, quote, request)) is not None:
-            raise self.denied(denied.rule, denied.text)
-
-    def _check_risk(self, view: MarketView, strategy: str, request: OrderRequest) -> RiskFacts:
-        """Ask the risk guard, and return the facts that it was told.
-
-        Raises:
-            OrderDenied: With the rule that forbids the order.
-        """
-        state = self._engine.state
-        assert state is not None  # noqa: S101 - there is one as long as there is a market
-        facts = risk_facts(
-            state,
-            strategy,
-            request,
-            view.price(request.outcome),
-            time=self._clock.time(),
-            network_time=asyncio.get_running_loop().time(),
-        )
-        if (denied := self._risk.check(strategy, request, facts)) is not None:
-            raise self.denied(denied.rule, denied.text)
-        return facts
-
-    def _tell_risk(self, client_id: str, answer: PlaceAnswer) -> None:
-        now = asyncio.get_running_loop().time()
-        before = self._risk.breaker(now)
-        self._risk.answered(client_id, answer.result, answer.code, now)
-        after = self._risk.breaker(now)
-        if after is not before:
-            log.warning("%s: the breaker is %s (%s)", client_id, after, answer.text or answer.code)
+        return await self._placing.place(generation, strategy, request)
 
     def denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
         """Count a denial, for the current cycle unless another market is named."""
         self._counters.add(Count.ORDERS_DENIED, rule)
-        self._note_refusal(market or self._market, rule, text)
+        self.note_refusal(market or self._market, rule, text)
         return OrderDenied(rule, text)
+
+    async def take_late_answer(
+        self, market: Market, command: ApplyPlaceAnswer | ApplyCancelAnswer, answer: PlaceAnswer
+    ) -> None:
+        """Hand an answer that came after its cycle's end to the settlement side."""
+        if isinstance(command, ApplyCancelAnswer):
+            self._settlement.take_cancel_answer(market.slug, command)
+        else:
+            await self._settlement.take_place_answer(market.slug, command.client_id, answer)
+
+    def look_soon(self) -> None:
+        """Compare with the venue in a moment, because the fate of an order is open."""
+        self.reconciler.soon()
 
     def note_stale(self, call: str) -> None:
         """Count a call through a handle whose cycle is over."""
         self._counters.add(Count.STALE_CALLS, call)
 
-    def _note_refusal(self, market: Market | None, reason: str, text: str) -> None:
+    def note_refusal(self, market: Market | None, reason: str, text: str) -> None:
+        """Write down a refusal and count it for its cycle."""
         self._ledger.refused(market, reason, text)
         state = None if market is None else self.state(market)
         if state is not None:
@@ -437,46 +332,29 @@ class TradingService:
             ExchangeError: The venue did not answer; the order is as it was.
         """
         # A cancel must not overtake the order that it cancels.
-        await self._requests.wait(f"place {client_id}", PLACE_PATIENCE)
+        await self._requests.wait(client_id, PLACE_PATIENCE)
         if market.generation != self.generation:
             return await self._cancel_dead(market, client_id)
-        reply = self._submit(CancelOrder(market.generation, client_id, self._now_ms()))
         order = self._order(market, client_id)
+        reply = self._cancelling.mark(market, client_id, self.submit)
         if isinstance(reply, Denied):
             if reply.rule == "final" and order is not None:
                 return order
             raise self.denied(reply.rule, reply.text)
         assert order is not None  # noqa: S101 - a cancel that applied has an order
-        self._ledger.cancel(market, order, "asked")
 
-        async def send() -> None:
-            await self._send_cancel(market, order)
+        def apply(command: ApplyCancelAnswer) -> None:
+            if isinstance(self.submit(command), Stale):
+                self._settlement.take_cancel_answer(market.slug, command)
+            elif not command.cancelled:
+                # Free words that say little (PROTOCOL §2.4): look what became of it.
+                self.reconciler.soon()
 
-        await self._requests.send(send(), f"cancel {client_id}")
+        sending = self._cancelling.send(market, [order], apply)
+        error = await self._requests.send(sending, f"cancel {client_id}")
+        if error is not None:
+            raise error
         return self._order(market, client_id) or order
-
-    async def _send_cancel(self, market: Market, order: Order) -> None:
-        failed: ExchangeError | None = None
-        done, text = False, ""
-        try:
-            answer = await self._exchange.cancel_orders([order.venue_id])
-        except ExchangeError as error:
-            failed, text = error, str(error)
-            self._counters.add(Count.CANCELS_SENT, "error")
-        else:
-            done = order.venue_id in answer.cancelled
-            text = answer.refused.get(order.venue_id, "")
-            self._counters.add(Count.CANCELS_SENT, "cancelled" if done else "refused")
-        result = "error" if failed is not None else "cancelled" if done else "refused"
-        self._ledger.cancel(market, order, result, text)
-        command = ApplyCancelAnswer(market.generation, order.client_id, done, text, self._now_ms())
-        if isinstance(self._submit(command), Stale):
-            self._settlement.take_cancel_answer(market.slug, command)
-        elif not done:
-            # Free words that say little (PROTOCOL §2.4): look what became of it.
-            self.reconciler.soon()
-        if failed is not None:
-            raise failed
 
     async def _cancel_dead(self, market: Market, client_id: str) -> Order:
         state = self._settlement.state(market.slug)
@@ -546,7 +424,7 @@ class TradingService:
             slug, generation = state.market.slug, state.market.generation
             command = ApplyCancelAnswer(generation, order.client_id, True, now_ms=self._now_ms())
             if state is self._engine.state:
-                self._submit(command)
+                self.submit(command)
             else:
                 self._settlement.take_cancel_answer(slug, command)
 
@@ -558,7 +436,7 @@ class TradingService:
         Raises:
             StaleCycleError: Trading is paused.
         """
-        reply = self._submit(Query(self.generation or 0))
+        reply = self.submit(Query(self.generation or 0))
         if not isinstance(reply, Applied) or reply.snapshot is None:
             what = "snapshot"
             raise StaleCycleError(what, 0, self.generation)

@@ -25,6 +25,7 @@ from polyframe.model.market import Resolution
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderStatus, PlaceResult
 from polyframe.model.series import Series
+from polyframe.trading.cancelling import Cancelling
 from polyframe.trading.commands import (
     Applied,
     ApplyCancelAnswer,
@@ -32,7 +33,6 @@ from polyframe.trading.commands import (
     ApplyPlaceAnswer,
     ApplyResolution,
     ApplyTradeReport,
-    CancelOrder,
     CycleCommand,
     Ignored,
     Reply,
@@ -98,6 +98,9 @@ class Settlement:
         self._changed = asyncio.Event()
         self.own = OwnOrders()
         self.own.add_source(lambda: [cycle.state for cycle in self._cycles.values()])
+        self._cancelling = Cancelling(
+            exchange=exchange, clock=clock, counters=counters, ledger=ledger
+        )
         self._late = LateOrders(
             self,
             exchange=exchange,
@@ -236,39 +239,17 @@ class Settlement:
         cycle = self._cycles.get(slug)
         if cycle is None:
             return None
-        generation = cycle.state.market.generation
-        wanted: list[Order] = []
-        for order in orders:
-            reply = self._apply(cycle, CancelOrder(generation, order.client_id, self._now_ms()))
-            if isinstance(reply, Applied):
-                self._ledger.cancel(cycle.state.market, order, "asked")
-                wanted.append(order)
-        if not wanted:
-            return None
-        failed: ExchangeError | None = None
-        try:
-            answer = await self._exchange.cancel_orders([order.venue_id for order in wanted])
-        except ExchangeError as error:
-            failed = error
-            self._counters.add(Count.CANCELS_SENT, "error", len(wanted))
-            log.error("%s: cancelling %d orders failed: %s", slug, len(wanted), error)
-            refused = {order.venue_id: str(error) for order in wanted}
-            cancelled: frozenset[str] = frozenset()
-            otherwise = "error"
-        else:
-            otherwise = "refused"
-            cancelled, refused = answer.cancelled, dict(answer.refused)
-            self._counters.add(Count.CANCELS_SENT, "cancelled", len(cancelled))
-            self._counters.add(Count.CANCELS_SENT, "refused", len(refused))
-        for order in wanted:
-            text = refused.get(order.venue_id, "")
-            done = order.venue_id in cancelled
-            self._ledger.cancel(cycle.state.market, order, "cancelled" if done else otherwise, text)
-            self._apply(
-                cycle,
-                ApplyCancelAnswer(generation, order.client_id, done, text, self._now_ms()),
-            )
-        return failed
+        market = cycle.state.market
+
+        def apply(command: CycleCommand) -> Reply:
+            return self._apply(cycle, command)
+
+        wanted = [
+            order
+            for order in orders
+            if isinstance(self._cancelling.mark(market, order.client_id, apply), Applied)
+        ]
+        return await self._cancelling.send(market, wanted, apply) if wanted else None
 
     def open_order_ids(self) -> list[str]:
         """Return the client ids of our orders in dead cycles that may still rest at the venue."""

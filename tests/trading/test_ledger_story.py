@@ -363,7 +363,7 @@ def _service(ledger: Ledger, account: Account) -> tuple[TradingService, Settleme
 def _give(service: TradingService, after: Settlement, command: CycleCommand, alive: bool) -> None:
     """Hand a command to the cycle, or to the settlement side once it is dead."""
     if alive:
-        service._submit(command)
+        service.submit(command)
     elif isinstance(command, ApplyOrderReport | ApplyTradeReport):
         after.take(command.report)
     elif isinstance(command, ApplyCancelAnswer):
@@ -436,7 +436,7 @@ def test_an_order_that_was_parked_as_foreign_has_one_story(path: Path) -> None:
     desk_market = builders.make_market()
     ledger = begun(path)
     service, _ = _service(ledger, Account(Decimal(1000)))
-    desk = builders.Desk(state=service.state(desk_market), submit=service._submit)
+    desk = builders.Desk(state=service.state(desk_market), submit=service.submit)
     desk.trade("t1", desk.leg("v1", "4"))
     desk.report("v1", builders.PLACEMENT)
     builders.applied(desk.place("c1"))

@@ -1,0 +1,73 @@
+"""Cancels of orders of one cycle, from being asked to being answered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from polyframe.clock import Clock
+from polyframe.counters import Count, Counters
+from polyframe.errors import ExchangeError
+from polyframe.exchange.base import CancelAnswer, Exchange
+from polyframe.model.market import Market
+from polyframe.model.order import Order
+from polyframe.trading.commands import Applied, ApplyCancelAnswer, CancelOrder, CycleCommand, Reply
+from polyframe.trading.ledger import Journal
+
+log = logging.getLogger(__name__)
+
+
+class Cancelling:
+    """Cancels for cycles that are open and for those that are over: only who applies differs.
+
+    Args:
+        exchange: The venue.
+        clock: Market time.
+        counters: Where answers are counted.
+        ledger: Where it is written down.
+    """
+
+    def __init__(
+        self, *, exchange: Exchange, clock: Clock, counters: Counters, ledger: Journal
+    ) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._counters = counters
+        self._ledger = ledger
+
+    def mark(self, market: Market, client_id: str, apply: Callable[[CycleCommand], Reply]) -> Reply:
+        """Note that an order is about to be cancelled; `send` follows if that applied."""
+        reply = apply(CancelOrder(market.generation, client_id, self._now_ms()))
+        if isinstance(reply, Applied) and reply.order is not None:
+            self._ledger.cancel(market, reply.order, "asked")
+        return reply
+
+    async def send(
+        self,
+        market: Market,
+        orders: Sequence[Order],
+        apply: Callable[[ApplyCancelAnswer], object],
+    ) -> ExchangeError | None:
+        """Ask the venue once to cancel all of `orders`, and apply what it says of each.
+
+        Returns:
+            Why there was no answer, ``None`` if there was one. It is logged and counted already.
+        """
+        failed: ExchangeError | None = None
+        answer = CancelAnswer()
+        try:
+            answer = await self._exchange.cancel_orders([order.venue_id for order in orders])
+        except ExchangeError as error:
+            failed = error
+            log.error("%s: cancelling %d orders failed: %s", market.slug, len(orders), error)
+        for order in orders:
+            done = order.venue_id in answer.cancelled
+            text = str(failed) if failed else answer.refused.get(order.venue_id, "")
+            result = "error" if failed else "cancelled" if done else "refused"
+            self._counters.add(Count.CANCELS_SENT, result)
+            self._ledger.cancel(market, order, result, text)
+            apply(ApplyCancelAnswer(market.generation, order.client_id, done, text, self._now_ms()))
+        return failed
+
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)

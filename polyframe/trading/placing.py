@@ -1,0 +1,287 @@
+"""Orders on their way to the venue: checked, signed, registered, sent once, answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import count
+from typing import Protocol
+
+from attrs import frozen
+
+from polyframe.clock import Clock
+from polyframe.counters import Count, Counters
+from polyframe.errors import OrderDenied, OrderOutcomeUnknown, OrderRejected, StaleCycleError
+from polyframe.exchange.base import Exchange, PlaceAnswer, PreparedOrder
+from polyframe.model.events import PriceChanged
+from polyframe.model.market import Market, Outcome
+from polyframe.model.order import Order, OrderRequest, OrderStatus, PlaceResult
+from polyframe.trading.commands import (
+    ApplyCancelAnswer,
+    ApplyPlaceAnswer,
+    Command,
+    Denied,
+    PlaceOrder,
+    Reply,
+    Stale,
+)
+from polyframe.trading.ownorders import OwnOrders
+from polyframe.trading.requests import Requests
+from polyframe.trading.risk import RiskGuard
+from polyframe.trading.riskfacts import risk_facts
+from polyframe.trading.rules import broken_rule
+from polyframe.trading.state import CycleState
+
+log = logging.getLogger(__name__)
+
+_KILLED = frozenset({"fok_not_filled", "fak_not_filled"})
+
+
+class Quotes(Protocol):
+    """What placing reads of the session of a market."""
+
+    def price(self, outcome: Outcome) -> PriceChanged:
+        """Return the latest top of book."""
+        ...
+
+    def tick_size(self, outcome: Outcome) -> Decimal:
+        """Return the price step that holds now, in USD."""
+        ...
+
+
+@frozen
+class OpenCycle:
+    """The cycle that is traded now."""
+
+    state: CycleState
+    quotes: Quotes
+
+    @property
+    def market(self) -> Market:
+        """Its market."""
+        return self.state.market
+
+
+class PlacingDesk(Protocol):
+    """The trading service, as far as placing needs it."""
+
+    @property
+    def cycle(self) -> OpenCycle | None:
+        """The cycle that is traded now, ``None`` while trading is paused."""
+        ...
+
+    def state(self, market: Market) -> CycleState | None:
+        """Return the state of a cycle, open or over."""
+        ...
+
+    def submit(self, command: Command) -> Reply:
+        """Apply a command to the current cycle."""
+        ...
+
+    def denied(self, rule: str, text: str) -> OrderDenied:
+        """Count a denial."""
+        ...
+
+    def note_refusal(self, market: Market | None, reason: str, text: str) -> None:
+        """Write down a refusal and count it for its cycle."""
+        ...
+
+    async def take_late_answer(
+        self, market: Market, command: ApplyPlaceAnswer | ApplyCancelAnswer, answer: PlaceAnswer
+    ) -> None:
+        """Take an answer that came after its cycle's end."""
+        ...
+
+    def look_soon(self) -> None:
+        """Compare with the venue in a moment."""
+        ...
+
+
+@frozen
+class Sending:
+    """An order that is registered here and leaves for the venue now."""
+
+    client_id: str
+    prepared: PreparedOrder
+
+
+class Placing:
+    """Places the orders of one series.
+
+    Args:
+        desk: The trading service.
+        exchange: The venue.
+        clock: Market time.
+        counters: Where answers are counted.
+        own: Is told which orders are on their way.
+        risk: Is asked before every order and told of every answer.
+        requests: Runs what is sent, so that no cancelled caller loses an answer.
+    """
+
+    def __init__(
+        self,
+        desk: PlacingDesk,
+        *,
+        exchange: Exchange,
+        clock: Clock,
+        counters: Counters,
+        own: OwnOrders,
+        risk: RiskGuard,
+        requests: Requests,
+    ) -> None:
+        self._desk = desk
+        self._exchange = exchange
+        self._clock = clock
+        self._counters = counters
+        self._own = own
+        self._risk = risk
+        self._requests = requests
+        self._ids = count(1)
+
+    async def place(self, generation: int, strategy: str, request: OrderRequest) -> Order:
+        """Place one order; see `TradingService.place`."""
+        cycle = self._current(generation, "place")
+        sending = self._register(cycle, strategy, request)
+        (answer,) = await self._send(cycle.market, [sending])
+        return self._placed(cycle.market, sending.client_id, answer)
+
+    def _current(self, generation: int, what: str) -> OpenCycle:
+        """Return the cycle of `generation`.
+
+        Raises:
+            StaleCycleError: It is not the current one.
+        """
+        cycle = self._desk.cycle
+        if cycle is None or cycle.market.generation != generation:
+            self._counters.add(Count.ENGINE_STALE, "PlaceOrder")
+            raise StaleCycleError(what, generation, _generation(cycle))
+        return cycle
+
+    # ------------------------------------------------------------------ before it leaves
+
+    def _register(self, cycle: OpenCycle, strategy: str, request: OrderRequest) -> Sending:
+        """Check one order, sign it, and register it with the engine, the guard and our own orders.
+
+        Raises:
+            OrderDenied: With the rule that it breaks.
+        """
+        market, quote = cycle.market, cycle.quotes.price(request.outcome)
+        tick = cycle.quotes.tick_size(request.outcome)
+        if (denied := broken_rule(market, tick, quote, request)) is not None:
+            raise self._desk.denied(denied.rule, denied.text)
+        facts = risk_facts(
+            cycle.state,
+            strategy,
+            request,
+            quote,
+            time=self._clock.time(),
+            network_time=asyncio.get_running_loop().time(),
+        )
+        if (denied := self._risk.check(strategy, request, facts)) is not None:
+            raise self._desk.denied(denied.rule, denied.text)
+        prepared = self._exchange.prepare_order(market, request)
+        client_id = f"{market.slug}-{next(self._ids)}"
+        reply = self._desk.submit(
+            PlaceOrder(
+                generation=market.generation,
+                client_id=client_id,
+                venue_id=prepared.venue_id,
+                strategy=strategy,
+                token=market.token(request.outcome),
+                request=request,
+                now_ms=self._now_ms(),
+            )
+        )
+        if isinstance(reply, Denied):
+            raise self._desk.denied(reply.rule, reply.text)
+        self._risk.admit(client_id, strategy, request, facts)
+        self._own.sent(prepared.venue_id)
+        return Sending(client_id, prepared)
+
+    # ------------------------------------------------------------------ sent, and answered
+
+    async def _send(self, market: Market, sendings: Sequence[Sending]) -> list[PlaceAnswer]:
+        """Send orders that are registered, once, and apply the answers, whoever still waits."""
+
+        async def send() -> list[PlaceAnswer]:
+            answers = await self._ask(sendings)
+            for sending, answer in zip(sendings, answers, strict=True):
+                is_lost = answer.result is PlaceResult.UNKNOWN
+                self._own.answered(sending.prepared.venue_id, is_lost=is_lost)
+            for sending, answer in zip(sendings, answers, strict=True):
+                await self._take_answer(market, sending.client_id, answer)
+            return answers
+
+        client_ids = [sending.client_id for sending in sendings]
+        return await self._requests.send(send(), f"place {', '.join(client_ids)}", client_ids)
+
+    async def _ask(self, sendings: Sequence[Sending]) -> list[PlaceAnswer]:
+        try:
+            return [await self._exchange.place_order(sendings[0].prepared)]
+        except Exception as error:
+            # It promised not to raise. Whether anything was sent is not known.
+            log.exception("%s: place_order raised", sendings[0].client_id)
+            return [PlaceAnswer(PlaceResult.UNKNOWN, text=str(error))]
+
+    async def _take_answer(self, market: Market, client_id: str, answer: PlaceAnswer) -> None:
+        self._counters.add(Count.ORDERS_SENT, answer.result.value)
+        self._tell_risk(client_id, answer)
+        command: ApplyPlaceAnswer | ApplyCancelAnswer
+        is_refused = answer.result is PlaceResult.REJECTED
+        if is_refused and answer.code in _KILLED:
+            # A killed FOK or FAK is an ordinary end of an order, not a refusal.
+            command = ApplyCancelAnswer(
+                market.generation, client_id, True, answer.text, self._now_ms()
+            )
+        else:
+            if is_refused:
+                self._desk.note_refusal(market, f"venue:{answer.code}", answer.text)
+            command = ApplyPlaceAnswer(
+                market.generation,
+                client_id,
+                answer.result,
+                answer.code,
+                answer.text,
+                self._now_ms(),
+            )
+        if isinstance(self._desk.submit(command), Stale):
+            await self._desk.take_late_answer(market, command, answer)
+        elif answer.result is PlaceResult.UNKNOWN:
+            self._desk.look_soon()
+
+    def _tell_risk(self, client_id: str, answer: PlaceAnswer) -> None:
+        now = asyncio.get_running_loop().time()
+        before = self._risk.breaker(now)
+        self._risk.answered(client_id, answer.result, answer.code, now)
+        after = self._risk.breaker(now)
+        if after is not before:
+            log.warning("%s: the breaker is %s (%s)", client_id, after, answer.text or answer.code)
+
+    def _placed(self, market: Market, client_id: str, answer: PlaceAnswer) -> Order:
+        """Return what became of an order.
+
+        Raises:
+            StaleCycleError: The cycle ended meanwhile.
+            OrderRejected: Refused by the venue.
+            OrderOutcomeUnknown: The answer was lost, and nothing else tells.
+        """
+        cycle, state = self._desk.cycle, self._desk.state(market)
+        if state is None or _generation(cycle) != market.generation:
+            what = f"place {client_id}"
+            raise StaleCycleError(what, market.generation, _generation(cycle), was_sent=True)
+        order = state.orders[client_id]
+        # What the order is decides, not the answer: a fill or a report may have proved it meanwhile.
+        if answer.result is PlaceResult.UNKNOWN and order.status is OrderStatus.UNKNOWN:
+            raise OrderOutcomeUnknown(answer.text, order)
+        if order.status is OrderStatus.REJECTED:
+            raise OrderRejected(answer.code, answer.text, order)
+        return order
+
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)
+
+
+def _generation(cycle: OpenCycle | None) -> int | None:
+    return None if cycle is None else cycle.market.generation
