@@ -255,7 +255,7 @@ class Hostile(Observed):
         """Act without being told anything, and most of all around the end of the window."""
         rush = self.market.window.end - self._rng.uniform(0.0, 0.5)
         while self.clock.time() < rush:
-            await self.clock.sleep(min(self._rng.uniform(5.0, 60.0), self.seconds_left()))
+            await self.clock.sleep(min(self._rng.uniform(5.0, 60.0), rush - self.clock.time()))
             await self._safely(lambda: self.act(None))
         while True:
             self.spawn(self._safely(self._rng.choice((self._place, self._cancel))), "rush")

@@ -74,6 +74,8 @@ class Fault(StrEnum):
     """The next market never appears."""
     MARKET_UNHYDRATED = "market_unhydrated"
     """The next market is listed, but cannot be traded for some time."""
+    CLOSE_LATE = "close_late"
+    """A market goes on trading for some seconds after its window."""
     RESOLUTION_LATE = "resolution_late"
     """A market is resolved minutes to hours late."""
     RESOLUTION_MISSING = "resolution_missing"
@@ -82,6 +84,8 @@ class Fault(StrEnum):
     """A matched trade fails on chain: at once, or after a switch, or after the resolution."""
     TRADE_RETRYING = "trade_retrying"
     """A matched trade is sent again before it settles."""
+    FOREIGN = "foreign"
+    """Another program of the account places, cancels and fills orders, and cancels ours."""
     HOOK_SLOW = "hook_slow"
     """A hook takes its time."""
     HOOK_HANG = "hook_hang"
@@ -124,10 +128,12 @@ RATES: Mapping[Fault, float] = {
     Fault.MARKET_LATE: 0.08,
     Fault.MARKET_MISSING: 0.03,
     Fault.MARKET_UNHYDRATED: 0.08,
+    Fault.CLOSE_LATE: 0.3,
     Fault.RESOLUTION_LATE: 0.1,
     Fault.RESOLUTION_MISSING: 0.01,
     Fault.TRADE_FAILED: 0.12,
     Fault.TRADE_RETRYING: 0.1,
+    Fault.FOREIGN: 0.04,
     Fault.HOOK_SLOW: 0.01,
     Fault.HOOK_HANG: 0.0015,
     Fault.HOOK_DEAF: 0.001,

@@ -15,6 +15,7 @@ from polyframe.clock import Clock
 from polyframe.counters import Count
 from polyframe.environment import Environment
 from polyframe.errors import PolyframeError
+from polyframe.model.market import Market
 from polyframe.model.money import ZERO
 from polyframe.session import ExchangeSession
 from polyframe.testing import audit
@@ -47,6 +48,8 @@ _Compare = Callable[[Comparison, str], Awaitable[ReconcileReport]]
 TRACE = 60
 """Steps that a violation tells of."""
 
+GAP_PATIENCE = 1.5
+"""Seconds after a gap in the account's stream within which a comparison begins."""
 
 _ENDS: frozenset[Count | tuple[Count, str]] = frozenset(
     {
@@ -67,6 +70,9 @@ class _Cycle:
     state: CycleState
     inputs: list[CycleCommand] = field(factory=list)
     is_audited: bool = False
+    over: float | None = None
+    compared: float = 0.0
+    comparing: int = 0
 
 
 class Monitor:
@@ -136,12 +142,18 @@ class Monitor:
     def _following(self, original: _Compare) -> _Compare:
         async def run(comparison: Comparison, trigger: str) -> ReconcileReport:
             began, own = self._clock.time(), self._opened().settlement.own
+            cycle = self._cycle(comparison._state)
+            cycle.compared = began
+            cycle.comparing += 1
             asked = {
                 order.client_id
                 for order in comparison._state.open_orders()
                 if not own.is_under_way(order.venue_id)
             }
-            report = await original(comparison, trigger)
+            try:
+                report = await original(comparison, trigger)
+            finally:
+                cycle.comparing -= 1
             self._on_comparison(comparison._state, began, asked - report.unresolved.keys(), report)
             return report
 
@@ -229,11 +241,40 @@ class Monitor:
                 return
         else:
             self.note(what)
+        if what == "user connected":
+            self._expect_comparisons()
         self.check_cash()
         self.check_counts()
 
-    def on_barrier(self, service: TradingService, step: str, new: ExchangeSession | None) -> None:
+    def _expect_comparisons(self) -> None:
+        """See to it that what may have been missed is asked for."""
+        loop, now = asyncio.get_running_loop(), self._clock.time()
+        for service in self._services():
+            if service.market is not None:
+                loop.call_later(GAP_PATIENCE, self._check_compared, service, service.market, now)
+
+    def _check_compared(self, service: TradingService, market: Market, gap: float) -> None:
+        cycle = self._cycles.get(market.slug)
+        if service.market != market or cycle is None or cycle.compared >= gap:
+            return
+        if cycle.comparing:
+            # One at a time: the next one begins when this one is through.
+            loop = asyncio.get_running_loop()
+            loop.call_later(GAP_PATIENCE, self._check_compared, service, market, gap)
+            return
+        text = f"nothing was compared since messages were missed at {gap:.3f}"
+        self.violate(Invariant.COMPENSATED, text, market.slug)
+
+    def on_barrier(
+        self,
+        service: TradingService,
+        step: str,
+        old: ExchangeSession | None,
+        new: ExchangeSession | None,
+    ) -> None:
         """Check a step of a switch."""
+        if step == "reset" and old is not None and (cycle := self._cycles.get(old.slug)):
+            cycle.over = self._clock.time()
         self.note(f"switch to {new.slug if new else 'no market'}: {step}")
         if step == "reset":
             state = service._engine.state
@@ -329,6 +370,8 @@ class Monitor:
         market = self._venue.markets[slug]
         findings = audit.fills(state, market)
         findings += audit.orders(state, market, self._venue.placed)
+        if cycle.over is not None:
+            findings += audit.late_orders(market, cycle.over)
         if is_last:
             findings += audit.replay(state, cycle.inputs)
         findings += audit.record(state, self._opened().ledger.get(slug))
@@ -349,6 +392,15 @@ class Monitor:
         text = f"tasks that did not end when they were told to: {overdue}"
         self.check(is_deaf or not overdue, Invariant.NOTHING_LEFT, text)
         ours, theirs = env.account.cash, self._venue.account.cash
+        # What others do in markets that we never traded is none of our books' business.
+        theirs -= sum(
+            (
+                audit.moved(market)
+                for slug, market in self._venue.markets.items()
+                if slug not in self._cycles
+            ),
+            ZERO,
+        )
         text = f"we have {ours} USD and claims of {env.account.claimable}, the venue says {theirs}"
         self.check(ours == theirs, Invariant.VENUE_CASH, text)
 

@@ -168,6 +168,7 @@ class SimUserStream:
         self.connected = True
         if self._sink is not None:
             self._sink.on_user_stream(StreamState.CONNECTED, "")
+            self._on_step("user connected")
 
     def _in_order(self, delivery: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -212,6 +213,8 @@ class SimUserStream:
     def _tell(self, state: StreamState) -> None:
         if self._sink is not None:
             self._sink.on_user_stream(state, "overflow")
+            if state is StreamState.CONNECTED:
+                self._on_step("user connected")
 
     def _garbage(self, message: UserMessage) -> None:
         form = self._faults.source(Fault.USER_GARBAGE).randrange(3)

@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 
-from polyframe.clock import Clock
-from polyframe.model.events import TradeReport, UserMessage
-from polyframe.model.market import Market
+from polyframe.model.events import TradeReport
 from polyframe.model.money import ZERO
 from polyframe.model.trade import TradeLeg, TradeStatus
-from polyframe.testing.faults import Fault, Faults
-from polyframe.testing.simaccount import SimAccount
-from polyframe.testing.simvalues import SimHabits, SimTrade
+from polyframe.testing.faults import Fault
+from polyframe.testing.simvalues import SimTrade, SimWorld
 
 
 class SimTrades:
-    """All trades of one market in which the account took part.
+    """All trades of one market in which the account took part."""
 
-    Args:
-        market: Names and fees.
-        rng: Chance of the settlement.
-        clock: Market time.
-        account: Where deliveries and failures are booked.
-        faults: What goes wrong.
-        habits: Times.
-        send: Sends a message to the account's stream.
-    """
-
-    def __init__(
-        self,
-        market: Market,
-        *,
-        rng: random.Random,
-        clock: Clock,
-        account: SimAccount,
-        faults: Faults,
-        habits: SimHabits,
-        send: Callable[[UserMessage], None],
-    ) -> None:
-        self._market = market
-        self._rng = rng
-        self._clock = clock
-        self._account = account
-        self._faults = faults
-        self._habits = habits
-        self._send = send
+    def __init__(self, world: SimWorld) -> None:
+        self._world = world
+        self._market = world.market
         self._trades: dict[str, SimTrade] = {}
         self._unsettled = 0
 
@@ -76,22 +47,23 @@ class SimTrades:
             status=trade.status,
             legs=trade.legs,
             match_time_ms=trade.time_ms,
-            timestamp_ms=self._now_ms(),
+            timestamp_ms=self._world.now_ms(),
         )
 
     def add(self, token: str, legs: tuple[TradeLeg, ...]) -> SimTrade:
         """Keep a new trade, whose legs are booked already, and let it settle."""
         trade_id = f"t-{self._market.slug}-{len(self._trades) + 1}"
-        trade = SimTrade(trade_id, token, legs, self._now_ms())
+        trade = SimTrade(trade_id, token, legs, self._world.now_ms())
         self._trades[trade_id] = trade
         self._unsettled += 1
         self._settle(trade)
         return trade
 
     def _settle(self, trade: SimTrade) -> None:
-        loop, rng, faults = asyncio.get_running_loop(), self._rng, self._faults
-        mined = rng.uniform(*self._habits.mined)
-        confirmed = mined + rng.uniform(*self._habits.confirmed)
+        loop, world = asyncio.get_running_loop(), self._world
+        rng, faults = world.rng, world.faults
+        mined = rng.uniform(*world.habits.mined)
+        confirmed = mined + rng.uniform(*world.habits.confirmed)
         if faults.hit(Fault.TRADE_RETRYING):
             loop.call_later(mined, self._advance, trade, TradeStatus.RETRYING)
             late = faults.source(Fault.TRADE_RETRYING).uniform(1.0, 60.0)
@@ -107,13 +79,10 @@ class SimTrades:
         trade.status = status
         for leg in trade.legs:
             if status is TradeStatus.MINED:
-                self._account.deliver(leg)
+                self._world.account.deliver(leg)
             elif status is TradeStatus.FAILED:
-                self._account.book(leg, self.fee(leg), undo=True)
+                self._world.account.book(leg, self.fee(leg), undo=True)
         if status.is_final:
             self._unsettled -= 1
-            trade.settled = self._clock.time()
-        self._send(self.report(trade))
-
-    def _now_ms(self) -> int:
-        return int(self._clock.time() * 1000)
+            trade.settled = self._world.clock.time()
+        self._world.send(self.report(trade))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from decimal import Decimal
 
 from attrs import define, frozen
 
+from polyframe.clock import Clock
+from polyframe.model.events import UserMessage
+from polyframe.model.market import Market
 from polyframe.model.order import OrderRequest
 from polyframe.model.trade import TradeLeg, TradeStatus
+from polyframe.testing.faults import Faults
+from polyframe.testing.simaccount import SimAccount
 
 
 @frozen
@@ -31,17 +38,54 @@ class SimHabits:
     lost_after: float = 5.0
 
 
+@frozen
+class SimWorld:
+    """What the parts of one simulated market share.
+
+    Attributes:
+        market: Names and rules.
+        rng: Chance of the crowd, of settlement and of the outcome.
+        clock: The venue's time.
+        account: Where trades are booked.
+        faults: What goes wrong.
+        habits: Times.
+        send: Sends a message to the account's stream.
+    """
+
+    market: Market
+    rng: random.Random
+    clock: Clock
+    account: SimAccount
+    faults: Faults
+    habits: SimHabits
+    send: Callable[[UserMessage], None]
+
+    def now_ms(self) -> int:
+        """Return the venue's time in epoch milliseconds."""
+        return int(self.clock.time() * 1000)
+
+
 @define(eq=False)
 class SimOrder:
-    """An order as the venue has it; sizes in hundredths of a share, times in epoch seconds."""
+    """An order as the venue has it; sizes in hundredths of a share, times in epoch seconds.
+
+    Attributes:
+        is_foreign: Whether another program of the account placed it.
+        told: When its sender had the answer, or gave it up; ``None`` until then.
+        ended: When it was over.
+        cancels: How often its sender asked for a cancel.
+    """
 
     order_id: str
     request: OrderRequest
     token: str
     size: int
+    is_foreign: bool = False
     filled: int = 0
     status: str = "LIVE"
+    told: float | None = None
     ended: float | None = None
+    cancels: int = 0
 
     @property
     def is_open(self) -> bool:

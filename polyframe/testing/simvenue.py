@@ -28,7 +28,7 @@ from polyframe.testing.faults import Fault, Faults
 from polyframe.testing.simaccount import SimAccount
 from polyframe.testing.simmarket import SimMarket
 from polyframe.testing.simstreams import OnStep, SimMarketStream, SimUserStream
-from polyframe.testing.simvalues import SimHabits, SimOrder
+from polyframe.testing.simvalues import SimHabits, SimOrder, SimWorld
 
 REFUSALS = ("rejected", "auth", "restarting", "rate_limited", "post_only_mode", "trading_disabled")
 """Codes of refusals that have nothing to do with the order (PROTOCOL §2.7)."""
@@ -178,13 +178,15 @@ class SimVenue:
         """Begin to trade a market."""
         clock, _ = self._parts()
         found = SimMarket(
-            market,
-            rng=random.Random(f"{self.seed}/{market.slug}"),
-            clock=clock,
-            account=self.account,
-            faults=self.faults,
-            habits=self._habits,
-            send=self._send_user,
+            SimWorld(
+                market,
+                rng=random.Random(f"{self.seed}/{market.slug}"),
+                clock=clock,
+                account=self.account,
+                faults=self.faults,
+                habits=self._habits,
+                send=self._send_user,
+            )
         )
         self.markets[market.slug] = found
         found.start()
@@ -202,15 +204,15 @@ class SimVenue:
 
     def market_stream(self, market: Market, sink: MarketSink) -> SimMarketStream:
         """Return a stream of `market`."""
-        source = self.markets[market.slug]
+        display = self.markets[market.slug].display
         stream = SimMarketStream(
-            source,
+            display,
             sink,
             faults=self.faults,
             rng=random.Random(f"{self.seed}/{market.slug}/stream"),
             on_step=self._step,
         )
-        source.streams.append(stream)
+        display.streams.append(stream)
         self._misdirected += sum(old.misdirected for old in self.streams if old.closed)
         self.streams = [old for old in self.streams if not old.closed]
         self.streams.append(stream)
@@ -244,9 +246,17 @@ class SimVenue:
 
     async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
         """Take one order."""
-        faults = self.faults
         self.placed[prepared.venue_id] += 1
         self.sent += 1
+        try:
+            return await self._take(prepared)
+        finally:
+            order = self.order(prepared.venue_id)
+            if order is not None:
+                order.told = self._parts()[0].time()
+
+    async def _take(self, prepared: PreparedOrder) -> PlaceAnswer:
+        faults = self.faults
         await self._travel()
         if faults.hit(Fault.PLACE_REFUSED):
             code = faults.source(Fault.PLACE_REFUSED).choice(REFUSALS)
@@ -277,6 +287,9 @@ class SimVenue:
             ExchangeUnavailable: A fault; the orders may be cancelled all the same.
         """
         faults = self.faults
+        for venue_id in venue_ids:
+            if (order := self.order(venue_id)) is not None:
+                order.cancels += 1
         await self._travel()
         if faults.hit(Fault.CANCEL_ERROR):
             msg = "simulated: the cancel did not arrive"

@@ -89,7 +89,7 @@ class Stage:
         """Check a step of a switch, and let events come in between if a fault says so."""
         if step == "start" and new is not None:
             new.subscribe(Tap(self, new))
-        self.monitor.on_barrier(service, step, new)
+        self.monitor.on_barrier(service, step, old, new)
         if step == "detach" and old is not None:
             deadline = self._settings.cycle_end_timeout + GRACE
             asyncio.get_running_loop().call_later(deadline, self.monitor.expect_dead, old)

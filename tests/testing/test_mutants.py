@@ -25,6 +25,7 @@ from polyframe.trading.commands import ApplyTradeReport, Ignored, Stale
 from polyframe.trading.comparison import Comparison
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
+from polyframe.trading.lateorders import LateOrders
 from polyframe.trading.ledger import CycleStatus, Ledger
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.state import CycleState
@@ -253,6 +254,25 @@ def something_raises(patch: Patch) -> None:
     patch.setattr(StrategyTrading, "sellable", sellable)
 
 
+def gaps_are_not_heard(patch: Patch) -> None:
+    """Nobody is told that messages of the account may have been missed."""
+    patch.setattr(SessionEventRouter, "on_gap", lambda *_: None)
+
+
+def late_orders_stay(patch: Patch) -> None:
+    """Orders that turn out to be accepted after their cycle are left to themselves."""
+
+    async def nothing(*_: object) -> None:
+        return
+
+    patch.setattr(LateOrders, "found_alive", nothing)
+
+
+def foreign_trades_are_free(patch: Patch) -> None:
+    """Trades of another program do not move our cash."""
+    patch.setattr(Account, "is_counted", lambda *_: True)
+
+
 MUTANTS: list[tuple[Callable[[Patch], None], Invariant, frozenset[Fault]]] = [
     (everything_to_the_live_session, Invariant.OWN_INPUTS, ALL),
     (no_reset, Invariant.FRESH_START, ALL),
@@ -277,6 +297,9 @@ MUTANTS: list[tuple[Callable[[Patch], None], Invariant, frozenset[Fault]]] = [
     (orders_outlive_the_market, Invariant.ORDERS, frozenset({Fault.USER_DROP})),
     (claims_not_redeemed, Invariant.VENUE_CASH, frozenset()),
     (something_raises, Invariant.NO_DEFECT, frozenset()),
+    (gaps_are_not_heard, Invariant.COMPENSATED, frozenset({Fault.USER_DISCONNECT})),
+    (late_orders_stay, Invariant.LATE_ORDERS, frozenset({Fault.CLOSE_LATE})),
+    (foreign_trades_are_free, Invariant.CASH, frozenset({Fault.FOREIGN})),
 ]
 
 
@@ -306,4 +329,6 @@ def test_every_invariant_can_fail() -> None:
 def test_with_all_guards_nothing_is_noticed() -> None:
     """The plans of the mutants hold with the guards in place."""
     for faults in {mutant[2] for mutant in MUTANTS}:
-        assert simulate(Plan(cycles=16, seed=5, faults=faults)).violations == ()
+        intensity = 8.0 if len(faults) == 1 else 1.0
+        plan = Plan(cycles=16, seed=5, faults=faults, intensity=intensity)
+        assert simulate(plan).violations == ()
