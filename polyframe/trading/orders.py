@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -173,17 +173,36 @@ class OrderTable:
             self._holdings.settle(fill.strategy, fill.outcome, number)
         track.trades[fill.trade_id] = number
 
+    def restore(self, orders: Iterable[tuple[Order, OrderTrack]], fills: Iterable[Fill]) -> None:
+        """Take over the orders and fills of an earlier run; only as long as nothing is here.
+
+        Their bookings are those of `booked`. Reservations follow with `hold_restored`.
+        """
+        for order, track in orders:
+            self.add(order, track)
+        for fill in fills:
+            key = (fill.trade_id, fill.client_id)
+            self._fills[key] = fill
+            if not fill.status.is_final:
+                self._unsettled[key] = None
+            if self.tracks[fill.client_id].trades[fill.trade_id] is not None:
+                self._trade(fill, _notional(fill))
+
+    def booked(self) -> Iterator[tuple[int, str, Outcome, Booking]]:
+        """Yield what is booked for fills, with numbers, strategies and outcomes."""
+        for (trade_id, client_id), fill in self._fills.items():
+            number = self.tracks[client_id].trades[trade_id]
+            if number is not None:
+                yield number, fill.strategy, fill.outcome, _booking(fill)
+
+    def hold_restored(self) -> None:
+        """Reserve what the orders can still cost, whatever is available: they are at the venue."""
+        for client_id, order in self._orders.items():
+            self._hold(order, self.tracks[client_id])
+
     def _book(self, fill: Fill) -> int:
-        notional = _notional(fill)
-        self._trade(fill, notional)
-        buys = fill.side is Side.BUY
-        booking = Booking(
-            shares=fill.size if buys else -fill.size,
-            cash=-notional if buys else notional,
-            fee=fill.fee,
-            settled=fill.status is TradeStatus.CONFIRMED,
-        )
-        return self._holdings.book(fill.strategy, fill.outcome, booking)
+        self._trade(fill, _notional(fill))
+        return self._holdings.book(fill.strategy, fill.outcome, _booking(fill))
 
     def _trade(self, fill: Fill, notional: Decimal) -> None:
         self.volume += notional
@@ -250,6 +269,16 @@ class OrderTable:
 
 def _counts(fill: Fill) -> bool:
     return fill.status is not TradeStatus.FAILED
+
+
+def _booking(fill: Fill) -> Booking:
+    notional, buys = _notional(fill), fill.side is Side.BUY
+    return Booking(
+        shares=fill.size if buys else -fill.size,
+        cash=-notional if buys else notional,
+        fee=fill.fee,
+        settled=fill.status is TradeStatus.CONFIRMED,
+    )
 
 
 def _notional(fill: Fill) -> Decimal:

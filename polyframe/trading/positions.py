@@ -7,7 +7,9 @@ there had it never happened.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 
 from attrs import evolve, frozen
 
@@ -56,6 +58,7 @@ class PositionBook:
 
     Attributes:
         outcome: Whose shares.
+        bookings: All of them by number.
         size: Shares held.
         cost: What they cost in USD, without fees.
         fees: USD paid.
@@ -67,6 +70,7 @@ class PositionBook:
         "_bookings",
         "_last",
         "_settled",
+        "bookings",
         "cost",
         "fees",
         "outcome",
@@ -78,6 +82,7 @@ class PositionBook:
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self._bookings: dict[int, Booking] = {}
+        self.bookings: Mapping[int, Booking] = MappingProxyType(self._bookings)
         self._clear()
 
     def book(self, number: int, booking: Booking) -> None:
@@ -193,6 +198,22 @@ class Holdings:
         self._pay_out()
         return self._number
 
+    def restore(self, bookings: Iterable[tuple[int, str, Outcome, Booking]]) -> None:
+        """Book what was booked before under the same numbers; only as long as nothing is booked."""
+        for number, strategy, outcome, booking in sorted(bookings, key=lambda row: row[0]):
+            self._number = number
+            self._book(strategy, outcome).book(number, booking)
+            self._move_cash(booking.cash - booking.fee)
+
+    def bookings(self) -> list[tuple[int, str, Outcome, Booking]]:
+        """Return all bookings by number, with their strategies and outcomes."""
+        found = [
+            (number, strategy, outcome, booking)
+            for (strategy, outcome), book in self._books.items()
+            for number, booking in book.bookings.items()
+        ]
+        return sorted(found, key=lambda row: row[0])
+
     def take_back(self, strategy: str, outcome: Outcome, number: int) -> None:
         """Undo a booking as if it had never been there."""
         booking = self._book(strategy, outcome).take(number)
@@ -222,8 +243,10 @@ class Holdings:
         return book.position()
 
     def positions(self) -> tuple[tuple[str, Position], ...]:
-        """Return all positions with the names of their strategies, sorted by both."""
-        return tuple((key[0], self.position(*key)) for key in sorted(self._books))
+        """Return all positions that ever came to be, with their strategies, sorted by both."""
+        return tuple(
+            (key[0], self.position(*key)) for key in sorted(self._books) if self._books[key].bookings
+        )
 
     def total(self, outcome: Outcome) -> Position:
         """Return what all strategies and nobody (``""``) hold together."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Self
 
 from typing_extensions import override
 
@@ -15,8 +16,9 @@ from polyframe.model.position import Position
 from polyframe.model.trade import Fill
 from polyframe.trading.account import Account
 from polyframe.trading.commands import Snapshot
+from polyframe.trading.image import Adjustment, CycleImage, TrackImage
 from polyframe.trading.orders import OrderTable
-from polyframe.trading.positions import Holdings
+from polyframe.trading.positions import Booking, Holdings
 
 
 class CycleView:
@@ -170,6 +172,52 @@ class CycleView:
             payout=self.payout,
             sequence=self.sequence,
         )
+
+    def image(self) -> CycleImage:
+        """Return everything that has to be written down to be the same after a restart."""
+        booked = {number for number, *_ in self._table.booked()}
+        return CycleImage(
+            market=self.market,
+            sequence=self.sequence,
+            orders=tuple(self.orders.values()),
+            tracks=tuple(TrackImage.of(self._table.tracks[name]) for name in self.orders),
+            fills=tuple(self.fills.values()),
+            adjustments=tuple(
+                Adjustment(number, strategy, outcome, booking.shares, booking.cash)
+                for number, strategy, outcome, booking in self._holdings.bookings()
+                if number not in booked
+            ),
+            refusals=dict(self.refusals),
+            winner=self.winner,
+        )
+
+    @classmethod
+    def restored(cls, image: CycleImage, account: Account) -> Self:
+        """Return the state that `image` was taken of, with what it holds of the account's cash.
+
+        Its cash flow moves the account's cash once more, and what it may still cost is reserved
+        whether or not it is there: the caller takes stock of the cash afterwards.
+
+        Raises:
+            ValueError: The image is not of one piece.
+        """
+        if flaw := image.flaw():
+            msg = f"image: {flaw}"
+            raise ValueError(msg)
+        state = cls(image.market, account)
+        state.sequence = image.sequence
+        state._refusals.update(image.refusals)
+        tracks = (track.track() for track in image.tracks)
+        state._table.restore(zip(image.orders, tracks, strict=True), image.fills)
+        adjusted = (
+            (a.number, a.strategy, a.outcome, Booking(a.shares, a.cash, settled=True))
+            for a in image.adjustments
+        )
+        state._holdings.restore((*state._table.booked(), *adjusted))
+        if image.winner is not None:
+            state._holdings.resolve(image.winner)
+        state._table.hold_restored()
+        return state
 
     @override
     def __repr__(self) -> str:

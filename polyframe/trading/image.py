@@ -1,0 +1,122 @@
+"""The whole trading state of a cycle as a value that can be written down and read back.
+
+It holds what cannot be worked out from the rest: orders, what is known of them besides, fills, and
+moves of shares and cash that no fill explains. Positions, cash flow, reservations and payout follow.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+from attrs import evolve, field, frozen
+
+from polyframe.model.market import Market, Outcome
+from polyframe.model.order import Order
+from polyframe.model.trade import Fill
+from polyframe.trading.lifecycle import OrderTrack
+
+
+class TrackImage(msgspec.Struct, frozen=True, gc=False):
+    """What is known of an order besides its value; see `OrderTrack`."""
+
+    proven: bool = False
+    said_matched: bool = False
+    size_known: bool = True
+    seen: Decimal = Decimal(0)
+    trades: tuple[tuple[str, int | None], ...] = ()
+
+    @classmethod
+    def of(cls, track: OrderTrack) -> TrackImage:
+        """Return the image of `track`, which may go on changing."""
+        return cls(
+            track.proven,
+            track.said_matched,
+            track.size_known,
+            track.seen,
+            tuple(track.trades.items()),
+        )
+
+    def track(self) -> OrderTrack:
+        """Return a track of its own that is as the image says."""
+        return OrderTrack(
+            self.proven, self.said_matched, self.size_known, self.seen, dict(self.trades)
+        )
+
+
+@frozen
+class Adjustment:
+    """A move of shares and cash of one strategy that came of no fill."""
+
+    number: int
+    strategy: str
+    outcome: Outcome
+    shares: Decimal
+    cash: Decimal
+
+
+@frozen
+class CycleImage:
+    """The trading state of one cycle at one instant.
+
+    Attributes:
+        market: Its market.
+        sequence: Number of the last change.
+        orders: All orders in order of birth.
+        tracks: What is known of them besides, in the same order.
+        fills: All fills in order of first sight.
+        adjustments: Moves that no fill explains.
+        refusals: Refused orders and cancels by reason.
+        winner: The outcome that won, ``None`` until resolved.
+    """
+
+    market: Market
+    sequence: int = 0
+    orders: tuple[Order, ...] = ()
+    tracks: tuple[TrackImage, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    adjustments: tuple[Adjustment, ...] = ()
+    refusals: dict[str, int] = field(factory=dict, hash=False)
+    winner: Outcome | None = None
+
+    def flaw(self) -> str:
+        """Return what is wrong with the image in itself, ``""`` if it is of one piece.
+
+        Nothing of another cycle may be in it, and every fill needs its order (SYSTEM K5).
+        """
+        slug, generation = self.market.slug, self.market.generation
+        for what, parts in (("order", self.orders), ("fill", self.fills)):
+            for part in parts:
+                if (part.slug, part.generation) != (slug, generation):
+                    return (
+                        f"{what} {part.client_id} is of {part.slug}, generation {part.generation}"
+                    )
+        if len(self.tracks) != len(self.orders):
+            return f"{len(self.orders)} orders, but notes on {len(self.tracks)}"
+        ids = [order.client_id for order in self.orders]
+        if len(set(ids)) != len(ids):
+            return "two orders of one id"
+        if len({order.venue_id for order in self.orders}) != len(ids):
+            return "two orders of one id at the venue"
+        noted = {
+            (trade_id, client_id)
+            for client_id, track in zip(ids, self.tracks, strict=True)
+            for trade_id, _ in track.trades
+        }
+        known = [(fill.trade_id, fill.client_id) for fill in self.fills]
+        if len(set(known)) != len(known) or set(known) != noted:
+            return "its fills are not those that its orders tell of"
+        return ""
+
+    def with_sent(self, orders: list[Order]) -> CycleImage:
+        """Return the image with orders that left after it was taken.
+
+        An order of the same id at the venue that is in it already stays as it is.
+        """
+        have = {name for order in self.orders for name in (order.client_id, order.venue_id)}
+        new = [o for o in orders if o.client_id not in have and o.venue_id not in have]
+        return evolve(
+            self,
+            orders=(*self.orders, *new),
+            tracks=(*self.tracks, *(TrackImage() for _ in new)),
+        )
