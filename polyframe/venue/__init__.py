@@ -15,7 +15,7 @@ for _package in ("starlette", "uvicorn"):
         )
         raise ModuleNotFoundError(_text, name=_error.name) from _error
 
-from polyframe.venue.account import VenueAccount
+from polyframe.venue.account import Credentials, VenueAccount
 from polyframe.venue.local import LocalVenue
 from polyframe.venue.recorded import ResolvedMarketsSource
 from polyframe.venue.settings import VenueSettings, VenueStats
@@ -24,6 +24,7 @@ from polyframe.venue.synthetic import SyntheticSource
 from polyframe.venue.values import Print, Snapshot, SourceEvent, VenueMarket
 
 __all__ = [
+    "Credentials",
     "LocalVenue",
     "MarketSource",
     "Print",

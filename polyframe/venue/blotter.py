@@ -1,12 +1,16 @@
-"""The blotter: orders and trades of the account, what they moved, and who is told of it."""
+"""The blotter: orders and trades of all accounts, what they moved, and who is told of it."""
 
 from __future__ import annotations
 
 import secrets
 import uuid
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
+
+from attrs import define, field
 
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
@@ -38,104 +42,154 @@ from polyframe.venue.values import (
 )
 
 
+@define(eq=False)
+class _Journal:
+    """What one account has open, and what it had."""
+
+    open: dict[str, VenueOrder] = field(factory=dict)
+    ended: deque[str] = field(factory=deque)
+    trades: dict[str, VenueTrade] = field(factory=dict)
+
+
 class Blotter:
-    """All orders and trades of the account, and the only place that moves its cash and shares.
+    """All orders and trades, and the only place that moves cash and shares of the accounts.
 
     Args:
-        account: The account.
         hub: Where user events go.
         clock: The venue's time.
         tasks: Owner of the settlement of trades.
-        settings: How long settlement takes.
+        settings: How long settlement takes, what makers get back, how much is remembered.
         stats: Where trades and fills are counted.
     """
 
     def __init__(
         self,
-        account: VenueAccount,
         hub: Hub,
         clock: Clock,
         tasks: TaskSet,
         settings: VenueSettings,
         stats: VenueStats,
     ) -> None:
-        self.account = account
         self.orders: dict[str, VenueOrder] = {}
-        self.trades: dict[str, VenueTrade] = {}
         self._hub = hub
         self._clock = clock
         self._tasks = tasks
         self._settings = settings
         self._stats = stats
-        self._open: dict[str, VenueOrder] = {}
+        self._journals: defaultdict[VenueAccount, _Journal] = defaultdict(_Journal)
+        self._open_in: Counter[str] = Counter()
 
     # ------------------------------------------------------------------ orders
 
     def open(self, order: VenueOrder, live: LiveMarket) -> None:
         """Take an order in and report its placement."""
-        self.orders[order.order_id] = self._open[order.order_id] = order
+        self.orders[order.order_id] = order
+        self._journals[order.account].open[order.order_id] = order
+        self._open_in[order.market.condition_id] += 1
         self._tell(order, "PLACEMENT", live)
 
     def kill(self, order: VenueOrder, live: LiveMarket, text: str) -> None:
         """Take in an order that died at once and report why (§5.3)."""
         self.orders[order.order_id] = order
         order.status = CANCELED
-        message = order.killed_event(
-            text,
-            api_key=self.account.api_key,
-            address=self.account.address,
-            time_ms=live.now_ms(),
-        )
-        self._hub.to_user(order.market.condition_id, message)
+        self._remember(order)
+        message = order.killed_event(text, live.now_ms())
+        self._hub.to_user(order.account, order.market.condition_id, message)
 
     def end(self, order: VenueOrder, live: LiveMarket, status: str) -> None:
         """Cancel what is open of an order and report it."""
         live.book.cancel(order.order_id)
-        del self._open[order.order_id]
-        order.status = status
+        self._close(order, status)
         self._tell(order, "CANCELLATION", live)
 
-    def open_orders(self, condition_id: str = "", token: str = "") -> list[VenueOrder]:
-        """Return the open orders, of one market or token if given."""
+    def _close(self, order: VenueOrder, status: str) -> None:
+        order.status = status
+        del self._journals[order.account].open[order.order_id]
+        self._open_in[order.market.condition_id] -= 1
+        self._remember(order)
+
+    def _remember(self, order: VenueOrder) -> None:
+        ended = self._journals[order.account].ended
+        ended.append(order.order_id)
+        if len(ended) > self._settings.history:
+            del self.orders[ended.popleft()]
+
+    def order(self, account: VenueAccount, order_id: str) -> VenueOrder | None:
+        """Return an order of `account`; for all others it does not exist."""
+        order = self.orders.get(order_id)
+        return order if order is not None and order.account is account else None
+
+    def open_orders(
+        self, account: VenueAccount, condition_id: str = "", token: str = "", api_key: str = ""
+    ) -> list[VenueOrder]:
+        """Return the open orders of an account, of one market, token or key if given."""
         return [
             order
-            for order in self._open.values()
-            if condition_id in {"", order.market.condition_id} and token in {"", order.token}
+            for order in self._journals[account].open.values()
+            if condition_id in {"", order.market.condition_id}
+            and token in {"", order.token}
+            and api_key in {"", order.api_key}
+        ]
+
+    def open_count(self, account: VenueAccount) -> int:
+        """Return how many orders of an account are open."""
+        return len(self._journals[account].open)
+
+    def open_in(self, market: VenueMarket) -> list[VenueOrder]:
+        """Return the open orders of all accounts in `market`."""
+        if not self.in_use(market):
+            return []
+        return [
+            order
+            for journal in self._journals.values()
+            for order in journal.open.values()
+            if order.market.condition_id == market.condition_id
         ]
 
     def in_use(self, market: VenueMarket) -> bool:
         """Return whether an order is open in `market`."""
-        return any(
-            order.market.condition_id == market.condition_id for order in self._open.values()
-        )
+        return self._open_in[market.condition_id] > 0
 
     # ------------------------------------------------------------------ money
 
-    def reserved_cash(self) -> Decimal:
-        """Return the USD that open buys hold."""
-        return sum((order.reserved_cash for order in self._open.values()), ZERO)
+    def reserved_cash(self, account: VenueAccount) -> Decimal:
+        """Return the USD that open buys of `account` hold."""
+        return sum((o.reserved_cash for o in self._journals[account].open.values()), ZERO)
 
-    def reserved_shares(self, token: str) -> Decimal:
-        """Return the shares of `token` that open sells hold."""
-        return sum((order.reserved_shares for order in self.open_orders(token=token)), ZERO)
+    def reserved_shares(self, account: VenueAccount, token: str) -> Decimal:
+        """Return the shares of `token` that open sells of `account` hold."""
+        return sum((o.reserved_shares for o in self.open_orders(account, token=token)), ZERO)
 
     def _fill(self, order: VenueOrder, trade: VenueTrade, price: int, size: int) -> None:
-        """Book one fill; who took pays the fee: a buyer on top, a seller out of the proceeds."""
-        fee = ZERO
-        if trade.taker.order_id == order.order_id:
-            fee = order.market.market.fees.taker_fee(size_shares(size), usd(price))
+        """Book one fill; who took pays the fee: a buyer on top, a seller out of the proceeds.
+
+        Makers pay nothing and earn a share of the fee that their part brought.
+        """
+        fee = order.market.market.fees.taker_fee(size_shares(size), usd(price))
+        if trade.taker.order_id != order.order_id:
+            order.account.rebates += fee * self._settings.rebate
+            fee = ZERO
         sign = 1 if order.side is Side.BUY else -1
-        self.account.move(
+        order.account.move(
             order.token, sign * size_shares(size), -sign * notional(price, size) - fee
         )
         order.matched += size
         order.trades.append(trade.trade_id)
         if order.remaining == 0:
-            order.status = MATCHED
-            del self._open[order.order_id]
+            self._close(order, MATCHED)
         self._stats.fills += 1
 
+    def pay_rebates(self, accounts: Iterable[VenueAccount]) -> None:
+        """Pay what makers have earned since the last time (§2.9)."""
+        for account in accounts:
+            account.cash += account.rebates
+            account.rebates = ZERO
+
     # ------------------------------------------------------------------ trades
+
+    def trades_of(self, account: VenueAccount) -> Iterable[VenueTrade]:
+        """Return the trades of `account`, the latest first."""
+        return reversed(self._journals[account].trades.values())
 
     def took(
         self, order: VenueOrder, live: LiveMarket, up_price: int, matches: list[Match]
@@ -144,20 +198,19 @@ class Blotter:
         size = sum(match.size for match in matches)
         is_bid, _ = up_terms(order.outcome, order.side, order.price)
         hit = Side.SELL if is_bid else Side.BUY
-        own: list[tuple[VenueOrder, int]] = []
+        resting: list[tuple[VenueOrder, int]] = []
         makers: list[MakerLeg] = []
         for match in matches:
             if match.maker is None:
                 makers.extend(strangers(Outcome.UP, hit, up_price, match.size))
             else:
                 maker = self.orders[match.maker]
-                own.append((maker, match.size))
-                makers.append(self._own_leg(maker, up_price, match.size))
+                resting.append((maker, match.size))
+                makers.append(_leg(maker, up_price, match.size))
         price = own_price(order.outcome, up_price)
         trade = self._record(
             live,
-            taker=self._party(order.order_id),
-            is_taker=True,
+            taker=order.party,
             outcome=order.outcome,
             side=order.side,
             price=price,
@@ -165,9 +218,9 @@ class Blotter:
             makers=makers,
         )
         self._fill(order, trade, price, size)
-        for maker, part in own:
+        for maker, part in resting:
             self._fill(maker, trade, own_price(maker.outcome, up_price), part)
-        self._announce(trade, [order, *(maker for maker, _ in own)], live)
+        self._announce(trade, [order, *(maker for maker, _ in resting)], live)
         live.note_trade(order.outcome, order.side, price, size)
         return trade
 
@@ -177,7 +230,7 @@ class Blotter:
         for (up_price, is_bid), group in groupby(fills, key=self._level_of):
             parts = [(self.orders[fill.order_id], fill.size) for fill in group]
             taker_side, maker_side = (Side.SELL, Side.BUY) if is_bid else (Side.BUY, Side.SELL)
-            makers = [self._own_leg(order, up_price, size) for order, size in parts]
+            makers = [_leg(order, up_price, size) for order, size in parts]
             if cause is not None and cause.price == up_price and cause.size > filled:
                 others = cause.size - filled
                 makers.extend(strangers(Outcome.UP, maker_side, up_price, others))
@@ -185,7 +238,6 @@ class Blotter:
             trade = self._record(
                 live,
                 taker=Party.stranger(),
-                is_taker=False,
                 outcome=Outcome.UP,
                 side=taker_side,
                 price=up_price,
@@ -202,27 +254,29 @@ class Blotter:
         order = self.orders[fill.order_id]
         return fill.price, up_terms(order.outcome, order.side, order.price)[0]
 
-    def _own_leg(self, order: VenueOrder, up_price: int, size: int) -> MakerLeg:
-        price = own_price(order.outcome, up_price)
-        return MakerLeg(self._party(order.order_id), order.outcome, order.side, price, size)
-
-    def _party(self, order_id: str) -> Party:
-        return Party(order_id, self.account.api_key, self.account.address)
-
     def _record(self, live: LiveMarket, **facts: Any) -> VenueTrade:
         now = live.now_ms()
         trade = VenueTrade(
             trade_id=str(uuid.uuid4()), market=live.market, match_ms=now, update_ms=now, **facts
         )
-        self.trades[trade.trade_id] = trade
+        for account in trade.accounts:
+            trades = self._journals[account].trades
+            trades[trade.trade_id] = trade
+            if len(trades) > self._settings.history:
+                del trades[next(iter(trades))]
         self._stats.trades += 1
         return trade
 
     def _announce(self, trade: VenueTrade, orders: list[VenueOrder], live: LiveMarket) -> None:
-        self._hub.to_user(trade.market.condition_id, trade.event(live.now_ms()))
+        self._report(trade, live.now_ms())
         for order in orders:
             self._tell(order, "UPDATE", live)
         self._tasks.spawn(self._settle(trade, live), f"venue-settle-{trade.trade_id}")
+
+    def _report(self, trade: VenueTrade, time_ms: int) -> None:
+        for account in trade.accounts:
+            message = trade.event(account, time_ms)
+            self._hub.to_user(account, trade.market.condition_id, message)
 
     async def _settle(self, trade: VenueTrade, live: LiveMarket) -> None:
         matched = self._clock.time()
@@ -234,16 +288,16 @@ class Blotter:
             trade.status = status
             trade.update_ms = live.now_ms()
             trade.transaction = trade.transaction or "0x" + secrets.token_hex(32)
-            self._hub.to_user(trade.market.condition_id, trade.event(trade.update_ms))
+            self._report(trade, trade.update_ms)
 
     def _tell(self, order: VenueOrder, kind: str, live: LiveMarket) -> None:
-        message = order.event(
-            kind,
-            api_key=self.account.api_key,
-            address=self.account.address,
-            time_ms=live.now_ms(),
-        )
-        self._hub.to_user(order.market.condition_id, message)
+        message = order.event(kind, live.now_ms())
+        self._hub.to_user(order.account, order.market.condition_id, message)
+
+
+def _leg(order: VenueOrder, up_price: int, size: int) -> MakerLeg:
+    price = own_price(order.outcome, up_price)
+    return MakerLeg(order.party, order.outcome, order.side, price, size)
 
 
 def usd(price: int) -> Decimal:

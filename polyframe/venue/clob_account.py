@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,28 +10,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from polyframe.clock import Clock, ScaledClock
+from polyframe.venue.accounts import Accounts, Login
 from polyframe.venue.blotter import Blotter
 from polyframe.venue.desk import Desk
-from polyframe.venue.intents import Refusal
-from polyframe.venue.rest import (
-    INVALID_PAYLOAD,
-    PREFIX,
-    Handler,
-    answering,
-    error,
-    read_json,
-    route,
-)
-from polyframe.venue.settings import VenueSettings
+from polyframe.venue.intents import INVALID_PAYLOAD, Refusal
+from polyframe.venue.rest import SignedHandler, page, read_json, route, signed
+from polyframe.venue.typed_data import EXCHANGE, NEG_RISK_EXCHANGE
 from polyframe.venue.values import SHARE
 
-END_CURSOR = "LTE="
+UNLIMITED = (1 << 256) - 1
 
-_PAGE = 100
 _MAX_ORDERS, _MAX_CANCELS = 15, 1_000
 _ORDER_ID = re.compile(r"0x[0-9a-fA-F]{64}")
-_EXCHANGE = "0xE111180000d2663C0091e4f400237545B87B996B"
 
 
 class AccountApi:
@@ -42,28 +30,17 @@ class AccountApi:
     Args:
         desk: Where orders go.
         blotter: What became of them.
-        clock: The venue's time.
-        settings: Behaviour.
+        accounts: Who may sign.
     """
 
-    def __init__(
-        self,
-        desk: Desk,
-        blotter: Blotter,
-        clock: Clock,
-        settings: VenueSettings,
-    ) -> None:
+    def __init__(self, desk: Desk, blotter: Blotter, accounts: Accounts) -> None:
         self._desk = desk
         self._blotter = blotter
-        self._account = blotter.account
-        self._clock = clock
-        # A request is late by real seconds; on a faster clock those are more of the venue's own.
-        speed = clock.speed if isinstance(clock, ScaledClock) else 1.0
-        self._skew = settings.skew * max(speed, 1.0)
+        self._accounts = accounts
 
     def routes(self) -> list[Route]:
         """Return the routes."""
-        handlers: list[tuple[str, str, Handler]] = [
+        handlers: list[tuple[str, str, SignedHandler]] = [
             ("POST", "/order", self._post_order),
             ("POST", "/orders", self._post_orders),
             ("DELETE", "/order", self._delete_order),
@@ -77,32 +54,16 @@ class AccountApi:
             ("GET", "/balance-allowance/update", self._update_balance),
         ]
         return [
-            route(method, path, self._signed(answering(handler)))
+            route(method, path, signed(self._accounts, handler))
             for method, path, handler in handlers
         ]
 
-    def _signed(self, handler: Handler) -> Handler:
-        async def check(request: Request) -> Response:
-            body = (await request.body()).decode("utf-8", "replace")
-            if not self._account.authentic(
-                request.headers,
-                request.method,
-                request.url.path.removeprefix(PREFIX),
-                body,
-                now=self._clock.time(),
-                skew=self._skew,
-            ):
-                return error(401, "Unauthorized/Invalid api key")
-            return await handler(request)
-
-        return check
-
     # ------------------------------------------------------------------ orders
 
-    async def _post_order(self, request: Request) -> Response:
-        return JSONResponse(await self._desk.place(await read_json(request)))
+    async def _post_order(self, request: Request, login: Login) -> Response:
+        return JSONResponse(await self._desk.place(await read_json(request), login))
 
-    async def _post_orders(self, request: Request) -> Response:
+    async def _post_orders(self, request: Request, login: Login) -> Response:
         bodies = await read_json(request)
         if not isinstance(bodies, list) or not bodies:
             raise Refusal(400, INVALID_PAYLOAD)
@@ -110,7 +71,7 @@ class AccountApi:
         answers = []
         for body in bodies:
             try:
-                answers.append(await self._desk.place(body))
+                answers.append(await self._desk.place(body, login))
             except Refusal as refusal:
                 # As recorded: a refused entry says success and has no id (§2.3, §2.7).
                 answers.append(
@@ -125,60 +86,55 @@ class AccountApi:
                 )
         return JSONResponse(answers)
 
-    async def _delete_order(self, request: Request) -> Response:
+    async def _delete_order(self, request: Request, login: Login) -> Response:
         body = await read_json(request)
         order_id = body.get("orderID") if isinstance(body, dict) else None
-        return self._cancel([order_id])
+        return self._cancel(login, [order_id])
 
-    async def _delete_orders(self, request: Request) -> Response:
+    async def _delete_orders(self, request: Request, login: Login) -> Response:
         ids = await read_json(request)
         if not isinstance(ids, list):
             raise Refusal(400, INVALID_PAYLOAD)
         _check_count(ids, _MAX_CANCELS)
-        return self._cancel(ids)
+        return self._cancel(login, ids)
 
-    async def _cancel_all(self, _: Request) -> Response:
-        return self._cancel([order.order_id for order in self._blotter.open_orders()])
+    async def _cancel_all(self, _: Request, login: Login) -> Response:
+        orders = self._blotter.open_orders(login.account)
+        return self._cancel(login, [order.order_id for order in orders])
 
-    async def _cancel_market(self, request: Request) -> Response:
+    async def _cancel_market(self, request: Request, login: Login) -> Response:
         body = await read_json(request)
         market = str(body.get("market") or "") if isinstance(body, dict) else ""
         token = str(body.get("asset_id") or "") if isinstance(body, dict) else ""
         if not market and not token:
             raise Refusal(400, INVALID_PAYLOAD)
-        orders = self._blotter.open_orders(condition_id=market, token=token)
-        return self._cancel([order.order_id for order in orders])
+        orders = self._blotter.open_orders(login.account, market, token)
+        return self._cancel(login, [order.order_id for order in orders])
 
-    def _cancel(self, ids: Sequence[object]) -> Response:
+    def _cancel(self, login: Login, ids: Sequence[object]) -> Response:
         known = [text for text in ids if isinstance(text, str) and _ORDER_ID.fullmatch(text)]
         if len(known) != len(ids):
             raise Refusal(400, "Invalid orderID")
-        return JSONResponse(self._desk.cancel(known))
+        return JSONResponse(self._desk.cancel(login.account, known))
 
     # ------------------------------------------------------------------ the account
 
-    async def _orders(self, request: Request) -> Response:
+    async def _orders(self, request: Request, login: Login) -> Response:
         query = request.query_params
         if order_id := query.get("id", ""):
-            order = self._blotter.orders.get(order_id)
+            order = self._blotter.order(login.account, order_id)
             orders = [order] if order else []
         else:
-            orders = self._blotter.open_orders(query.get("market", ""), query.get("asset_id", ""))
-        return _page(
-            request,
-            [o.row(api_key=self._account.api_key, address=self._account.address) for o in orders],
-        )
+            market, token = query.get("market", ""), query.get("asset_id", "")
+            orders = self._blotter.open_orders(login.account, market, token)
+        return page(request, [order.row() for order in orders])
 
-    async def _order(self, request: Request) -> Response:
-        order = self._blotter.orders.get(request.path_params["order_id"])
+    async def _order(self, request: Request, login: Login) -> Response:
+        order = self._blotter.order(login.account, request.path_params["order_id"])
         # An id that is not known gets null, not an error (§2.5).
-        return JSONResponse(
-            order.row(api_key=self._account.api_key, address=self._account.address)
-            if order
-            else None
-        )
+        return JSONResponse(order.row() if order else None)
 
-    async def _trades(self, request: Request) -> Response:
+    async def _trades(self, request: Request, login: Login) -> Response:
         query = request.query_params
         wanted = {
             name: query[name]
@@ -187,28 +143,30 @@ class AccountApi:
         }
         before, after = _seconds(query.get("before")), _seconds(query.get("after"))
         rows = []
-        for trade in reversed(self._blotter.trades.values()):
-            row = trade.row()
-            if any(row[name].lower() != value.lower() for name, value in wanted.items()):
+        for trade in self._blotter.trades_of(login.account):
+            row = trade.row(login.account)
+            if any(value.lower() not in _values(row, name) for name, value in wanted.items()):
                 continue
             matched = trade.match_ms // 1000
             if (before is None or matched < before) and (after is None or matched > after):
                 rows.append(row)
-        return _page(request, rows)
+        return page(request, rows)
 
-    async def _balance(self, request: Request) -> Response:
+    async def _balance(self, request: Request, login: Login) -> Response:
         kind = request.query_params.get("asset_type", "")
+        account = login.account
         if kind == "COLLATERAL":
-            amount = self._account.cash
+            amount = account.cash
+            allowed = UNLIMITED if account.allowance is None else int(account.allowance * SHARE)
         elif kind.startswith("CONDITIONAL"):
-            amount = self._account.held(request.query_params.get("token_id", ""))
+            amount = account.held(request.query_params.get("token_id", ""))
+            allowed = UNLIMITED if account.approved else 0
         else:
             raise Refusal(400, "invalid asset_type")
-        return JSONResponse(
-            {"balance": str(int(amount * SHARE)), "allowances": {_EXCHANGE: str((1 << 256) - 1)}}
-        )
+        allowances = {spender: str(allowed) for spender in (EXCHANGE, NEG_RISK_EXCHANGE)}
+        return JSONResponse({"balance": str(int(amount * SHARE)), "allowances": allowances})
 
-    async def _update_balance(self, _: Request) -> Response:
+    async def _update_balance(self, _: Request, _login: Login) -> Response:
         # There is no cache to refresh here: the balance is always the present one.
         return JSONResponse("")
 
@@ -219,29 +177,12 @@ def _check_count(entries: Sequence[object], limit: int) -> None:
         raise Refusal(400, text)
 
 
-def _page(request: Request, rows: Sequence[dict[str, Any]]) -> Response:
-    """Return one page; a cursor is the offset in base64, the last one stands for −1 (§2.5)."""
-    offset = _offset(request.query_params.get("next_cursor", ""))
-    part = rows[offset : offset + _PAGE]
-    end = offset + len(part)
-    following = END_CURSOR
-    if end < len(rows):
-        following = base64.b64encode(str(end).encode()).decode()
-    return JSONResponse(
-        {"limit": _PAGE, "count": len(part), "next_cursor": following, "data": part}
-    )
-
-
-def _offset(cursor: str) -> int:
-    if not cursor:
-        return 0
-    try:
-        offset = int(base64.b64decode(cursor, validate=True))
-    except (binascii.Error, ValueError):
-        offset = -1
-    if offset < 0:
-        raise Refusal(400, "invalid next_cursor")
-    return offset
+def _values(row: dict[str, Any], name: str) -> set[str]:
+    """Return what a filter by `name` looks at: the taker's part and the makers' (§2.5)."""
+    values = {str(row[name])}
+    if name in {"asset_id", "maker_address"}:
+        values.update(str(leg[name]) for leg in row["maker_orders"])
+    return {value.lower() for value in values}
 
 
 def _seconds(text: str | None) -> int | None:

@@ -16,10 +16,10 @@ from polyframe.clock import Clock
 from polyframe.model.market import Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.venue.floor import Floor
-from polyframe.venue.intents import NO_BOOK, Refusal
+from polyframe.venue.intents import INVALID_PAYLOAD, NO_BOOK, Refusal
 from polyframe.venue.listing import Listing
 from polyframe.venue.live import LiveMarket
-from polyframe.venue.rest import INVALID_PAYLOAD, Handler, answering, read_json, route
+from polyframe.venue.rest import Handler, answering, read_json, route
 from polyframe.venue.settings import VenueSettings
 from polyframe.venue.values import VenueMarket, own_price, price_text
 

@@ -1,4 +1,4 @@
-"""The order desk: checks orders of the account, matches and cancels them."""
+"""The order desk: checks orders of the accounts, matches and cancels them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from attrs import frozen
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.order import OrderType, Side
+from polyframe.model.order import Side
+from polyframe.venue.account import VenueAccount
+from polyframe.venue.accounts import Accounts, Login
 from polyframe.venue.blotter import Blotter, usd
+from polyframe.venue.expiry import Expiry
 from polyframe.venue.floor import Floor
-from polyframe.venue.intents import NO_BOOK, Intent, Refusal, check_tick, parse_intent
+from polyframe.venue.intents import NO_BOOK, Intent, Reader, Refusal, check_tick
 from polyframe.venue.listing import Listing
 from polyframe.venue.live import LiveMarket
 from polyframe.venue.matching import Match
 from polyframe.venue.records import (
     CANCELED,
+    EXPIRED,
     MATCHED,
+    RESOLVED,
     VenueOrder,
 )
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.values import (
     SHARE,
+    Lifetime,
     notional,
     own_price,
     size_shares,
@@ -59,12 +65,15 @@ class _Ticket:
 
 
 class Desk:
-    """Everything that orders of the account go through.
+    """Everything that orders go through.
 
     Args:
-        blotter: The account's orders and trades.
+        reader: Understands orders and who they come from.
+        accounts: Who can have shares when a market ends.
+        blotter: Orders and trades of the accounts.
         listing: Which markets there are.
         floor: Their books.
+        expiry: Says when orders end by themselves.
         clock: The venue's time.
         settings: Behaviour.
         stats: Where orders are counted.
@@ -72,28 +81,34 @@ class Desk:
 
     def __init__(
         self,
+        reader: Reader,
+        accounts: Accounts,
         blotter: Blotter,
         listing: Listing,
         floor: Floor,
+        expiry: Expiry,
         clock: Clock,
         settings: VenueSettings,
         stats: VenueStats,
     ) -> None:
+        self._reader = reader
+        self._accounts = accounts
         self._blotter = blotter
-        self._account = blotter.account
         self._listing = listing
         self._floor = floor
         self._clock = clock
         self._settings = settings
         self._stats = stats
+        self._expiry = expiry
         self._held: set[str] = set()
+        expiry.on_expired = self._expired
         floor.in_use = blotter.in_use
         floor.on_fills = blotter.made
         floor.on_resolved = self._resolved
 
     # ------------------------------------------------------------------ placing
 
-    async def place(self, body: Any) -> dict[str, Any]:
+    async def place(self, body: Any, login: Login) -> dict[str, Any]:
         """Take the order in a body of ``POST /order`` and return the answer (§2.3).
 
         A marketable order is held for the taker delay and checked again after it.
@@ -102,7 +117,7 @@ class Desk:
             Refusal: Not taken, or killed.
         """
         try:
-            intent = parse_intent(body, self._account)
+            intent = self._reader.read(body, login, neg_risk=self._neg_risk(body))
             if intent.order_id in self._blotter.orders or intent.order_id in self._held:
                 raise Refusal(400, f"order {intent.order_id} is invalid. Duplicated.")
             ticket = self._check(intent)
@@ -118,6 +133,13 @@ class Desk:
             self._stats.refused += 1
             raise
 
+    def _neg_risk(self, body: Any) -> bool:
+        """Return which of the two exchanges the order in `body` is for, by its token."""
+        order = body.get("order") if isinstance(body, dict) else None
+        token = order.get("tokenId") if isinstance(order, dict) else None
+        found = self._listing.by_token(token) if isinstance(token, str) else None
+        return found is not None and found[0].market.neg_risk
+
     def _check(self, intent: Intent) -> _Ticket:
         found = self._listing.by_token(intent.token)
         if found is None and self._listing.pending(intent.token):
@@ -126,20 +148,23 @@ class Desk:
             raise Refusal(404, NO_BOOK)
         market, outcome = found
         live = self._floor.live(market)
+        self._check_expiration(intent)
         check_tick(intent, live.tick)
         rules = market.market
-        if intent.order_type is OrderType.GTC and size_shares(intent.size) < rules.min_size:
+        if intent.order_type.rests and size_shares(intent.size) < rules.min_size:
             raise Refusal(
                 400,
                 f"order {intent.order_id} is invalid. Size ({size_text(intent.size)}) "
                 f"lower than the minimum: {rules.min_size}",
             )
         is_bid, up_price = up_terms(outcome, intent.side, intent.price)
+        if self._blotter.open_count(intent.login.account) >= self._settings.max_open_orders:
+            raise Refusal(400, "too many open orders")
         plan = live.book.plan(is_bid=is_bid, limit=up_price, size=intent.size)
         ticket = _Ticket(intent, live, outcome, is_bid, up_price, plan)
         if plan and intent.post_only:
             raise Refusal(400, "invalid post-only order: order crosses book")
-        marketable = bool(plan) or intent.order_type is not OrderType.GTC
+        marketable = bool(plan) or not intent.order_type.rests
         value = size_shares(intent.usd)
         if intent.side is Side.BUY and marketable and value < rules.min_notional:
             raise Refusal(
@@ -150,16 +175,26 @@ class Desk:
         self._check_funds(ticket)
         return ticket
 
+    def _check_expiration(self, intent: Intent) -> None:
+        """Only a GTD order has an expiration, and it must be far enough ahead (§2.8)."""
+        if intent.order_type is not Lifetime.GTD:
+            wrong = intent.expiration != 0
+        else:
+            wrong = intent.expiration < self._clock.time() + self._settings.gtd_notice
+        if wrong:
+            raise Refusal(400, "invalid expiration")
+
     def _check_funds(self, ticket: _Ticket) -> None:
         intent = ticket.intent
+        account = intent.login.account
         if intent.side is Side.SELL:
-            balance = self._account.held(intent.token)
-            active = self._blotter.reserved_shares(intent.token)
+            balance = account.held(intent.token) if account.approved else ZERO
+            active = self._blotter.reserved_shares(account, intent.token)
             amount = size_shares(intent.size)
         else:
             balance, active, amount = (
-                self._account.cash,
-                self._blotter.reserved_cash(),
+                account.spendable,
+                self._blotter.reserved_cash(account),
                 self._cost(ticket),
             )
         if amount > balance - active:
@@ -187,18 +222,20 @@ class Desk:
         intent, live = ticket.intent, ticket.live
         order = VenueOrder(
             order_id=intent.order_id,
+            account=intent.login.account,
+            api_key=intent.login.api_key,
             market=live.market,
             outcome=ticket.outcome,
             side=intent.side,
             price=intent.price,
             size=intent.size,
             order_type=intent.order_type,
-            expiration=intent.expiration,
+            expiration=str(intent.expiration),
             created_ms=live.now_ms(),
         )
-        if intent.order_type is OrderType.FOK and ticket.matchable < intent.size:
+        if intent.order_type is Lifetime.FOK and ticket.matchable < intent.size:
             raise self._kill(order, live, FOK_KILLED)
-        if intent.order_type is OrderType.FAK and not ticket.plan:
+        if intent.order_type is Lifetime.FAK and not ticket.plan:
             raise self._kill(order, live, FAK_KILLED)
         self._stats.orders += 1
         self._blotter.open(order, live)
@@ -207,10 +244,12 @@ class Desk:
         for up_price, matches in groupby(ticket.plan, key=lambda match: match.price):
             trade = self._blotter.took(order, live, up_price, list(matches))
             value += notional(trade.price, trade.size)
-        if order.is_open and intent.order_type is OrderType.GTC:
+        if order.is_open and intent.order_type.rests:
             live.book.rest(
                 order.order_id, is_bid=ticket.is_bid, price=ticket.up_price, size=order.remaining
             )
+            if intent.expiration:
+                self._expiry.at(intent.expiration - self._settings.gtd_margin, order)
         elif order.is_open:
             self._blotter.end(order, live, CANCELED)
         live.publish(books=bool(ticket.plan))
@@ -233,12 +272,12 @@ class Desk:
 
     # ------------------------------------------------------------------ cancelling
 
-    def cancel(self, order_ids: Iterable[str]) -> dict[str, Any]:
-        """Cancel orders and return the answer: which are cancelled, which are not (§2.4)."""
+    def cancel(self, account: VenueAccount, order_ids: Iterable[str]) -> dict[str, Any]:
+        """Cancel orders of `account` and return the answer: which are cancelled, which are not (§2.4)."""
         canceled: list[str] = []
         refused: dict[str, str] = {}
         for order_id in dict.fromkeys(order_ids):
-            order = self._blotter.orders.get(order_id)
+            order = self._blotter.order(account, order_id)
             if order is None:
                 refused[order_id] = f"Order not found or already canceled: {order_id}"
             elif not order.is_open:
@@ -254,19 +293,30 @@ class Desk:
                 canceled.append(order_id)
         return {"canceled": canceled, "not_canceled": refused}
 
-    # ------------------------------------------------------------------ the end of a market
+    def cancel_key(self, login: Login) -> None:
+        """Cancel all orders that were sent with one key."""
+        orders = self._blotter.open_orders(login.account, api_key=login.api_key)
+        self.cancel(login.account, [order.order_id for order in orders])
+
+    # ------------------------------------------------------------------ ends
+
+    def _expired(self, order: VenueOrder) -> None:
+        if order.is_open:
+            live = self._floor.live(order.market)
+            self._blotter.end(order, live, EXPIRED)
+            live.publish()
 
     def _resolved(self, live: LiveMarket, winner: Outcome) -> None:
-        for order in self._blotter.open_orders(condition_id=live.market.condition_id):
-            self._blotter.end(order, live, "CANCELED_MARKET_RESOLVED")
+        for order in self._blotter.open_in(live.market):
+            self._blotter.end(order, live, RESOLVED)
         live.publish()
         if not self._settings.redeem:
             return
         for outcome in Outcome:
             token = live.market.market.token(outcome)
-            held = self._account.held(token)
-            if held:
-                self._account.move(token, -held, held if outcome is winner else ZERO)
+            for account in self._accounts:
+                if held := account.held(token):
+                    account.move(token, -held, held if outcome is winner else ZERO)
 
 
 def _levels(plan: list[Match]) -> list[tuple[int, int]]:

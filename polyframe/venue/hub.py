@@ -15,6 +15,7 @@ from typing import Any, Literal
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from polyframe.venue.account import VenueAccount
+from polyframe.venue.accounts import Accounts, Login
 from polyframe.venue.messages import PONG, encode
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.values import VenueMarket
@@ -81,11 +82,13 @@ class UserConnection(Connection):
     """A connection of the user channel.
 
     Attributes:
+        login: Whose events it gets.
         markets: Condition ids that it wants, ``None`` for all.
     """
 
     def __init__(self, socket: WebSocket, hub: Hub) -> None:
         super().__init__(socket, "user", hub)
+        self.login: Login | None = None
         self.markets: set[str] | None = None
 
 
@@ -93,13 +96,13 @@ class Hub:
     """All connections of the venue.
 
     Args:
-        account: Whose user channel it is.
+        accounts: Who may have a user channel.
         settings: Time-outs and the length of the queues.
         stats: Where connections are counted.
     """
 
-    def __init__(self, account: VenueAccount, settings: VenueSettings, stats: VenueStats) -> None:
-        self.account = account
+    def __init__(self, accounts: Accounts, settings: VenueSettings, stats: VenueStats) -> None:
+        self._accounts = accounts
         self.settings = settings
         self.stats = stats
         self.frozen = False
@@ -142,9 +145,24 @@ class Hub:
         """Send to one connection of the market channel."""
         self._to_market_channel(message, (connection,))
 
-    def to_user(self, condition_id: str, message: Any) -> None:
-        """Send to the user connections that want this market."""
-        self._to(message, (c for c in self._user if c.markets is None or condition_id in c.markets))
+    def to_user(self, account: VenueAccount, condition_id: str, message: Any) -> None:
+        """Send to the user connections of `account` that want this market."""
+        self._to(
+            message,
+            (
+                c
+                for c in self._user
+                if c.login is not None
+                and c.login.account is account
+                and (c.markets is None or condition_id in c.markets)
+            ),
+        )
+
+    def log_out(self, api_key: str) -> None:
+        """Drop the user connections of a key that was taken back."""
+        for connection in list(self._user):
+            if connection.login is not None and connection.login.api_key == api_key:
+                connection.abort()
 
     def _to_market_channel(self, message: Any, connections: Iterable[MarketConnection]) -> None:
         if not self.frozen:
@@ -255,11 +273,12 @@ class Hub:
         auth = frame.get("auth")
         if frame.get("type") != "user" or not isinstance(auth, dict):
             return False
-        if not self.account.owns(
+        connection.login = self._accounts.by_key(
             str(auth.get("apiKey", "")),
             str(auth.get("secret", "")),
             str(auth.get("passphrase", "")),
-        ):
+        )
+        if connection.login is None:
             return False
         connection.markets = wanted or None
         connection.subscribed = True

@@ -13,23 +13,31 @@ from starlette.routing import WebSocketRoute
 from polyframe.clock import Clock
 from polyframe.errors import ConfigError
 from polyframe.venue.account import VenueAccount
+from polyframe.venue.accounts import Accounts
 from polyframe.venue.blotter import Blotter
 from polyframe.venue.clob_account import AccountApi
+from polyframe.venue.clob_keys import KeysApi
 from polyframe.venue.clob_public import PublicApi
 from polyframe.venue.desk import Desk
+from polyframe.venue.expiry import Expiry
 from polyframe.venue.faults import HttpFaults
 from polyframe.venue.floor import Floor
 from polyframe.venue.gamma import GammaApi
+from polyframe.venue.heartbeats import Heartbeats
 from polyframe.venue.hub import Hub
+from polyframe.venue.intents import Reader
 from polyframe.venue.listing import Listing
 from polyframe.venue.server import EmbeddedServer
 from polyframe.venue.settings import VenueSettings, VenueStats
+from polyframe.venue.signatures import Recovery
 from polyframe.venue.sources import MarketSource
 from polyframe.venue.tasks import TaskSet
 
+_DAY = 86_400
+
 
 class LocalVenue:
-    """A venue for one account on this machine.
+    """A venue on this machine, for any number of accounts.
 
     It serves Gamma below ``{url}/gamma``, the CLOB below ``{url}/clob`` (the signed path is the one
     without that prefix), and the WebSockets ``{ws_url}/ws/market`` and ``{ws_url}/ws/user``. It
@@ -38,15 +46,14 @@ class LocalVenue:
         async with LocalVenue(SyntheticSource("btc-updown-15m"), clock=ScaledClock(60)) as venue:
             print(venue.url)
 
-    Differences from the real venue: one account; orders carry the stand-in signature of
-    `polyframe.venue.intents`; order types GTC, FOK and FAK; a trade never spans several prices; a
-    buy takes the shares that it names, not the USD; cash and shares move at the match.
+    Its first account is there from the start, more come by `add_account`, or by themselves when a
+    wallet asks for an API key. What differs from the real venue is listed in ``docs/venue.md``.
 
     Args:
         source: The markets.
         clock: The venue's time.
         settings: Behaviour.
-        account: The account, by default a random one with 1,000 USD.
+        account: The first account, by default a random one with 1,000 USD.
         host: Address to bind, loopback unless `allow_remote`.
         port: Port to bind, 0 for any free one.
         allow_remote: Allow an address that other machines can reach.
@@ -82,18 +89,33 @@ class LocalVenue:
         self._host = host
         self._port = port
         self._tasks = TaskSet()
+        recovery = Recovery()
+        self._accounts = Accounts(clock, self.settings, recovery)
+        self._accounts.add(self.account)
         self._listing = Listing(source, clock, self.settings)
-        self._hub = Hub(self.account, self.settings, self.stats)
+        self._hub = Hub(self._accounts, self.settings, self.stats)
         self._floor = Floor(
             source, self._listing, self._hub, clock, self._tasks, self.settings, self.stats
         )
-        blotter = Blotter(self.account, self._hub, clock, self._tasks, self.settings, self.stats)
-        desk = Desk(blotter, self._listing, self._floor, clock, self.settings, self.stats)
+        self._blotter = Blotter(self._hub, clock, self._tasks, self.settings, self.stats)
+        desk = Desk(
+            Reader(self._accounts, recovery, self.settings.chain_id),
+            self._accounts,
+            self._blotter,
+            self._listing,
+            self._floor,
+            Expiry(clock, self._tasks),
+            clock,
+            self.settings,
+            self.stats,
+        )
+        self._heartbeats = Heartbeats(desk.cancel_key, self._tasks, self.settings)
         app = Starlette(
             routes=[
                 *GammaApi(self._listing, clock).routes(),
                 *PublicApi(self._listing, self._floor, clock, self.settings).routes(),
-                *AccountApi(desk, blotter, clock, self.settings).routes(),
+                *AccountApi(desk, self._blotter, self._accounts).routes(),
+                *KeysApi(self._accounts, self._hub, self._heartbeats, self._blotter).routes(),
                 WebSocketRoute("/ws/market", self._hub.serve_market),
                 WebSocketRoute("/ws/user", self._hub.serve_user),
             ]
@@ -118,6 +140,7 @@ class LocalVenue:
     async def __aenter__(self) -> Self:
         self._port = await self._server.start()
         self._tasks.spawn(self._floor.announce(), "venue-announce")
+        self._tasks.spawn(self._pay_rebates(), "venue-rebates")
         return self
 
     async def __aexit__(
@@ -138,6 +161,28 @@ class LocalVenue:
             await self._server.stop()
         finally:
             await self._tasks.close()
+
+    # ------------------------------------------------------------------ accounts
+
+    @property
+    def accounts(self) -> list[VenueAccount]:
+        """All accounts, in order of their arrival."""
+        return list(self._accounts)
+
+    def add_account(self, account: VenueAccount | None = None) -> VenueAccount:
+        """Take a further account in, by default a random one with 1,000 USD, and return it.
+
+        Raises:
+            ConfigError: Its address, wallet or key is taken, or there are too many accounts.
+        """
+        account = account or VenueAccount.random()
+        self._accounts.add(account)
+        return account
+
+    async def _pay_rebates(self) -> None:
+        while True:
+            await self._clock.sleep_until((self._clock.time() // _DAY + 1) * _DAY)
+            self._blotter.pay_rebates(self._accounts)
 
     # ------------------------------------------------------------------ faults on request
 

@@ -1,23 +1,35 @@
-"""Orders and trades of the account, and how the venue words them (PROTOCOL §2.5, §5)."""
+"""Orders and trades of the accounts, and how the venue words them (PROTOCOL §2.5, §5)."""
 
 from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
 from attrs import define, field, frozen
 
 from polyframe.model.market import Outcome
-from polyframe.model.order import OrderType, Side
+from polyframe.model.order import Side
 from polyframe.model.trade import TradeStatus
-from polyframe.venue.values import SHARE, VenueMarket, notional, price_text, size_shares, size_text
+from polyframe.venue.account import VenueAccount
+from polyframe.venue.values import (
+    SHARE,
+    Lifetime,
+    VenueMarket,
+    notional,
+    price_text,
+    size_shares,
+    size_text,
+)
 
 LIVE, MATCHED, CANCELED = "LIVE", "MATCHED", "CANCELED"
+EXPIRED, RESOLVED = "CANCELED_EXPIRED_ORDER", "CANCELED_MARKET_RESOLVED"
 
 _LARGE = 20 * SHARE
+_ALIASES = uuid.UUID("5b6a3a52-3f0c-4d0a-8a52-0f6f3a1f7d11")
+"""Name space of the made-up owners that stand for the keys of others."""
 
 
 @define(eq=False)
@@ -26,6 +38,8 @@ class VenueOrder:
 
     Attributes:
         order_id: Its id.
+        account: Whose it is.
+        api_key: The key that it was sent with.
         market: Its market.
         outcome, side, price, size: What was asked for; price and size in units.
         order_type: How long it lives.
@@ -37,12 +51,14 @@ class VenueOrder:
     """
 
     order_id: str
+    account: VenueAccount
+    api_key: str
     market: VenueMarket
     outcome: Outcome
     side: Side
     price: int
     size: int
-    order_type: OrderType
+    order_type: Lifetime
     expiration: str
     created_ms: int
     matched: int = 0
@@ -74,14 +90,19 @@ class VenueOrder:
         """Shares that its open part would deliver; 0 for a buy."""
         return size_shares(self.remaining) if self.side is Side.SELL else Decimal(0)
 
-    def event(self, kind: str, *, api_key: str, address: str, time_ms: int) -> dict[str, Any]:
+    @property
+    def party(self) -> Party:
+        """Who stands behind it."""
+        return Party(self.order_id, self.api_key, self.account.funder, self.account)
+
+    def event(self, kind: str, time_ms: int) -> dict[str, Any]:
         """Return an ``order`` message of the user channel (§5.2)."""
         return {
             "event_type": "order",
             "type": kind,
             "id": self.order_id,
-            "owner": api_key,
-            "order_owner": api_key,
+            "owner": self.api_key,
+            "order_owner": self.api_key,
             "market": self.market.condition_id,
             "asset_id": self.token,
             "side": self.side.value,
@@ -94,16 +115,14 @@ class VenueOrder:
             "expiration": self.expiration,
             "order_type": self.order_type.value,
             "status": self.status,
-            "maker_address": address,
+            "maker_address": self.account.funder,
             "timestamp": str(time_ms),
         }
 
-    def killed_event(
-        self, text: str, *, api_key: str, address: str, time_ms: int
-    ) -> dict[str, Any]:
+    def killed_event(self, text: str, time_ms: int) -> dict[str, Any]:
         """Return the message of a FOK or FAK that found nothing; some fields are empty (§5.3)."""
         return {
-            **self.event("CANCELLATION", api_key=api_key, address=address, time_ms=time_ms),
+            **self.event("CANCELLATION", time_ms),
             "size_matched": "",
             "associate_trades": [],
             "outcome": "",
@@ -111,13 +130,13 @@ class VenueOrder:
             "status": f"CANCELED_{text}",
         }
 
-    def row(self, *, api_key: str, address: str) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """Return the object of ``/data/orders`` (§2.5)."""
         return {
             "id": self.order_id,
-            "status": self.status,
-            "owner": api_key,
-            "maker_address": address,
+            "status": CANCELED if self.status == EXPIRED else self.status,
+            "owner": self.api_key,
+            "maker_address": self.account.funder,
             "market": self.market.condition_id,
             "asset_id": self.token,
             "side": self.side.value,
@@ -134,16 +153,30 @@ class VenueOrder:
 
 @frozen
 class Party:
-    """Who stands behind one order of a trade."""
+    """Who stands behind one order of a trade.
+
+    Attributes:
+        order_id: The order.
+        api_key: The key that it was sent with.
+        address: Wallet that holds the funds.
+        account: The account at this venue, ``None`` for a made-up one.
+    """
 
     order_id: str
-    api_key: str
+    api_key: str = field(repr=False)
     address: str
+    account: VenueAccount | None = None
 
     @classmethod
     def stranger(cls) -> Party:
         """Return a made-up party."""
         return cls("0x" + secrets.token_hex(32), str(uuid.uuid4()), "0x" + secrets.token_hex(20))
+
+    def owner(self, viewer: VenueAccount) -> str:
+        """Return the ``owner`` that `viewer` is shown: its own key, never that of somebody else."""
+        if self.account is viewer:
+            return self.api_key
+        return str(uuid.uuid5(_ALIASES, self.api_key))
 
 
 @frozen
@@ -167,7 +200,7 @@ def strangers(outcome: Outcome, side: Side, price: int, size: int) -> Iterator[M
 
 @define(eq=False)
 class VenueTrade:
-    """A trade in which the account took part, once or on both sides.
+    """A trade in which accounts took part, on one side or on both.
 
     All its legs are at one price: an order that takes several levels makes a trade for each, so
     that price, cost and fee of a trade are exact numbers.
@@ -176,7 +209,6 @@ class VenueTrade:
         trade_id: Its id.
         market: Its market.
         taker: Who took.
-        is_taker: Whether that was the account.
         outcome, side, price, size: The taker's part.
         makers: Who was hit.
         match_ms, update_ms: Epoch milliseconds of the match and of the last change.
@@ -187,7 +219,6 @@ class VenueTrade:
     trade_id: str
     market: VenueMarket
     taker: Party
-    is_taker: bool
     outcome: Outcome
     side: Side
     price: int
@@ -198,22 +229,34 @@ class VenueTrade:
     status: TradeStatus = TradeStatus.MATCHED
     transaction: str = ""
 
-    def event(self, time_ms: int) -> dict[str, Any]:
-        """Return a ``trade`` message of the user channel (§5.4)."""
+    @property
+    def parties(self) -> Iterable[Party]:
+        """The taker, then the makers."""
+        yield self.taker
+        for leg in self.makers:
+            yield leg.party
+
+    @property
+    def accounts(self) -> list[VenueAccount]:
+        """The accounts that took part, each once."""
+        return list(dict.fromkeys(p.account for p in self.parties if p.account is not None))
+
+    def event(self, viewer: VenueAccount, time_ms: int) -> dict[str, Any]:
+        """Return the ``trade`` message that `viewer` gets on the user channel (§5.4)."""
         return {
             "event_type": "trade",
             "type": "TRADE",
-            **self._common(),
+            **self._common(viewer),
             "status": self.status.value,
-            "trade_owner": self.taker.api_key,
+            "trade_owner": self.taker.owner(viewer),
             "timestamp": str(time_ms),
         }
 
-    def row(self) -> dict[str, Any]:
+    def row(self, viewer: VenueAccount) -> dict[str, Any]:
         """Return the object of ``/data/trades``: its status has a prefix (§2.5)."""
-        return {**self._common(), "status": f"TRADE_STATUS_{self.status.value}"}
+        return {**self._common(viewer), "status": f"TRADE_STATUS_{self.status.value}"}
 
-    def _common(self) -> dict[str, Any]:
+    def _common(self, viewer: VenueAccount) -> dict[str, Any]:
         return {
             "id": self.trade_id,
             "taker_order_id": self.taker.order_id,
@@ -227,13 +270,13 @@ class VenueTrade:
             "last_update": str(self.update_ms // 1000),
             "outcome": self.outcome.value,
             "bucket_index": 0,
-            "owner": self.taker.api_key,
+            "owner": self.taker.owner(viewer),
             "maker_address": self.taker.address,
             "transaction_hash": self.transaction,
             "maker_orders": [
                 {
                     "order_id": leg.party.order_id,
-                    "owner": leg.party.api_key,
+                    "owner": leg.party.owner(viewer),
                     "maker_address": leg.party.address,
                     "matched_amount": size_text(leg.size),
                     "price": price_text(leg.price),
@@ -245,5 +288,5 @@ class VenueTrade:
                 }
                 for leg in self.makers
             ],
-            "trader_side": "TAKER" if self.is_taker else "MAKER",
+            "trader_side": "TAKER" if self.taker.account is viewer else "MAKER",
         }

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from polyframe.venue.intents import Refusal
+from polyframe.venue.accounts import Accounts, Login
+from polyframe.venue.intents import INVALID_PAYLOAD, Refusal
 
 PREFIX = "/clob"
-INVALID_PAYLOAD = "Invalid order payload"
+END_CURSOR = "LTE="
+_PAGE = 100
 
 Handler = Callable[[Request], Awaitable[Response]]
+SignedHandler = Callable[[Request, Login], Awaitable[Response]]
 
 
 def error(status: int, text: str) -> Response:
@@ -40,6 +45,20 @@ def answering(handler: Handler) -> Handler:
     return answer
 
 
+def signed(accounts: Accounts, handler: SignedHandler) -> Handler:
+    """Return `handler` for requests with L2 headers; all others are 401 (§3.2)."""
+
+    async def check(request: Request) -> Response:
+        body = (await request.body()).decode("utf-8", "replace")
+        path = request.url.path.removeprefix(PREFIX)
+        login = accounts.authenticate(request.headers, request.method, path, body)
+        if login is None:
+            return error(401, "Unauthorized/Invalid api key")
+        return await handler(request, login)
+
+    return answering(check)
+
+
 async def read_json(request: Request) -> Any:
     """Return the value in the body.
 
@@ -50,3 +69,28 @@ async def read_json(request: Request) -> Any:
         return json.loads(await request.body())
     except ValueError:
         raise Refusal(400, INVALID_PAYLOAD) from None
+
+
+def page(request: Request, rows: Sequence[dict[str, Any]]) -> Response:
+    """Return one page; a cursor is the offset in base64, the last one stands for −1 (§2.5)."""
+    offset = _offset(request.query_params.get("next_cursor", ""))
+    part = rows[offset : offset + _PAGE]
+    end = offset + len(part)
+    following = END_CURSOR
+    if end < len(rows):
+        following = base64.b64encode(str(end).encode()).decode()
+    return JSONResponse(
+        {"limit": _PAGE, "count": len(part), "next_cursor": following, "data": part}
+    )
+
+
+def _offset(cursor: str) -> int:
+    if not cursor:
+        return 0
+    try:
+        offset = int(base64.b64decode(cursor, validate=True))
+    except (binascii.Error, ValueError):
+        offset = -1
+    if offset < 0:
+        raise Refusal(400, "invalid next_cursor")
+    return offset

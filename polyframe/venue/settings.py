@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from attrs import Attribute, define, field, frozen
@@ -10,7 +11,7 @@ from attrs import Attribute, define, field, frozen
 from polyframe.errors import ConfigError
 
 
-def _not_negative(_: object, attribute: Attribute[Any], value: float) -> None:
+def _not_negative(_: object, attribute: Attribute[Any], value: float | Decimal) -> None:
     if value < 0:
         msg = f"{attribute.name}: expected a number of at least 0, got {value!r}"
         raise ConfigError(msg)
@@ -40,6 +41,16 @@ class VenueSettings:
             clock: on a `ScaledClock` as many times more of the venue's as it is faster.
         subscribe_timeout: Real seconds that a WebSocket may stay without a subscription.
         send_queue: Frames that may wait for one WebSocket; a reader slower than that is cut off.
+        heartbeat_timeout: Real seconds after its last heartbeat at which the orders of a key are
+            cancelled (PROTOCOL §2.6).
+        chain_id: Chain that wallets sign for: 137, or 80002 for the test network.
+        max_accounts: Accounts that there may be.
+        welcome_cash: USD of an account that a wallet opens by asking for an API key.
+        rebate: Share of the takers' fees that makers get back, paid at midnight UTC (PROTOCOL §2.9).
+        gtd_notice: Seconds that the expiration of a GTD order must be ahead (PROTOCOL §2.8).
+        gtd_margin: Seconds before its expiration at which such an order ends.
+        history: Orders that are over, and trades, that one account can still read; the oldest go.
+        max_open_orders: Orders of one account that may be open at once.
     """
 
     mint_ahead: float = field(default=86_400.0, validator=_positive)
@@ -53,6 +64,15 @@ class VenueSettings:
     skew: float = field(default=60.0, validator=_positive)
     subscribe_timeout: float = field(default=10.0, validator=_positive)
     send_queue: int = field(default=4_096, validator=_positive)
+    heartbeat_timeout: float = field(default=10.0, validator=_positive)
+    chain_id: int = field(default=137, validator=_positive)
+    max_accounts: int = field(default=1_000, validator=_positive)
+    welcome_cash: Decimal = field(default=Decimal(1_000), validator=_not_negative)
+    rebate: Decimal = field(default=Decimal("0.2"), validator=_not_negative)
+    gtd_notice: float = field(default=180.0, validator=_not_negative)
+    gtd_margin: float = field(default=60.0, validator=_not_negative)
+    history: int = field(default=50_000, validator=_positive)
+    max_open_orders: int = field(default=5_000, validator=_positive)
 
     def __attrs_post_init__(self) -> None:
         if self.confirmed_after < self.mined_after:
@@ -72,8 +92,8 @@ class VenueStats:
         requests: HTTP requests answered, whatever the answer.
         orders: Orders accepted.
         refused: Orders refused.
-        trades: Trades in which the account took part.
-        fills: Fills of the account's orders.
+        trades: Trades in which an account took part.
+        fills: Fills of orders of accounts.
         source_events: Snapshots and prints taken from the source.
         slow_readers: WebSockets cut off because they did not read.
         skipped: Rows that the source could not use, by reason.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 from attrs import frozen
@@ -28,6 +29,24 @@ CRYPTO_FEES = FeeSchedule(rate=Decimal("0.07"), exponent=1)
 
 CASH_SCALE = -10
 """Price units × base units of shares are multiples of 10 ** −10 USD."""
+
+
+class Lifetime(StrEnum):
+    """How long an order lives (PROTOCOL §2.10)."""
+
+    GTC = "GTC"
+    """Until it is filled, cancelled, or the market ends."""
+    GTD = "GTD"
+    """Likewise, with an hour of death."""
+    FOK = "FOK"
+    """All of it now, or nothing."""
+    FAK = "FAK"
+    """What is there now; the rest is cancelled."""
+
+    @property
+    def rests(self) -> bool:
+        """Whether what does not match at once stays in the book."""
+        return self in {Lifetime.GTC, Lifetime.GTD}
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):

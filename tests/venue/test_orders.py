@@ -478,7 +478,7 @@ def test_malformed_bodies_are_invalid() -> None:
             bad: list[Any] = [
                 [],
                 {"order": 1, "owner": client.account.api_key},
-                {**body, "orderType": "GTD"},
+                {**body, "orderType": "GTX"},
                 {**body, "orderType": "FOK", "postOnly": True},
                 {**body, "postOnly": "yes"},
                 {**body, "order": {k: v for k, v in order.items() if k != "salt"}},
