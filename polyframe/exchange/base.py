@@ -16,6 +16,10 @@ from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
 
 
+MAX_BATCH = 15
+"""Orders that one request can place at most (PROTOCOL §2.3)."""
+
+
 class MarketSink(Protocol):
     """Takes what one market stream decodes. Both calls are synchronous and never raise."""
 
@@ -159,6 +163,15 @@ class Exchange(Protocol):
 
     async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
         """Send one order, once. Never raises for what the venue says: the answer tells."""
+        ...
+
+    async def place_orders(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
+        """Send 1 to `MAX_BATCH` orders in one request, once; return the answers in the same order.
+
+        Each order is judged on its own. Never raises for what the venue says. Where it cannot be
+        told which order an answer is about, the outcome of that order is unknown; if the whole
+        answer is lost, that of all of them.
+        """
         ...
 
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:

@@ -26,6 +26,7 @@ from polyframe.model.series import Series, Window
 from polyframe.testing.builders import make_market
 from polyframe.testing.faults import Fault, Faults
 from polyframe.testing.simaccount import SimAccount
+from polyframe.testing.simclock import SimWallClock
 from polyframe.testing.simmarket import SimMarket
 from polyframe.testing.simstreams import OnStep, SimMarketStream, SimUserStream
 from polyframe.testing.simvalues import SimHabits, SimOrder, SimWorld
@@ -94,6 +95,8 @@ class SimVenue:
         Raises:
             ConfigError: `clock` is not simulated time.
         """
+        if isinstance(clock, SimWallClock):
+            clock = clock.true  # ours may be wrong, the venue's is not
         if not isinstance(clock, VirtualClock):
             msg = (
                 f"clock: SimVenue needs a VirtualClock, got {clock!r}; use run_strategy() or play()"
@@ -279,6 +282,16 @@ class SimVenue:
         if accepted and faults.hit(Fault.PLACE_DELAYED):
             return PlaceAnswer(PlaceResult.DELAYED)
         return answer
+
+    async def place_orders(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
+        """Take several orders, each with a fate of its own; one that raises spoils all answers."""
+        asked = [self.place_order(one) for one in prepared]
+        answers: list[PlaceAnswer] = []
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            answers.append(answer)
+        return answers
 
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
         """Cancel orders.

@@ -61,6 +61,10 @@ class Breaker:
             self._retry_at = now + self._cooldown
         return self._epoch
 
+    def withdraw(self, now: float) -> None:
+        """Take back that the one order left which was to find out about the trouble."""
+        self._retry_at = min(self._retry_at, now)
+
     def answered(self, ticket: int, *, failed: bool, now: float) -> None:
         """Take the answer to the order that has `ticket`.
 
@@ -105,10 +109,20 @@ class TokenBucket:
         """Return the seconds until the next may pass, 0 if it may now."""
         return max(1.0 - self._level(now), 0.0) / self._rate
 
-    def take(self, now: float) -> None:
-        """Let one pass; what passes without a token leaves none behind, but no debt."""
-        self._tokens = max(self._level(now) - 1.0, 0.0)
+    def take(self, now: float) -> float:
+        """Let one pass; what passes without a token leaves none behind, but no debt.
+
+        Returns:
+            What it took, for `give_back`.
+        """
+        level = self._level(now)
+        self._tokens = max(level - 1.0, 0.0)
         self._at = now
+        return level - self._tokens
+
+    def give_back(self, taken: float) -> None:
+        """Take back that one passed."""
+        self._tokens += taken
 
     def _level(self, now: float) -> float:
         return min(self._tokens + (now - self._at) * self._rate, float(self._burst))

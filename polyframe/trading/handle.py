@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from polyframe.model.order import Order, OrderRequest, OrderType, Side
 from polyframe.model.position import Position
 from polyframe.model.trade import Fill
 from polyframe.trading.opencancel import CancelReport
+from polyframe.trading.placing import Placed
 from polyframe.trading.reconcile import ReconcileReport
 from polyframe.trading.state import CycleState
 
@@ -91,6 +92,18 @@ class StrategyTrading:
         if self._state is not HandleState.OPEN:
             raise self._stale("place")
         return await self._service.place(self._market.generation, self._strategy, request)
+
+    async def place_many(self, requests: Iterable[OrderRequest]) -> tuple[Placed, ...]:
+        """Place several orders at once; returns what became of each when the venue answered.
+
+        One that is denied or refused stops no other; see `TradingService.place_many`.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        if self._state is not HandleState.OPEN:
+            raise self._stale("place_many")
+        return await self._service.place_many(self._market.generation, self._strategy, requests)
 
     async def cancel(self, order: Order | str) -> Order:
         """Cancel an order (or its client id) and return it as it is then.

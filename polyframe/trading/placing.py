@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import count
 from typing import Protocol
@@ -13,8 +13,14 @@ from attrs import frozen
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
-from polyframe.errors import OrderDenied, OrderOutcomeUnknown, OrderRejected, StaleCycleError
-from polyframe.exchange.base import Exchange, PlaceAnswer, PreparedOrder
+from polyframe.errors import (
+    OrderDenied,
+    OrderError,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    StaleCycleError,
+)
+from polyframe.exchange.base import MAX_BATCH, Exchange, PlaceAnswer, PreparedOrder
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Order, OrderRequest, OrderStatus, PlaceResult
@@ -89,7 +95,7 @@ class PlacingDesk(Protocol):
         ...
 
     async def take_late_answer(
-        self, market: Market, command: ApplyPlaceAnswer | ApplyCancelAnswer, answer: PlaceAnswer
+        self, market: Market, command: ApplyPlaceAnswer | ApplyCancelAnswer
     ) -> None:
         """Take an answer that came after its cycle's end."""
         ...
@@ -100,6 +106,22 @@ class PlacingDesk(Protocol):
 
 
 @frozen
+class Placed:
+    """What became of one of several orders that were placed at once.
+
+    Attributes:
+        request: What was asked for.
+        order: The order once the venue answered, ``None`` if it was denied here.
+        error: Why it is not as wanted, ``None`` if it was accepted: `OrderDenied` (never sent),
+            `OrderRejected`, or `OrderOutcomeUnknown` (it may be live).
+    """
+
+    request: OrderRequest
+    order: Order | None
+    error: OrderError | None
+
+
+@frozen(eq=False)
 class Sending:
     """An order that is registered here and leaves for the venue now."""
 
@@ -146,6 +168,44 @@ class Placing:
         sending = self._register(cycle, strategy, request)
         (answer,) = await self._send(cycle.market, [sending])
         return self._placed(cycle.market, sending.client_id, answer)
+
+    async def place_many(
+        self, generation: int, strategy: str, requests: Iterable[OrderRequest]
+    ) -> tuple[Placed, ...]:
+        """Place several orders at once; see `TradingService.place_many`."""
+        cycle = self._current(generation, "place_many")
+        tried: list[tuple[OrderRequest, Sending | OrderDenied]] = []
+        try:
+            for request in requests:
+                try:
+                    tried.append((request, self._register(cycle, strategy, request)))
+                except OrderDenied as denied:
+                    tried.append((request, denied))
+        except Exception:
+            # Nothing may stay registered that does not leave.
+            self._withdraw(cycle.market, _sendings(tried), "another order cannot be signed")
+            raise
+        market, sendings = cycle.market, _sendings(tried)
+        answers = dict(zip(sendings, await self._send(market, sendings), strict=True))
+        return tuple(
+            Placed(request, None, sending)
+            if isinstance(sending, OrderDenied)
+            else self._judged(market, request, sending, answers[sending])
+            for request, sending in tried
+        )
+
+    def _judged(
+        self, market: Market, request: OrderRequest, sending: Sending, answer: PlaceAnswer
+    ) -> Placed:
+        """Return what became of one of several orders.
+
+        Raises:
+            StaleCycleError: The cycle ended meanwhile.
+        """
+        try:
+            return Placed(request, self._placed(market, sending.client_id, answer), None)
+        except (OrderRejected, OrderOutcomeUnknown) as error:
+            return Placed(request, error.order, error)
 
     def _current(self, generation: int, what: str) -> OpenCycle:
         """Return the cycle of `generation`.
@@ -200,32 +260,73 @@ class Placing:
         self._own.sent(prepared.venue_id)
         return Sending(client_id, prepared)
 
+    def _withdraw(self, market: Market, sendings: Iterable[Sending], why: str) -> None:
+        """Undo the registration of orders that do not leave after all."""
+        for sending in sendings:
+            client_id, text = sending.client_id, f"not sent: {why}"
+            self._own.answered(sending.prepared.venue_id, is_lost=False)
+            self._risk.withdrawn(client_id)
+            self._desk.denied("withdrawn", text)
+            self._desk.submit(
+                ApplyPlaceAnswer(
+                    market.generation,
+                    client_id,
+                    PlaceResult.REJECTED,
+                    "withdrawn",
+                    text,
+                    self._now_ms(),
+                )
+            )
+
     # ------------------------------------------------------------------ sent, and answered
 
     async def _send(self, market: Market, sendings: Sequence[Sending]) -> list[PlaceAnswer]:
         """Send orders that are registered, once, and apply the answers, whoever still waits."""
+        tasks = []
+        for first in range(0, len(sendings), MAX_BATCH):
+            batch = sendings[first : first + MAX_BATCH]
+            client_ids = [sending.client_id for sending in batch]
+            # All start before anything is waited for: a cancelled caller leaves none behind unsent.
+            tasks.append(
+                self._requests.start(
+                    self._send_batch(market, batch), f"place {', '.join(client_ids)}", client_ids
+                )
+            )
+        if tasks:
+            await asyncio.wait(tasks)
+        return [answer for task in tasks for answer in task.result()]
 
-        async def send() -> list[PlaceAnswer]:
-            answers = await self._ask(sendings)
-            for sending, answer in zip(sendings, answers, strict=True):
-                is_lost = answer.result is PlaceResult.UNKNOWN
-                self._own.answered(sending.prepared.venue_id, is_lost=is_lost)
-            for sending, answer in zip(sendings, answers, strict=True):
-                await self._take_answer(market, sending.client_id, answer)
-            return answers
+    async def _send_batch(self, market: Market, batch: Sequence[Sending]) -> list[PlaceAnswer]:
+        answers = await self._ask([sending.prepared for sending in batch])
+        for sending, answer in zip(batch, answers, strict=True):
+            is_lost = answer.result is PlaceResult.UNKNOWN
+            self._own.answered(sending.prepared.venue_id, is_lost=is_lost)
+        late = [
+            command
+            for sending, answer in zip(batch, answers, strict=True)
+            if (command := self._take_answer(market, sending.client_id, answer)) is not None
+        ]
+        await asyncio.gather(*(self._desk.take_late_answer(market, command) for command in late))
+        return answers
 
-        client_ids = [sending.client_id for sending in sendings]
-        return await self._requests.send(send(), f"place {', '.join(client_ids)}", client_ids)
-
-    async def _ask(self, sendings: Sequence[Sending]) -> list[PlaceAnswer]:
+    async def _ask(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
         try:
-            return [await self._exchange.place_order(sendings[0].prepared)]
+            if len(prepared) == 1:
+                return [await self._exchange.place_order(prepared[0])]
+            answers = await self._exchange.place_orders(prepared)
         except Exception as error:
             # It promised not to raise. Whether anything was sent is not known.
-            log.exception("%s: place_order raised", sendings[0].client_id)
-            return [PlaceAnswer(PlaceResult.UNKNOWN, text=str(error))]
+            log.exception("placing %d orders raised", len(prepared))
+            return [PlaceAnswer(PlaceResult.UNKNOWN, text=str(error))] * len(prepared)
+        if len(answers) != len(prepared):
+            text = f"{len(answers)} answers to {len(prepared)} orders"
+            return [PlaceAnswer(PlaceResult.UNKNOWN, text=text)] * len(prepared)
+        return answers
 
-    async def _take_answer(self, market: Market, client_id: str, answer: PlaceAnswer) -> None:
+    def _take_answer(
+        self, market: Market, client_id: str, answer: PlaceAnswer
+    ) -> ApplyPlaceAnswer | ApplyCancelAnswer | None:
+        """Apply an answer; return what follows from it if the cycle is over."""
         self._counters.add(Count.ORDERS_SENT, answer.result.value)
         self._tell_risk(client_id, answer)
         command: ApplyPlaceAnswer | ApplyCancelAnswer
@@ -247,9 +348,10 @@ class Placing:
                 self._now_ms(),
             )
         if isinstance(self._desk.submit(command), Stale):
-            await self._desk.take_late_answer(market, command, answer)
-        elif answer.result is PlaceResult.UNKNOWN:
+            return command
+        if answer.result is PlaceResult.UNKNOWN:
             self._desk.look_soon()
+        return None
 
     def _tell_risk(self, client_id: str, answer: PlaceAnswer) -> None:
         now = asyncio.get_running_loop().time()
@@ -281,6 +383,10 @@ class Placing:
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)
+
+
+def _sendings(tried: Iterable[tuple[OrderRequest, Sending | OrderDenied]]) -> list[Sending]:
+    return [sending for _, sending in tried if isinstance(sending, Sending)]
 
 
 def _generation(cycle: OpenCycle | None) -> int | None:

@@ -21,7 +21,13 @@ class Requests:
     async def send(
         self, coro: Coroutine[Any, Any, T], name: str, subjects: Iterable[str] = ()
     ) -> T:
-        """Await a request; if the caller is cancelled meanwhile, it goes on alone.
+        """Await a request; if the caller is cancelled meanwhile, it goes on alone. See `start`."""
+        return await asyncio.shield(self.start(coro, name, subjects))
+
+    def start(
+        self, coro: Coroutine[Any, Any, T], name: str, subjects: Iterable[str] = ()
+    ) -> asyncio.Task[T]:
+        """Start a request that nobody need wait for.
 
         Args:
             coro: The request.
@@ -31,7 +37,7 @@ class Requests:
         task = asyncio.create_task(coro, name=name)
         self._tasks[task] = frozenset(subjects)
         task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)

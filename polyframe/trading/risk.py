@@ -84,6 +84,11 @@ class _Sent:
     ticket: int
     series: str
     intent: tuple[str, str]
+    time: float
+    is_trial: bool
+    """Whether it is the one that a half-open breaker lets through."""
+    taken: float
+    """What it took out of the bucket."""
 
 
 class RiskGuard:
@@ -175,10 +180,15 @@ class RiskGuard:
 
     def admit(self, client_id: str, strategy: str, request: OrderRequest, facts: RiskFacts) -> None:
         """Note that an order which passed `check` leaves now."""
-        if self._bucket is not None:
-            self._bucket.take(facts.network_time)
-        key, ticket = (strategy, request.intent), self._breaker.sent(facts.network_time)
-        self._sent[client_id] = _Sent(ticket, facts.series, key)
+        now, key = facts.network_time, (strategy, request.intent)
+        self._sent[client_id] = _Sent(
+            is_trial=self._breaker.state(now) is BreakerState.HALF_OPEN,
+            ticket=self._breaker.sent(now),
+            series=facts.series,
+            intent=key,
+            time=now,
+            taken=0.0 if self._bucket is None else self._bucket.take(now),
+        )
         if request.intent:
             intents = self._intents.setdefault(facts.series, {})
             intents[key] = _Intent(client_id, facts.time)
@@ -187,10 +197,23 @@ class RiskGuard:
         """Take the venue's answer to an order that left."""
         sent, failed = self._sent.pop(client_id), is_venue_error(result, code)
         self._breaker.answered(sent.ticket, failed=failed, now=network_time)
+        if result is PlaceResult.REJECTED:
+            self._forget_intent(client_id, sent)
+
+    def withdrawn(self, client_id: str) -> None:
+        """Take back `admit`: the order did not leave after all. Right after it, please."""
+        sent = self._sent.pop(client_id)
+        if sent.is_trial:
+            self._breaker.withdraw(sent.time)
+        if self._bucket is not None:
+            self._bucket.give_back(sent.taken)
+        self._forget_intent(client_id, sent)
+
+    def _forget_intent(self, client_id: str, sent: _Sent) -> None:
+        """Nothing came of an order, so it stands in nobody's way."""
         intents = self._intents.get(sent.series, {})
         last = intents.get(sent.intent)
-        if result is PlaceResult.REJECTED and last is not None and last.client_id == client_id:
-            # Nothing came of it, so it stands in nobody's way.
+        if last is not None and last.client_id == client_id:
             del intents[sent.intent]
 
     # ------------------------------------------------------------------ cycles

@@ -8,7 +8,7 @@ changes nothing of the new cycle.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from polyframe.clock import Clock
@@ -48,7 +48,7 @@ from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_of
 from polyframe.trading.opencancel import CancelReport, cancel_open_orders
-from polyframe.trading.placing import OpenCycle, Placing, Quotes
+from polyframe.trading.placing import OpenCycle, Placed, Placing, Quotes
 from polyframe.trading.reconcile import NOT_FOUND, ReconcileReport, ReconcileSettings
 from polyframe.trading.reconciler import Reconciler
 from polyframe.trading.requests import Requests
@@ -289,6 +289,23 @@ class TradingService:
         """
         return await self._placing.place(generation, strategy, request)
 
+    async def place_many(
+        self, generation: int, strategy: str, requests: Iterable[OrderRequest]
+    ) -> tuple[Placed, ...]:
+        """Place several orders with one request to the venue (for each 15 of them).
+
+        Each is checked in turn, as if those before it were placed already, and each has an end of
+        its own: one that is denied here, or refused by the venue, stops no other. Apart from that
+        everything is as with `place`.
+
+        Returns:
+            What became of them, in the order of `requests`.
+
+        Raises:
+            StaleCycleError: `generation` is not the current cycle, before or after sending.
+        """
+        return await self._placing.place_many(generation, strategy, requests)
+
     def denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
         """Count a denial, for the current cycle unless another market is named."""
         self._counters.add(Count.ORDERS_DENIED, rule)
@@ -296,12 +313,13 @@ class TradingService:
         return OrderDenied(rule, text)
 
     async def take_late_answer(
-        self, market: Market, command: ApplyPlaceAnswer | ApplyCancelAnswer, answer: PlaceAnswer
+        self, market: Market, command: ApplyPlaceAnswer | ApplyCancelAnswer
     ) -> None:
         """Hand an answer that came after its cycle's end to the settlement side."""
         if isinstance(command, ApplyCancelAnswer):
             self._settlement.take_cancel_answer(market.slug, command)
         else:
+            answer = PlaceAnswer(command.answer, command.code, command.text)
             await self._settlement.take_place_answer(market.slug, command.client_id, answer)
 
     def look_soon(self) -> None:

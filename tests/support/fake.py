@@ -180,6 +180,7 @@ class FakeExchange:
         self.all_streams: list[FakeStream] = []
         self.user: FakeStream | None = None
         self.placed: list[PreparedOrder] = []
+        self.place_batches: list[list[str]] = []
         self.cancelled: list[str] = []
         self.answers: list[PlaceAnswer] = []
         self.hold_place: asyncio.Future[None] | None = None
@@ -266,6 +267,10 @@ class FakeExchange:
         if answer.result is not PlaceResult.REJECTED and (self.accepts_lost or not is_lost):
             self.accept(prepared)
         return answer
+
+    async def place_orders(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
+        self.place_batches.append([one.venue_id for one in prepared])
+        return list(await asyncio.gather(*(self.place_order(one) for one in prepared)))
 
     def accept(self, prepared: PreparedOrder) -> None:
         """Let an order rest at the venue."""

@@ -32,6 +32,7 @@ _REFUSALS = (
     ("market not found", "market_not_found"),
     ("no orderbook exists", "market_not_found"),
     ("too many requests", "rate_limited"),
+    ("too many orders in payload", "too_many_orders"),
 )
 """Texts by which a refusal is known, in lower case, and our stable codes for them."""
 
@@ -47,6 +48,25 @@ _UNSURE = (
 )
 """Texts that leave open whether the order exists: a duplicate does, from a first try; the others
 are of the class "unknown outcome" in §2.7."""
+
+_OF_ALL = frozenset(
+    {
+        "account_banned",
+        "auth",
+        "cancel_only",
+        "closed_only",
+        "forbidden",
+        "invalid_payload",
+        "order_version",
+        "post_only_mode",
+        "rate_limited",
+        "restarting",
+        "too_many_orders",
+        "trading_disabled",
+    }
+)
+"""Codes that mean a request as a whole. Any other refusal of a whole batch is about one of its
+orders, and the venue works on them in parallel: the rest may be live."""
 
 _ACCEPTED = {
     "live": PlaceResult.LIVE,
@@ -84,7 +104,7 @@ def place_answer(status: int, body: bytes, venue_id: str, retry_after: str = "")
         retry_after: Header of that name, seconds as text; becomes part of the answer's text.
     """
     if 200 <= status < 300:
-        return _accepted_or_not(body, venue_id)
+        return _accepted_or_not(_parsed(body), venue_id, body)
     said = read_error(body) or f"HTTP {status}"
     if retry_after:
         said = f"{said} (retry after {retry_after} s)"
@@ -101,13 +121,67 @@ def place_answer(status: int, body: bytes, venue_id: str, retry_after: str = "")
     return PlaceAnswer(PlaceResult.UNKNOWN, "", said)
 
 
-def _accepted_or_not(body: bytes, venue_id: str) -> PlaceAnswer:
+def place_answers(
+    status: int, body: bytes, venue_ids: Sequence[str], retry_after: str = ""
+) -> list[PlaceAnswer]:
+    """Return what the answer to ``POST /orders`` says about each of the orders `venue_ids`.
+
+    With HTTP 200 every order has an entry of its own, in the order of the request (PROTOCOL §2.3).
+    If their number or sequence is another, only entries that name their order are believed.
+
+    Args:
+        status: HTTP status.
+        body: Body as received.
+        venue_ids: The ids that we expect, in the order of the request.
+        retry_after: Header of that name, seconds as text; becomes part of the answers' text.
+    """
+    if not 200 <= status < 300:
+        whole = place_answer(status, body, "", retry_after)
+        if whole.result is PlaceResult.REJECTED and whole.code not in _OF_ALL and venue_ids[1:]:
+            whole = PlaceAnswer(PlaceResult.UNKNOWN, whole.code, whole.text)
+        return [whole] * len(venue_ids)
+    value = _parsed(body)
+    if not isinstance(value, list):
+        return [_not_understood(body)] * len(venue_ids)
+    named = [_id_in(entry) for entry in value]
+    ours = {venue_id.lower() for venue_id in venue_ids}
+    if len(value) == len(venue_ids) and not any(
+        name in ours and name != venue_id.lower()
+        for name, venue_id in zip(named, venue_ids, strict=True)
+    ):
+        return [
+            _accepted_or_not(entry, venue_id, body)
+            for entry, venue_id in zip(value, venue_ids, strict=True)
+        ]
+    answers = []
+    for venue_id in venue_ids:
+        entries = [e for e, name in zip(value, named, strict=True) if name == venue_id.lower()]
+        answers.append(
+            _accepted_or_not(entries[0], venue_id, body)
+            if len(entries) == 1
+            else PlaceAnswer(PlaceResult.UNKNOWN, "unordered", "no entry names this order")
+        )
+    return answers
+
+
+def _id_in(entry: Any) -> str:
+    return text(entry.get("orderID")).lower() if isinstance(entry, dict) else ""
+
+
+def _parsed(body: bytes) -> Any:
     try:
-        value = parse_json(body)
+        return parse_json(body)
     except ValueError:
-        value = None
+        return None
+
+
+def _not_understood(body: bytes) -> PlaceAnswer:
+    return PlaceAnswer(PlaceResult.UNKNOWN, "", f"not understood: {read_error(body)[:200]}")
+
+
+def _accepted_or_not(value: Any, venue_id: str, body: bytes) -> PlaceAnswer:
     if not isinstance(value, dict) or not {"success", "orderID"} & value.keys():
-        return PlaceAnswer(PlaceResult.UNKNOWN, "", f"not understood: {read_error(body)[:200]}")
+        return _not_understood(body)
     said, order_id = text(value.get("errorMsg")), text(value.get("orderID"))
     success = flag(value.get("success"), default=bool(order_id))
     if said:

@@ -13,6 +13,7 @@ from polyframe.clock import Clock
 from polyframe.counters import Counters
 from polyframe.errors import ConfigError
 from polyframe.exchange.base import (
+    MAX_BATCH,
     CancelAnswer,
     DataStream,
     MarketSink,
@@ -228,6 +229,19 @@ class PolymarketExchange:
     async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
         """Send one order, once. Never raises for what the venue says: the answer tells."""
         return await self._client.place_order(prepared.payload, prepared.venue_id)
+
+    async def place_orders(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
+        """Send 1 to 15 orders in one request, once; return the answers in the same order.
+
+        Raises:
+            ValueError: None, or more than the venue takes at once.
+        """
+        if not 1 <= len(prepared) <= MAX_BATCH:
+            msg = f"prepared: expected 1 to {MAX_BATCH} orders, got {len(prepared)}; send them in parts"
+            raise ValueError(msg)
+        return await self._client.place_orders(
+            [(one.payload, one.venue_id) for one in prepared]
+        )
 
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
         """Cancel orders by the venue's id."""

@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import msgspec
 
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError
 from polyframe.exchange.base import CancelAnswer, PlaceAnswer
-from polyframe.exchange.polymarket.answers import cancel_answer, place_answer
+from polyframe.exchange.polymarket.answers import cancel_answer, place_answer, place_answers
 from polyframe.exchange.polymarket.config import PolymarketHosts
 from polyframe.exchange.polymarket.gamma import (
     NotTradable,
@@ -118,25 +119,35 @@ class RestClient:
 
     async def place_order(self, body: Mapping[str, Any], venue_id: str) -> PlaceAnswer:
         """Send one order, once; the answer tells what is known of it (§2.3)."""
+        answer = await self._post("/order", body)
+        if isinstance(answer, PlaceAnswer):
+            return answer
+        return place_answer(answer.status_code, answer.content, venue_id, _retry_after(answer))
+
+    async def place_orders(
+        self, orders: Sequence[tuple[Mapping[str, Any], str]]
+    ) -> list[PlaceAnswer]:
+        """Send several orders in one request, once; each has an answer of its own (§2.3).
+
+        Args:
+            orders: The body and the id of each.
+        """
+        venue_ids = [venue_id for _, venue_id in orders]
+        answer = await self._post("/orders", [body for body, _ in orders])
+        if isinstance(answer, PlaceAnswer):
+            return [answer] * len(venue_ids)
+        return place_answers(answer.status_code, answer.content, venue_ids, _retry_after(answer))
+
+    async def _post(self, path: str, body: Any) -> httpx.Response | PlaceAnswer:
+        """Return the venue's answer, or what follows for the orders if there is none."""
         try:
-            answer = await self._http.send(
-                "POST",
-                self._hosts.clob,
-                "/order",
-                body=msgspec.json.encode(body),
-                private=True,
+            return await self._http.send(
+                "POST", self._hosts.clob, path, body=msgspec.json.encode(body), private=True
             )
         except NotSent as exc:
             return PlaceAnswer(PlaceResult.REJECTED, "not_sent", str(exc))
         except ExchangeError as exc:
             return PlaceAnswer(PlaceResult.UNKNOWN, "no_answer", str(exc))
-        seconds = retry_after(answer)
-        return place_answer(
-            answer.status_code,
-            answer.content,
-            venue_id,
-            "" if seconds is None else f"{seconds:g}",
-        )
 
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
         """Cancel orders by id, at most 1000 a call (§2.4).
@@ -307,6 +318,11 @@ def _is_open(report: OrderReport) -> bool:
         return False
     size = report.original_size
     return size is None or size == ZERO or report.size_matched < size
+
+
+def _retry_after(answer: httpx.Response) -> str:
+    seconds = retry_after(answer)
+    return "" if seconds is None else f"{seconds:g}"
 
 
 def _quoted(value: str) -> str:
