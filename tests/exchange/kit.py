@@ -29,6 +29,9 @@ ADDRESS = "0xa3D82Ed56F4c68d2328Fb8c29e568Ba2cAF7d7c8"
 SECRET = "c2VjcmV0LW9mLXRoZS10ZXN0cw=="
 PASSPHRASE = "a-phrase"  # short: logs that cut long frames must not hide it
 
+DEVELOPMENT_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+"""A key that everybody knows (PROTOCOL §3.7): never fund it."""
+
 MARKET = Market(
     slug=SERIES.slug(WINDOW),
     series=SERIES,

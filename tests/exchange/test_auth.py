@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import Any
@@ -122,13 +123,19 @@ def test_the_local_order_id_is_the_agreed_hash() -> None:
     fields = _fields()
     text = json.dumps(fields, separators=(",", ":"), sort_keys=True)
     digest = hashlib.sha256(b"polyframe-local-order-v1\0" + text.encode()).hexdigest()
-    assert LocalSigner(ADDRESS).sign(fields) == ("0x" + digest, "0x6c6f63616c" + digest)
+    signer = LocalSigner(ADDRESS)
+    assert signer.order_id(fields, neg_risk=False) == "0x" + digest
+    assert asyncio.run(signer.sign(fields, neg_risk=False)) == "0x6c6f63616c" + digest
 
 
 def test_the_local_order_id_depends_on_every_signed_field_and_no_other() -> None:
     """Changing any signed field changes the id; the expiration, which is not signed, does not."""
     signer, fields = LocalSigner(ADDRESS), _fields()
-    first = signer.sign(fields)
-    assert signer.sign(fields | {"expiration": "5"}) == first
-    others = [signer.sign(fields | {name: f"{fields[name]}9"})[0] for name in SIGNED_FIELDS]
-    assert len({first[0], *others}) == len(SIGNED_FIELDS) + 1
+
+    def order_id(**changes: str) -> str:
+        return signer.order_id(fields | changes, neg_risk=False)
+
+    first = order_id()
+    assert order_id(expiration="5") == first
+    others = [order_id(**{name: f"{fields[name]}9"}) for name in SIGNED_FIELDS]
+    assert len({first, *others}) == len(SIGNED_FIELDS) + 1

@@ -9,25 +9,31 @@ import sys
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.errors import ConfigError
-from polyframe.exchange.base import DataStream, Exchange, MarketSink, UserSink
+from polyframe.exchange.base import DataStream, Exchange, MarketSink, PreparedOrder, UserSink
 from polyframe.exchange.polymarket import (
+    Credentials,
     LocalSigner,
     PolymarketExchange,
     PolymarketHosts,
     Signer,
 )
+from polyframe.exchange.polymarket.eip712 import TypedData
 from polyframe.exchange.polymarket.market_stream import MarketStream
+from polyframe.exchange.polymarket.orders import live_confirmation
 from polyframe.exchange.polymarket.user_stream import UserStream
+from polyframe.exchange.polymarket.wallet import PrivateKey, WalletSigner
 from polyframe.model.market import Outcome
-from polyframe.model.order import OrderRequest, OrderType, Side
+from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from tests.exchange.kit import (
     ADDRESS,
     API_KEY,
     CREDENTIALS,
+    DEVELOPMENT_KEY,
     DOWN,
     MARKET,
     PASSPHRASE,
@@ -56,7 +62,7 @@ def test_the_classes_fit_their_protocols() -> None:
     assert exchange.redeems is False
     assert streams
     assert sinks
-    assert signer.maker == signer.signer == ADDRESS
+    assert signer.maker == signer.signer == signer.address == ADDRESS
 
 
 def test_only_hosts_on_this_machine_are_not_live() -> None:
@@ -92,7 +98,7 @@ def test_the_request_timeout_must_be_positive(value: float) -> None:
 
 
 def test_an_order_is_prepared_completely() -> None:
-    """The body is the one of PROTOCOL §2.3, with the id that the venue will compute."""
+    """The body is the one of PROTOCOL §2.3 but for the signature, with the venue's id of it."""
 
     async def main() -> None:
         exchange = await _opened(hosts=LOCAL, credentials=CREDENTIALS)
@@ -102,8 +108,7 @@ def test_an_order_is_prepared_completely() -> None:
         prepared = exchange.prepare_order(MARKET, request)
         order = dict(prepared.payload["order"])
         assert 0 <= order["salt"] < 2**53
-        order_id, signature = LocalSigner(ADDRESS).sign(order)
-        assert prepared.venue_id == order_id
+        assert prepared.venue_id == LocalSigner(ADDRESS).order_id(order, neg_risk=False)
         assert (prepared.market, prepared.request) == (MARKET, request)
         zero = "0x" + "0" * 64
         assert json.loads(json.dumps(prepared.payload)) == {
@@ -116,7 +121,6 @@ def test_an_order_is_prepared_completely() -> None:
                 "metadata": zero,
                 "salt": order["salt"],
                 "side": "BUY",
-                "signature": signature,
                 "signatureType": 0,
                 "signer": ADDRESS,
                 "takerAmount": "7250000",
@@ -151,15 +155,110 @@ def test_a_price_on_a_finer_tick_than_the_markets_can_be_prepared() -> None:
     asyncio.run(main())
 
 
-def test_orders_for_the_real_venue_cannot_be_signed() -> None:
-    """The stand-in never signs for another machine; the error says what works."""
+def _signer() -> WalletSigner:
+    return WalletSigner(PrivateKey(DEVELOPMENT_KEY))
+
+
+def _credentials(signer: Signer) -> Credentials:
+    return Credentials(API_KEY, SECRET, PASSPHRASE, signer.address)
+
+
+def test_the_stand_in_never_signs_for_the_real_venue() -> None:
+    """Not even with a confirmation; and without any signer the error says which one to give."""
 
     async def main() -> None:
-        exchange = await _opened(credentials=CREDENTIALS, signer=LocalSigner(ADDRESS))
-        with pytest.raises(
-            ConfigError, match=r"real venue is not included yet \(market data works"
-        ):
+        stand_in = LocalSigner(ADDRESS)
+        for signer in (stand_in, None):
+            exchange = await _opened(
+                credentials=CREDENTIALS, signer=signer, confirm_live=live_confirmation(stand_in)
+            )
+            with pytest.raises(ConfigError, match=r"^signer: .*WalletSigner"):
+                exchange.prepare_order(MARKET, REQUEST)
+            await exchange.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "confirmation",
+    ["", "yes", "True", "real money of", f"real money of {ADDRESS}"],
+)
+def test_real_orders_need_a_second_opt_in(confirmation: str) -> None:
+    """A live exchange object alone signs nothing: the setting has to name the funds."""
+
+    async def main() -> None:
+        signer = _signer()
+        exchange = await _opened(
+            credentials=_credentials(signer), signer=signer, confirm_live=confirmation
+        )
+        with pytest.raises(ConfigError, match=rf"^confirm_live: .*{signer.maker}"):
             exchange.prepare_order(MARKET, REQUEST)
+        prepared = PreparedOrder("0x1", MARKET, REQUEST, {"order": {}})
+        with pytest.raises(ConfigError, match=r"^confirm_live: "):
+            await exchange.place_order(prepared)
+        await exchange.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("neg_risk", [False, True])
+def test_real_orders_are_signed_with_both_opt_ins(neg_risk: bool) -> None:
+    """With a key and the confirmation an order is prepared, for the exchange of its market."""
+
+    async def main() -> None:
+        signer = _signer()
+        exchange = await _opened(
+            credentials=_credentials(signer),
+            signer=signer,
+            confirm_live=f"real money of {signer.maker.lower()}",
+        )
+        assert exchange.is_live
+        market = evolve(MARKET, neg_risk=neg_risk)
+        prepared = exchange.prepare_order(market, REQUEST)
+        order = prepared.payload["order"]
+        assert (order["maker"], order["signer"]) == (signer.address, signer.address)
+        assert prepared.venue_id == signer.order_id(order, neg_risk=neg_risk)
+        assert prepared.venue_id != signer.order_id(order, neg_risk=not neg_risk)
+        await exchange.close()
+
+    asyncio.run(main())
+
+
+def test_credentials_and_signer_are_of_one_key() -> None:
+    """Credentials of another key are refused at once, with both addresses."""
+    signer = _signer()
+    with pytest.raises(ConfigError, match=rf"^credentials: .*{ADDRESS}.*{signer.address}"):
+        PolymarketExchange(credentials=CREDENTIALS, signer=signer)
+
+
+class _Device:
+    """A wallet elsewhere: it takes its time, fails, or never answers."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        self.address = PrivateKey(DEVELOPMENT_KEY).address
+        self._failure = failure
+
+    async def sign(self, data: TypedData) -> bytes:
+        """Fail, or wait without end."""
+        assert len(data.digest) == 32
+        if self._failure is not None:
+            raise self._failure
+        await asyncio.Event().wait()
+        return b""
+
+
+@pytest.mark.parametrize("failure", [OSError("unplugged"), None])
+def test_an_order_that_cannot_be_signed_was_not_sent(failure: Exception | None) -> None:
+    """A device that fails or never answers leads to a refusal; the venue has seen nothing."""
+
+    async def main() -> None:
+        signer = WalletSigner(_Device(failure))
+        exchange = await _opened(
+            hosts=LOCAL, credentials=_credentials(signer), signer=signer, request_timeout=0.05
+        )
+        answer = await exchange.place_order(exchange.prepare_order(MARKET, REQUEST))
+        assert (answer.result, answer.code) == (PlaceResult.REJECTED, "not_signed")
+        assert "nothing was sent" in answer.text
         await exchange.close()
 
     asyncio.run(main())

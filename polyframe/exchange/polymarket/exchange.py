@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,22 +22,27 @@ from polyframe.exchange.base import (
     PreparedOrder,
     UserSink,
 )
-from polyframe.exchange.polymarket.amounts import limit_amounts
 from polyframe.exchange.polymarket.auth import Credentials
 from polyframe.exchange.polymarket.config import PolymarketHosts, StreamSettings
+from polyframe.exchange.polymarket.orders import (
+    check_confirmed,
+    check_owner,
+    signed_body,
+    unsigned_body,
+)
 from polyframe.exchange.polymarket.signing import LocalSigner, Signer
 from polyframe.exchange.polymarket.wire import Skips
 from polyframe.exchange.polymarket.wire_market import MarketDecoder
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderReport, TradeReport
 from polyframe.model.market import Market, Resolution
-from polyframe.model.order import OrderRequest
+from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
 
 if TYPE_CHECKING:
     from polyframe.exchange.polymarket.rest import RestClient
 
-_ZERO_WORD = "0x" + "0" * 64
+_log = logging.getLogger(__name__)
 
 
 def _positive(_: object, attribute: Attribute[float], value: float) -> None:
@@ -73,17 +79,24 @@ class KeyHolder(Protocol):
 class PolymarketExchange:
     """Polymarket, or a venue that speaks its protocol.
 
-    Market data needs no credentials. Orders work at a venue on this machine only: they are signed
-    by `LocalSigner`, a stand-in without cryptography. Signing for the real venue is not included
-    yet; there `prepare_order` raises `ConfigError`.
+    Market data needs no credentials. At a venue on this machine orders are signed by `LocalSigner`,
+    a stand-in without cryptography, unless another signer is given. Orders at any other venue move
+    real money: they need a signer with a key and `confirm_live`; else `prepare_order` raises
+    `ConfigError`.
 
     Attributes:
         hosts: Where the venue is.
         credentials: API key of the account, for everything but market data.
-        signer: Whose funds orders move; `LocalSigner` of the credentials' address by default.
+        signer: Whose funds orders move and who signs; at a venue on this machine `LocalSigner` of
+            the credentials' address by default.
+        confirm_live: Allows orders that move real money. It has to say whose:
+            ``"real money of 0x…"`` with the address of the funds (the signer's maker).
         redeems: Whether winning shares turn into cash by themselves at this account.
         stream_settings: How streams are kept alive.
-        request_timeout: Seconds for a whole REST request.
+        request_timeout: Seconds for a whole REST request, and for the signature of an order.
+
+    Raises:
+        ConfigError: Credentials and signer are of two different keys.
     """
 
     hosts: PolymarketHosts = field(factory=PolymarketHosts)
@@ -92,6 +105,7 @@ class PolymarketExchange:
     redeems: bool = False
     stream_settings: StreamSettings = field(factory=StreamSettings)
     request_timeout: float = field(default=10.0, validator=_positive)
+    confirm_live: str = field(default="", kw_only=True)
     name: str = field(init=False, default="polymarket")
     is_live: bool = field(init=False)
     _clock: Clock | None = field(init=False, default=None, repr=False)
@@ -101,8 +115,10 @@ class PolymarketExchange:
 
     def __attrs_post_init__(self) -> None:
         self.is_live = not self.hosts.is_loopback
-        if self.signer is None and self.credentials is not None:
-            self.signer = LocalSigner(self.credentials.address)
+        if self.credentials is not None and not self.is_live:
+            self.signer = self.signer or LocalSigner(self.credentials.address)
+        if self.credentials is not None and self.signer is not None:
+            check_owner(self.signer, self.credentials)
 
     @classmethod
     def local(cls, url: str, account: KeyHolder) -> PolymarketExchange:
@@ -184,54 +200,32 @@ class PolymarketExchange:
         )
 
     def prepare_order(self, market: Market, request: OrderRequest) -> PreparedOrder:
-        """Sign `request`; sends nothing.
-
-        The price is checked against the venue's finest step only: the tick of the moment is known
-        to the caller, and `market` may be older than the last change of it.
+        """Make an order of `request`, with its id; `place_order` signs and sends it.
 
         Raises:
-            ConfigError: No credentials, or the venue is not on this machine.
+            ConfigError: No credentials or no signer, or real money was not confirmed.
             ValueError: Price or size cannot be written as an order.
         """
-        if self.is_live:
-            msg = (
-                "hosts: signing orders for the real venue is not included yet (market data works); "
-                "use a venue on this machine, PolymarketHosts.local(url)"
-            )
-            raise ConfigError(msg)
-        if self.credentials is None or self.signer is None:
-            msg = "credentials: set them on PolymarketExchange to place orders"
-            raise ConfigError(msg)
-        maker_amount, taker_amount = limit_amounts(request.side, request.price, request.size)
-        order: dict[str, Any] = {
-            "salt": secrets.randbits(53),
-            "maker": self.signer.maker,
-            "signer": self.signer.signer,
-            "tokenId": market.token(request.outcome),
-            "makerAmount": str(maker_amount),
-            "takerAmount": str(taker_amount),
-            "side": request.side.value,
-            "signatureType": self.signer.signature_type,
-            "timestamp": str(round(self._time() * 1000)),
-            "metadata": _ZERO_WORD,
-            "builder": _ZERO_WORD,
-        }
-        venue_id, signature = self.signer.sign(order)
-        body = {
-            "deferExec": False,
-            "order": order | {"expiration": "0", "signature": signature},
-            "orderType": request.order_type.value,
-            "owner": self.credentials.api_key,
-            "postOnly": request.post_only,
-        }
+        credentials, signer = self._trading_account()
+        body = unsigned_body(
+            market, request, signer, credentials.api_key, round(self._time() * 1000)
+        )
+        venue_id = signer.order_id(body["order"], neg_risk=market.neg_risk)
         return PreparedOrder(venue_id=venue_id, market=market, request=request, payload=body)
 
     async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
-        """Send one order, once. Never raises for what the venue says: the answer tells."""
-        return await self._client.place_order(prepared.payload, prepared.venue_id)
+        """Sign one order and send it, once. Never raises for what the venue says: the answer tells.
+
+        An order that could not be signed in `request_timeout` seconds was not sent, and is refused
+        with the code ``not_signed``.
+        """
+        body = await self._signed(prepared)
+        if isinstance(body, PlaceAnswer):
+            return body
+        return await self._client.place_order(body, prepared.venue_id)
 
     async def place_orders(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
-        """Send 1 to 15 orders in one request, once; return the answers in the same order.
+        """Sign 1 to 15 orders and send them in one request, once; see `place_order`.
 
         Raises:
             ValueError: None, or more than the venue takes at once.
@@ -239,9 +233,27 @@ class PolymarketExchange:
         if not 1 <= len(prepared) <= MAX_BATCH:
             msg = f"prepared: expected 1 to {MAX_BATCH} orders, got {len(prepared)}; send them in parts"
             raise ValueError(msg)
-        return await self._client.place_orders(
-            [(one.payload, one.venue_id) for one in prepared]
-        )
+        bodies = await asyncio.gather(*(self._signed(one) for one in prepared))
+        sent = [
+            (body, one.venue_id)
+            for body, one in zip(bodies, prepared, strict=True)
+            if not isinstance(body, PlaceAnswer)
+        ]
+        answers = iter(await self._client.place_orders(sent) if sent else ())
+        return [body if isinstance(body, PlaceAnswer) else next(answers) for body in bodies]
+
+    async def _signed(self, prepared: PreparedOrder) -> Mapping[str, Any] | PlaceAnswer:
+        """Return the body to send, or the answer to an order that cannot be signed."""
+        _, signer = self._trading_account()
+        try:
+            async with asyncio.timeout(self.request_timeout):
+                return await signed_body(
+                    prepared.payload, signer, neg_risk=prepared.market.neg_risk
+                )
+        except Exception as exc:  # noqa: BLE001 - a wallet may be another machine
+            _log.exception("order %s could not be signed", prepared.venue_id)
+            text = f"the signer failed ({type(exc).__name__}); nothing was sent"
+            return PlaceAnswer(PlaceResult.REJECTED, "not_signed", text)
 
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
         """Cancel orders by the venue's id."""
@@ -286,11 +298,29 @@ class PolymarketExchange:
             raise RuntimeError(_NOT_OPEN)
         return self._clock.time()
 
+    def _trading_account(self) -> tuple[Credentials, Signer]:
+        """Return who trades.
+
+        Raises:
+            ConfigError: Nobody may.
+        """
+        if self.credentials is None:
+            msg = "credentials: set them on PolymarketExchange to place orders"
+            raise ConfigError(msg)
+        if self.signer is None:
+            msg = "signer: set a WalletSigner on PolymarketExchange to place orders at this venue"
+            raise ConfigError(msg)
+        if self.is_live:
+            check_confirmed(self.signer, self.confirm_live)
+        return self.credentials, self.signer
+
     def _user_decoder(self) -> UserDecoder | None:
         _, skips = self._accounts
-        if self.credentials is None or self.signer is None:
+        if self.credentials is None:
             return None
-        addresses = {self.credentials.address, self.signer.maker, self.signer.signer}
+        addresses = {self.credentials.address}
+        if self.signer is not None:
+            addresses |= {self.signer.maker, self.signer.signer}
         return UserDecoder(skips, self.credentials.api_key, addresses)
 
 

@@ -26,7 +26,17 @@ SIGNED_FIELDS = (
 
 
 class Signer(Protocol):
-    """Whose funds an order moves, and how it is signed (PROTOCOL §3.3)."""
+    """Whose funds an order moves, and how it is signed (PROTOCOL §3.3).
+
+    The id of an order is a hash of public values, so it is there at once: the order can be tracked
+    before anything is sent. The signature may take its time, for example when another machine or a
+    device holds the key; an order whose signature fails was never sent.
+    """
+
+    @property
+    def address(self) -> str:
+        """Address of the key; the API credentials belong to it."""
+        ...
 
     @property
     def maker(self) -> str:
@@ -35,7 +45,7 @@ class Signer(Protocol):
 
     @property
     def signer(self) -> str:
-        """Address that signs."""
+        """Address that the order names as its signer."""
         ...
 
     @property
@@ -43,8 +53,17 @@ class Signer(Protocol):
         """Kind of signature, 0 to 3."""
         ...
 
-    def sign(self, fields: Mapping[str, Any]) -> tuple[str, str]:
-        """Return ``(order id, signature)`` of an order with the keys `SIGNED_FIELDS`."""
+    def order_id(self, order: Mapping[str, Any], *, neg_risk: bool) -> str:
+        """Return the id that the venue will use of an order with the keys `SIGNED_FIELDS`.
+
+        Args:
+            order: The order's JSON object.
+            neg_risk: Whether its market belongs to the neg-risk exchange.
+        """
+        ...
+
+    async def sign(self, order: Mapping[str, Any], *, neg_risk: bool) -> str:
+        """Return the signature of the same order, ``0x…``. Whatever it raises means: not signed."""
         ...
 
 
@@ -63,6 +82,11 @@ class LocalSigner:
     maker: str
 
     @property
+    def address(self) -> str:
+        """The same address."""
+        return self.maker
+
+    @property
     def signer(self) -> str:
         """The same address."""
         return self.maker
@@ -72,9 +96,15 @@ class LocalSigner:
         """0, as for an account that signs for itself."""
         return 0
 
-    def sign(self, fields: Mapping[str, Any]) -> tuple[str, str]:
-        """Return ``(order id, signature)``; the id depends on every one of `SIGNED_FIELDS`."""
-        signed = {name: fields[name] for name in SIGNED_FIELDS}
+    def order_id(self, order: Mapping[str, Any], *, neg_risk: bool) -> str:  # noqa: ARG002
+        """Return a hash that depends on every one of `SIGNED_FIELDS` and on nothing else."""
+        return f"0x{self._digest(order)}"
+
+    async def sign(self, order: Mapping[str, Any], *, neg_risk: bool) -> str:  # noqa: ARG002
+        """Return the stand-in for a signature."""
+        return f"0x6c6f63616c{self._digest(order)}"
+
+    def _digest(self, order: Mapping[str, Any]) -> str:
+        signed = {name: order[name] for name in SIGNED_FIELDS}
         text = json.dumps(signed, separators=(",", ":"), sort_keys=True)
-        digest = hashlib.sha256(b"polyframe-local-order-v1\0" + text.encode()).hexdigest()
-        return f"0x{digest}", f"0x6c6f63616c{digest}"
+        return hashlib.sha256(b"polyframe-local-order-v1\0" + text.encode()).hexdigest()
