@@ -27,6 +27,7 @@ VENUE_ERRORS = frozenset(
         "cancel_only",
         "forbidden",
         "not_sent",
+        "not_signed",
         "rate_limited",
         "restarting",
         "trading_disabled",
