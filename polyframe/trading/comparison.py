@@ -182,10 +182,11 @@ class Comparison:
             ExchangeError: Some of it could not be had.
         """
         exchange, market = self._exchange, self.market
-        since = int(market.window.start - self._settings.trade_margin)
         books = self._state.account.cash if self._is_quiet() else None
         orders = await exchange.fetch_open_orders(market)
-        trades = await exchange.fetch_trades(market, since)
+        # All of the market's: it trades long before its window (PROTOCOL §1.4), and by a clock that
+        # is wrong we may do so, too.
+        trades = await exchange.fetch_trades(market)
         cash = None
         if books is not None:
             balance = await exchange.fetch_balance()

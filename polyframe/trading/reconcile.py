@@ -51,7 +51,7 @@ def _one_of(*words: str) -> Callable[[object, Attribute[str], str], None]:
 class ReconcileSettings:
     """When the venue is asked, and what is done with what nobody here has placed.
 
-    Seconds are network time, except where noted.
+    Seconds are network time.
 
     Attributes:
         open_interval: Between two comparisons while orders are open or matches unsettled.
@@ -59,7 +59,6 @@ class ReconcileSettings:
         soon: After an order whose answer was lost, or a cancel that was not done.
         grace: Since the answer was lost; before that an order that the venue does not know may
             still be on its way there.
-        trade_margin: Market seconds before the start of the cycle from which trades are read.
         foreign_orders: What becomes of open orders in the current market that nobody here placed:
             ``"report"`` names them, ``"cancel"`` also cancels them, ``"leave"`` says nothing.
         late_orders: What becomes of orders that turn out to be accepted after their cycle is over:
@@ -73,7 +72,6 @@ class ReconcileSettings:
     idle_interval: float = field(default=30.0, validator=_positive)
     soon: tuple[float, ...] = field(default=(1.0, 2.0, 5.0), validator=_all_positive)
     grace: float = field(default=4.0, validator=_not_negative)
-    trade_margin: float = field(default=60.0, validator=_not_negative)
     foreign_orders: ForeignOrders = field(
         default="report", validator=_one_of("report", "cancel", "leave")
     )

@@ -332,7 +332,12 @@ class FakeExchange:
     ) -> list[TradeReport]:
         if self.trades_error is not None:
             raise self.trades_error
-        return [t for t in self.trades if market is None or t.market == market.condition_id]
+        return [
+            trade
+            for trade in self.trades
+            if (market is None or trade.market == market.condition_id)
+            and (after is None or trade.match_time_ms >= after * 1000)
+        ]
 
     async def fetch_balance(self) -> Decimal:
         return self.balance
