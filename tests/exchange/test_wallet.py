@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import copy
 import json
 import logging
@@ -19,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyframe.errors import ConfigError
+from polyframe.exchange.polymarket import eip712 as eip712_module
 from polyframe.exchange.polymarket import wallet as wallet_module
 from polyframe.exchange.polymarket.eip712 import (
     ORDER_TYPE,
@@ -316,15 +316,17 @@ def test_without_coincurve_signatures_are_the_same_and_the_cost_is_logged_once(
 def test_without_the_extra_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The module of signatures names the extra when its packages are missing."""
-    code = builtins.compile(
-        "import polyframe.exchange.polymarket.eip712", "missing.py", "exec", dont_inherit=True
-    )
-    for name in [n for n in sys.modules if n.startswith("eth_hash")]:
+    """The names can be imported; a key or a hash then names the extra whose packages are missing."""
+    for name in [n for n in sys.modules if n.startswith(("eth_", "coincurve"))]:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, "polyframe.exchange.polymarket.eip712")
-    with pytest.raises(ConfigError, match=r"install polyframe\[live\]"):
-        exec(code, {})
+    eip712_module._keccak.cache_clear()
+    try:
+        with pytest.raises(ConfigError, match=r"install polyframe\[live\]"):
+            PrivateKey(DEVELOPMENT_KEY)
+        with pytest.raises(ConfigError, match=r"install polyframe\[live\]"):
+            keccak(b"")
+    finally:
+        eip712_module._keccak.cache_clear()
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2, 3])

@@ -7,18 +7,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
 
 from polyframe.errors import ConfigError
-
-try:
-    from eth_hash.auto import keccak as keccak  # noqa: PLC0414 - wallets hash with it, too
-except ImportError as exc:  # pragma: no cover - the tests have the extra
-    msg = "signer: signing needs optional packages; install polyframe[live]"
-    raise ConfigError(msg) from exc
 
 POLYGON = 137
 """Chain id of the real venue."""
@@ -82,6 +76,25 @@ class OrderHashes:
     order_id: str
     signed: TypedData
     trailer: bytes
+
+
+@functools.cache
+def _keccak() -> Callable[[bytes], bytes]:
+    try:
+        from eth_hash.auto import keccak as found
+    except ImportError as exc:
+        msg = "signer: signing needs optional packages; install polyframe[live]"
+        raise ConfigError(msg) from exc
+    return found
+
+
+def keccak(data: bytes) -> bytes:
+    """Return the Keccak-256 hash of `data`.
+
+    Raises:
+        ConfigError: The extra ``live`` is not installed.
+    """
+    return _keccak()(data)
 
 
 def checked_address(value: str, name: str) -> str:

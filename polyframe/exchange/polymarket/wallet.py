@@ -64,6 +64,8 @@ class PrivateKey:
             raise ConfigError(msg)
         try:
             self._sign, public = _open_key(bytes.fromhex(secret.removeprefix("0x")))
+        except ConfigError:
+            raise
         except ValueError:
             msg = "private_key: expected a number from 1 to the order of the curve less 1"
             # The cause might show it.
@@ -109,9 +111,13 @@ def _open_key(secret: bytes) -> tuple[Callable[[bytes], bytes], bytes]:
 
 
 def _open_slow_key(secret: bytes) -> tuple[Callable[[bytes], bytes], bytes]:
-    from eth_keys.backends.native.main import NativeECCBackend
-    from eth_keys.datatypes import PrivateKey as SlowKey
-    from eth_utils.exceptions import ValidationError
+    try:
+        from eth_keys.backends.native.main import NativeECCBackend
+        from eth_keys.datatypes import PrivateKey as SlowKey
+        from eth_utils.exceptions import ValidationError
+    except ImportError as exc:
+        msg = "signer: signing needs optional packages; install polyframe[live]"
+        raise ConfigError(msg) from exc
 
     _warn_of_slow_keys()
     try:
@@ -128,7 +134,7 @@ def _open_slow_key(secret: bytes) -> tuple[Callable[[bytes], bytes], bytes]:
 def _warn_of_slow_keys() -> None:
     _log.warning(
         "coincurve is not installed: each order blocks the event loop for 2 to 6 ms while it is "
-        "signed (with it: 0.05 ms); install polyframe[live]"
+        "signed (with it: 0.1 ms); install polyframe[live]"
     )
 
 
