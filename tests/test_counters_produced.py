@@ -35,13 +35,14 @@ from polyframe.strategy import Strategy, check_definition
 from tests.exchange.kit import MARKET
 from tests.exchange.test_rest import Venue
 from tests.support.fake import START, FakeExchange
+from tests.support.produce_reference import REFERENCE
 from tests.support.produce_runtime import BUY, RUNTIME, Raises, buy
 from tests.support.produce_wire import WIRE
 from tests.support.stage import Stage, play
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PRODUCERS = RUNTIME | WIRE
+PRODUCERS = RUNTIME | WIRE | REFERENCE
 
 
 def documented_reasons() -> dict[str, list[str]]:
@@ -99,6 +100,7 @@ CALLS = {
     "Ignored": Count.ENGINE_IGNORED,
     "denied": Count.ORDERS_DENIED,
     "_service.denied": Count.ORDERS_DENIED,
+    "_desk.denied": Count.ORDERS_DENIED,
     "_stale": Count.STALE_CALLS,
     "_skips.add": Count.WIRE_SKIPPED,
 }

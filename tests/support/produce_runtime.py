@@ -12,7 +12,13 @@ from typing import Any
 from attrs import define
 
 from polyframe.counters import Count, Counters
-from polyframe.errors import ExchangeUnavailable, OrderDenied, OrderError, StaleCycleError
+from polyframe.errors import (
+    ConfigError,
+    ExchangeUnavailable,
+    OrderDenied,
+    OrderError,
+    StaleCycleError,
+)
 from polyframe.exchange.base import PlaceAnswer, PreparedOrder
 from polyframe.model.events import (
     MarketTraded,
@@ -207,6 +213,10 @@ async def _place_through(handle: StrategyTrading) -> None:
     await handle.place(buy())
 
 
+async def _place_many_through(handle: StrategyTrading) -> None:
+    await handle.place_many([buy()])
+
+
 async def _cancel_through(handle: StrategyTrading) -> None:
     await handle.cancel("x")
 
@@ -238,8 +248,24 @@ def _paused_handle() -> Counters:
     return staged(act)
 
 
+def _withdrawn() -> Counters:
+    class CannotSign(FakeExchange):
+        def prepare_order(self, market: Market, request: OrderRequest) -> PreparedOrder:
+            if self._ids:
+                msg = "signer: no key"
+                raise ConfigError(msg)
+            return super().prepare_order(market, request)
+
+    async def act(stage: Stage) -> None:
+        with suppress(ConfigError):
+            await stage.trading.handle("me").place_many([BUY, BUY])
+
+    return staged(act, exchange=CannotSign())
+
+
 ORDERS: dict[tuple[Count, str], Producer] = {
     (Count.STALE_CALLS, "place"): _through_a_dead_handle(_place_through),
+    (Count.STALE_CALLS, "place_many"): _through_a_dead_handle(_place_many_through),
     (Count.STALE_CALLS, "cancel"): _through_a_dead_handle(_cancel_through),
     (Count.STALE_CALLS, "cancel_all"): _through_a_dead_handle(lambda h: h.cancel_all()),
     (Count.STALE_CALLS, "cancel_exchange_open_orders"): _through_a_dead_handle(
@@ -250,6 +276,7 @@ ORDERS: dict[tuple[Count, str], Producer] = {
     (Count.STALE_CALLS, "cash"): _through_a_dead_handle(_cash_through),
     (Count.STALE_CALLS, "trading"): _through_a_dead_handle(lambda h: _read_through(h, "orders")),
     (Count.ORDERS_DENIED, "paused"): _paused_handle,
+    (Count.ORDERS_DENIED, "withdrawn"): _withdrawn,
     (Count.ENGINE_STALE, "PlaceOrder"): _stale_place,
     (Count.ENGINE_STALE, "Query"): _stale_query,
     (Count.ENGINE_STALE, "ApplyPlaceAnswer"): partial(answered_late, PlaceResult.LIVE),
