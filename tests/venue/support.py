@@ -169,13 +169,26 @@ BOOK = snapshot(0, {48: 100, 47: 200}, {52: 100, 53: 200})
 class Client:
     """Raw HTTP and WebSockets with the account's signature."""
 
-    def __init__(self, venue: LocalVenue, clock: ManualClock, market: VenueMarket) -> None:
+    def __init__(
+        self,
+        venue: LocalVenue,
+        clock: ManualClock,
+        market: VenueMarket,
+        account: VenueAccount | None = None,
+    ) -> None:
         self.venue = venue
         self.clock = clock
         self.market = market
-        self.account = venue.account
+        self.account = account or venue.account
         self.http = httpx.AsyncClient(timeout=PATIENCE, verify=False)
         self._salt = 0
+
+    def other(self, account: VenueAccount | None = None) -> Client:
+        """Return a client of a further account, on the same connections."""
+        client = Client.__new__(Client)
+        client.__dict__.update(self.__dict__)
+        client.account = self.venue.add_account(account)
+        return client
 
     @property
     def up(self) -> str:
@@ -224,6 +237,7 @@ class Client:
         token: str = "",
         order_type: str = "GTC",
         post_only: bool = False,
+        expiration: str = "0",
         **changes: Any,
     ) -> dict[str, Any]:
         """Return the body of an order; `changes` replace fields of it before it is signed."""
@@ -244,7 +258,7 @@ class Client:
             "builder": "0x" + "0" * 64,
             **changes,
         }
-        signed = {**order, "expiration": "0", "signature": signature(order_id(order))}
+        signed = {**order, "expiration": expiration, "signature": signature(order_id(order))}
         body = {
             "deferExec": False,
             "order": signed,
