@@ -34,7 +34,7 @@ DEAF_SECONDS = 20.0
 """How long a hook ignores its cancellation."""
 
 LONG_DEAD = 30.0
-"""Seconds after the end of its window at which nothing of a cycle can be used any more."""
+"""Seconds after the end of a cycle at which nothing of it can be used any more."""
 
 EXPECTED = (OrderError, StaleCycleError, ExchangeError)
 """What a call to the venue may raise."""
@@ -44,12 +44,17 @@ EXPECTED = (OrderError, StaleCycleError, ExchangeError)
 class Keepsakes:
     """What strategies kept of dead cycles, though they should not; outlives the cycles."""
 
-    kept: list[tuple[StrategyTrading, ExchangeSession, list[Order]]] = field(factory=list)
+    kept: list[tuple[float, StrategyTrading, ExchangeSession, list[Order]]] = field(factory=list)
 
     def keep(self, trading: StrategyTrading, session: ExchangeSession, orders: list[Order]) -> None:
         """Keep a handle, the latest few of them."""
-        self.kept.append((trading, session, orders))
+        self.kept.append((asyncio.get_running_loop().time(), trading, session, orders))
         del self.kept[:-6]
+
+    def dead(self) -> list[tuple[StrategyTrading, ExchangeSession, list[Order]]]:
+        """Return what can do nothing any more."""
+        limit = asyncio.get_running_loop().time() - LONG_DEAD
+        return [(t, s, o) for kept_at, t, s, o in self.kept if kept_at <= limit]
 
 
 @define
@@ -165,13 +170,14 @@ class Observed(Strategy):
             raise InjectedError
 
     async def _play_deaf(self) -> None:
-        task = asyncio.current_task()
-        until = self.market.window.end + DEAF_SECONDS
+        # In the loop's time, because the other may jump.
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        until = loop.time() + self.seconds_left() + DEAF_SECONDS
         if task is not None:
             self.env.get(Monitor).deaf[task.get_name()] = until + 1.0
-        while self.clock.time() < until:
+        while (left := until - loop.time()) > 0:
             try:
-                await self.clock.sleep_until(until)
+                await asyncio.sleep(left)
             except asyncio.CancelledError:
                 continue
 
@@ -254,12 +260,13 @@ class Hostile(Observed):
     async def run(self) -> None:
         """Act without being told anything, and most of all around the end of the window."""
         rush = self.market.window.end - self._rng.uniform(0.0, 0.5)
-        while self.clock.time() < rush:
-            await self.clock.sleep(min(self._rng.uniform(5.0, 60.0), rush - self.clock.time()))
-            await self._safely(lambda: self.act(None))
         while True:
-            self.spawn(self._safely(self._rng.choice((self._place, self._cancel))), "rush")
-            await self.clock.sleep(self._rng.uniform(0.0, 0.1))
+            if (left := rush - self.clock.time()) > 0:
+                await self.clock.sleep(min(self._rng.uniform(5.0, 60.0), left))
+                await self._safely(lambda: self.act(None))
+            else:
+                self.spawn(self._safely(self._rng.choice((self._place, self._cancel))), "rush")
+                await self.clock.sleep(self._rng.uniform(0.0, 0.1))
 
     async def tidy(self) -> None:
         """Try to trade after the end; cancel some of what is left."""
@@ -312,9 +319,7 @@ class Hostile(Observed):
 
     async def _haunt(self) -> None:
         """Use what was kept of dead cycles, in every way there is."""
-        for trading, session, orders in tuple(self.env.get(Keepsakes).kept):
-            if session.market.window.end + LONG_DEAD > self.clock.time():
-                continue
+        for trading, session, orders in self.env.get(Keepsakes).dead():
             request = OrderRequest(Outcome.UP, Side.BUY, Decimal("0.5"), Decimal(10))
             await self._refused(trading.place(request), session)
             await self._refused(trading.cancel_all(), session)

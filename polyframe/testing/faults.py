@@ -94,6 +94,8 @@ class Fault(StrEnum):
     """A hook ignores its cancellation for a while."""
     HOOK_RAISE = "hook_raise"
     """A hook raises."""
+    CLOCK_JUMP = "clock_jump"
+    """The computer's clock is set, forward or back, by up to some minutes."""
     BARRIER = "barrier"
     """Events of all kinds come between two steps of a switch."""
 
@@ -138,6 +140,7 @@ RATES: Mapping[Fault, float] = {
     Fault.HOOK_HANG: 0.0015,
     Fault.HOOK_DEAF: 0.001,
     Fault.HOOK_RAISE: 0.0015,
+    Fault.CLOCK_JUMP: 0.02,
     Fault.BARRIER: 0.7,
 }
 """Chance of each fault per opportunity: message, request, market, trade, hook or step of a switch."""

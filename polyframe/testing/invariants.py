@@ -15,7 +15,7 @@ class Invariant(StrEnum):
     OWN_STATE = "own_state"
     """A strategy reads no order, fill or position of another cycle or strategy."""
     FRESH_START = "fresh_start"
-    """A cycle begins with empty books."""
+    """A cycle begins once, after all before it, with empty books."""
     DEAD_HANDLES = "dead_handles"
     """What a strategy kept of a dead cycle does nothing any more."""
     ORDER_OF_CHANGES = "order_of_changes"

@@ -17,6 +17,7 @@ from polyframe.environment import Environment
 from polyframe.errors import PolyframeError
 from polyframe.model.market import Market
 from polyframe.model.money import ZERO
+from polyframe.model.series import Series
 from polyframe.session import ExchangeSession
 from polyframe.testing import audit
 from polyframe.testing.faults import Fault
@@ -85,7 +86,7 @@ class Monitor:
     Attributes:
         violations: What did not hold; the first one ends a run.
         failed: Set with the first violation.
-        deaf: Names of tasks that a fault made ignore their cancellation, and until when.
+        deaf: Names of tasks that a fault made ignore their cancellation, and until when (loop time).
         commands: Inputs of all cycles' books so far.
         closed: Cycles whose books were compared with the venue's for the last time.
         audited: Fills in them.
@@ -106,6 +107,7 @@ class Monitor:
         self._services: Callable[[], list[TradingService]] = list
         self._trace: deque[tuple[float, Any]] = deque(maxlen=TRACE)
         self._steps = 0
+        self._newest: dict[Series, int] = {}
 
     # ------------------------------------------------------------------ what is seen
 
@@ -286,6 +288,12 @@ class Monitor:
             )
             if state is not None:
                 self._cycle(state)
+                newest = self._newest.get(service.series, 0)
+                self._newest[service.series] = state.generation
+                text = f"it begins after {newest}"
+                self.check(
+                    state.generation > newest, Invariant.FRESH_START, text, state.market.slug
+                )
                 text = f"it begins with {len(state.orders)} orders and {len(state.fills)} fills"
                 empty = CycleState(state.market, state.account).snapshot()
                 self.check(
@@ -299,7 +307,7 @@ class Monitor:
     def expect_dead(self, session: ExchangeSession) -> None:
         """Check that nothing is left of a cycle, its deadline being over."""
         env = self._opened()
-        now = self._clock.time()
+        now = asyncio.get_running_loop().time()
         deaf = {name for name, until in self.deaf.items() if now <= until}
         for leak in leaks_of(session, env, self._venue):
             if leak.name not in deaf:

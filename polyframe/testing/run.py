@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from polyframe.clock import VirtualClock
+from polyframe.clock import Clock, VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError
@@ -20,6 +20,7 @@ from polyframe.strategyrun import ErrorPolicy
 from polyframe.testing.builders import START
 from polyframe.testing.faults import Fault, Faults
 from polyframe.testing.invariants import Violation
+from polyframe.testing.simclock import SimWallClock
 from polyframe.testing.simvenue import SimVenue
 from polyframe.testing.stage import Seen, Stage
 from polyframe.trader import TraderSettings
@@ -170,7 +171,11 @@ async def open_stage(
     keep_events: bool = True,
 ) -> AsyncIterator[Stage]:
     """Open an environment on `venue` with a trader and a monitor."""
-    async with Environment(venue, clock=clock, risk=risk) as env:
+    wall: Clock = clock
+    if Fault.CLOCK_JUMP in venue.faults.kinds:
+        wall = SimWallClock(clock, venue.faults)
+        wall.start()
+    async with Environment(venue, clock=wall, risk=risk) as env:
         stage = Stage(venue, clock, env, settings or TraderSettings(), keep_events=keep_events)
         env.provide(stage.monitor)
         env.provide(venue.faults)

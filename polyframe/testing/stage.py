@@ -19,6 +19,7 @@ from polyframe.session import ExchangeSession
 from polyframe.testing.faults import Fault
 from polyframe.testing.invariants import Invariant
 from polyframe.testing.monitor import Monitor
+from polyframe.testing.simclock import SimWallClock
 from polyframe.testing.simvenue import SimVenue
 from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.reconcile import ReconcileReport
@@ -99,6 +100,9 @@ class Stage:
     def _disturb(self, old: ExchangeSession | None, new: ExchangeSession | None) -> None:
         """Let messages arrive and markets move, within a switch."""
         source = self.venue.faults.source(Fault.BARRIER)
+        wall = self.env.clock
+        if isinstance(wall, SimWallClock) and self.venue.faults.hit(Fault.CLOCK_JUMP):
+            wall.jump()
         if self.venue.user is not None:
             self.venue.user.rush(source.randint(0, 4))
         for session in (old, new):
