@@ -28,6 +28,14 @@ class Count(StrEnum):
     BOOK_MISMATCH = "book_mismatch"
     """Tops of book that differ from the venue's own, by outcome."""
 
+    # Reference prices
+    REFERENCE_PRICES = "reference_prices"
+    """Reference prices taken, by source."""
+    REFERENCE_SKIPPED = "reference_skipped"
+    """Reference prices not taken, by reason."""
+    REFERENCE_CHECKS = "reference_checks"
+    """Prices to beat compared with the venue's own record, by result."""
+
     # Gate and router
     GATE_PASSED = "gate_passed"
     """Events that passed a session's gate, by kind."""

@@ -13,8 +13,8 @@ from polyframe.counters import Counters
 from polyframe.model.events import MarketMessage, OrderReport, StreamState, TradeReport, UserMessage
 from polyframe.model.market import Market, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
+from polyframe.model.reference import PriceRecord, PriceSource, ReferencePrice
 from polyframe.model.series import Series, Window
-
 
 MAX_BATCH = 15
 """Orders that one request can place at most (PROTOCOL §2.3)."""
@@ -41,6 +41,14 @@ class UserSink(Protocol):
 
     def on_user_stream(self, state: StreamState, reason: str) -> None:
         """Take a change of the connection; between two connections messages may be missing."""
+        ...
+
+
+class ReferenceSink(Protocol):
+    """Takes reference prices. The call is synchronous and never raises."""
+
+    def on_reference(self, price: ReferencePrice) -> None:
+        """Take one price; the same may come again, and later than newer ones."""
         ...
 
 
@@ -114,6 +122,8 @@ class Exchange(Protocol):
 
     name: str
     """Short name for logs and reports."""
+    account: str
+    """Public name of the account, for example its address; ``""`` without one."""
     is_live: bool
     """Whether orders move real money."""
     redeems: bool
@@ -198,4 +208,22 @@ class Exchange(Protocol):
 
     async def fetch_balance(self) -> Decimal:
         """Return the account's cash in USD."""
+        ...
+
+
+class ReferenceVenue(Protocol):
+    """Who tells reference prices: what an asset costs, and what the venue has on record."""
+
+    def reference_streams(
+        self, wanted: Sequence[tuple[PriceSource, str]], sink: ReferenceSink
+    ) -> list[DataStream]:
+        """Return fresh, not yet started streams of the prices `wanted` (source and asset)."""
+        ...
+
+    async def fetch_price_record(self, series: Series, window: Window) -> PriceRecord:
+        """Return what the venue has on record about one window, empty where it has nothing.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
         ...

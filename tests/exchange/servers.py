@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from polyframe.model.events import MarketMessage, StreamState, UserMessage
+from polyframe.model.reference import ReferencePrice
 from tests.exchange.kit import CONDITION, DOWN, UP, Sink
 
 Reaction = Callable[["WsServer", ServerConnection, str], list[str]]
@@ -194,3 +195,49 @@ async def silent_peer() -> AsyncIterator[str]:
 def only_this_task() -> bool:
     """Whether no other task of the test is alive (those of the server are its own)."""
     return not [task for task in asyncio.all_tasks() if task.get_name().startswith("polyframe-")]
+
+
+def price_frame(instant_ms: int, value: str = "65000.5", asset: str = "btc") -> str:
+    """Return a frame of RTDS with one average."""
+    payload = {
+        "symbol": f"{asset}/usd",
+        "value": float(value),
+        "full_accuracy_value": value,
+        "timestamp": instant_ms,
+        "window_s": 60,
+    }
+    topic = "crypto_prices_twap_sixty"
+    return json.dumps({"topic": topic, "type": "update", "timestamp": 1, "payload": payload})
+
+
+def live_frame(*instants_ms: int, value: str = "65000.5") -> str:
+    """Return a frame of the live feed: a snapshot of these instants."""
+    data = [{"timestamp": at, "value": float(value)} for at in instants_ms]
+    payload = {"symbol": "btcusd", "window_seconds": 60, "data": data}
+    return json.dumps({"v": 1, "channel": "price.crypto.twap", "seq": 1, "payload": payload})
+
+
+def live_venue(server: WsServer, connection: ServerConnection, frame: str) -> list[str]:
+    """Accept credentials and subscriptions of the live feed."""
+    op = json.loads(frame).get("op")
+    return [json.dumps({"op": {"auth": "authed", "subscribe": "subscribed"}.get(op, "pong")})]
+
+
+class PriceSink:
+    """Keeps reference prices and can be waited on."""
+
+    def __init__(self) -> None:
+        self.prices: list[ReferencePrice] = []
+        self._event = asyncio.Event()
+
+    def on_reference(self, price: ReferencePrice) -> None:
+        """Keep one price."""
+        self.prices.append(price)
+        self._event.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` of what has come holds."""
+        async with asyncio.timeout(10):
+            while not condition():
+                self._event.clear()
+                await self._event.wait()

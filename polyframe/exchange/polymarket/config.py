@@ -60,6 +60,9 @@ class PolymarketHosts:
         clob: Trading REST; ``/order`` and the like are appended. L2 signatures cover the path after
             this base, so a base with a path of its own works.
         ws: WebSocket base; ``/ws/market`` and ``/ws/user`` are appended.
+        rtds: WebSocket of the reference prices, without credentials.
+        live: WebSocket base of the reference prices with credentials; ``/ws`` is appended.
+        data: Records of positions and activity; ``/positions`` and the like are appended.
 
     Raises:
         ConfigError: Not a URL of that kind, or unencrypted to a host that is not this machine.
@@ -76,18 +79,40 @@ class PolymarketHosts:
         converter=_base_url,
         validator=_check_ws,
     )
+    rtds: str = field(
+        default="wss://ws-live-data.polymarket.com", converter=_base_url, validator=_check_ws
+    )
+    live: str = field(
+        default="wss://ws-live-v2.polymarket.com", converter=_base_url, validator=_check_ws
+    )
+    data: str = field(
+        default="https://data-api.polymarket.com", converter=_base_url, validator=_check_http
+    )
 
     @classmethod
     def local(cls, url: str) -> PolymarketHosts:
-        """Return the hosts of a venue that serves all three below one `url`, as the local one does."""
+        """Return the hosts of a venue that serves all of them below one `url`, as the local one."""
         base = _base_url(url)
         _check_url("http", "https", base, "url")
-        return cls(gamma=f"{base}/gamma", clob=f"{base}/clob", ws=f"ws{base.removeprefix('http')}")
+        sockets = f"ws{base.removeprefix('http')}"
+        return cls(
+            gamma=f"{base}/gamma",
+            clob=f"{base}/clob",
+            ws=sockets,
+            rtds=f"{sockets}/rtds",
+            live=f"{sockets}/live",
+            data=f"{base}/data",
+        )
 
     @property
     def is_loopback(self) -> bool:
-        """Whether all three are on this machine."""
+        """Whether markets, orders and streams are on this machine; prices may be real ones."""
         return all(_is_loopback(url) for url in (self.gamma, self.clob, self.ws))
+
+    @property
+    def live_is_trusted(self) -> bool:
+        """Whether the host of `live` may see the credentials: it is no farther than the rest."""
+        return _is_loopback(self.live) or not self.is_loopback
 
 
 def _positive(_: object, attribute: Attribute[float], value: float) -> None:

@@ -9,6 +9,7 @@ from polyframe.exchange.polymarket.wire import epoch_ms, flag, optional_decimal,
 from polyframe.model.fees import NO_FEES, FeeSchedule
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.money import ONE, PRICE_UNITS, ZERO, decimal
+from polyframe.model.reference import PriceRecord
 from polyframe.model.series import Series, Window
 
 CRYPTO_FEES = FeeSchedule(rate=Decimal("0.07"), exponent=1)
@@ -98,6 +99,30 @@ def read_clob_resolution(row: object, market: Market) -> Resolution | None:
         return None
     outcome = market.outcome(winners.pop())
     return None if outcome is None else Resolution(winner=outcome, source="clob")
+
+
+def read_price_record(row: object, slug: str) -> PriceRecord:
+    """Return the prices that a Gamma row records for the window of `slug` (PROTOCOL §1.6).
+
+    They come minutes after the end of the window, with holes; what cannot be read is not there.
+    """
+    if not isinstance(row, dict) or text(row.get("slug")) != slug:
+        return PriceRecord()
+    events = row.get("events")
+    event = events[0] if isinstance(events, list) and events else None
+    found = event.get("eventMetadata") if isinstance(event, dict) else None
+    metadata = found if isinstance(found, dict) else {}
+    return PriceRecord(
+        price_to_beat=_price(metadata.get("priceToBeat")),
+        final_price=_price(metadata.get("finalPrice")),
+    )
+
+
+def _price(value: object) -> Decimal | None:
+    try:
+        return optional_decimal(value, "price") or None
+    except ValueError:
+        return None
 
 
 def _check_flags(row: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from polyframe.exchange.polymarket.gamma import (
     NotTradable,
     read_clob_resolution,
     read_market,
+    read_price_record,
     read_resolution,
 )
 from polyframe.exchange.polymarket.http import HttpClient, NotSent, retry_after
@@ -29,6 +30,7 @@ from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
 from polyframe.model.market import Market, Resolution
 from polyframe.model.money import ZERO, decimal
 from polyframe.model.order import PlaceResult
+from polyframe.model.reference import PriceRecord
 from polyframe.model.series import Series, Window
 
 _log = logging.getLogger(__name__)
@@ -110,6 +112,15 @@ class RestClient:
         if found is None and failure is not None:
             raise failure
         return found
+
+    async def fetch_price_record(self, series: Series, window: Window) -> PriceRecord:
+        """Return what Gamma has on record about `window`, empty where it has nothing (§1.6).
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        slug = series.slug(window)
+        return read_price_record(await self._gamma_row(slug), slug)
 
     async def _gamma_row(self, slug: str) -> Any:
         path = f"/markets/slug/{_quoted(slug)}"

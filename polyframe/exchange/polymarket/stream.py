@@ -1,4 +1,4 @@
-"""A WebSocket connection that keeps itself up: what the market and the user stream share."""
+"""A WebSocket connection that keeps itself up: what all streams of the venue share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import random
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -70,11 +71,16 @@ class ReconnectingStream(ABC):
     the event loop's.
 
     Args:
-        name: ``"market"`` or ``"user"``, for tasks, counters and the log.
+        name: ``"market"``, ``"user"``, …: for tasks, counters and the log.
         url: WebSocket URL.
         settings: Times.
         counters: Connections and losses are counted there.
     """
+
+    _PING = "PING"
+    """The venue's own ping: a text frame (PROTOCOL §4.2)."""
+    _FINAL: ClassVar[frozenset[str]] = frozenset()
+    """Reasons after which it makes no sense to connect again."""
 
     def __init__(self, name: str, url: str, settings: StreamSettings, counters: Counters) -> None:
         self._name = name
@@ -149,6 +155,11 @@ class ReconnectingStream(ABC):
     def _frames(self, now: float) -> list[str]:
         """Return what is to be sent at loop time `now`, after a `_nudge`."""
 
+    def _closed_reason(self, closed: ConnectionClosed) -> str:
+        """Return the short word for why the venue closed a connection."""
+        del closed
+        return "closed"
+
     def _nudge(self) -> None:
         """Make the watching task look at once; a no-op while there is no connection."""
         self._wake.set()
@@ -168,6 +179,10 @@ class ReconnectingStream(ABC):
             begun = loop.time()
             reason, detail = await self._connection()
             self._counters.add(Count.STREAM_LOSSES, f"{self._name}:{reason}")
+            if reason in self._FINAL:
+                _log.error("%s stream: ended for good: %s (%s)", self._name, reason, detail)
+                self._report(StreamState.LOST, reason)
+                return
             # A venue that greets and hangs up at once must not be called in a tight loop.
             if self._healthy and loop.time() - begun >= self._settings.backoff_base:
                 pauses = self._new_pauses()
@@ -199,7 +214,7 @@ class ReconnectingStream(ABC):
             connection.transport.abort()  # nobody answers there: no farewell
             return exc.reason, "given up"
         except ConnectionClosed as exc:
-            return "closed", str(exc)
+            return self._closed_reason(exc), str(exc)
         except Exception as exc:  # noqa: BLE001 - a defect of ours must not end the stream for ever
             _log.exception("%s stream: unexpected error", self._name)
             return "error", type(exc).__name__
@@ -267,7 +282,7 @@ class ReconnectingStream(ABC):
                     raise ConnectionGivenUp(self._restart_reason or reason)
                 if now >= next_ping:
                     next_ping = now + self._settings.ping_interval
-                    await connection.send("PING")
+                    await connection.send(self._PING)
                 try:
                     async with asyncio.timeout_at(min(next_ping, deadline)):
                         await self._wake.wait()
