@@ -28,7 +28,10 @@ if TYPE_CHECKING:
         LocalSigner,
         PolymarketExchange,
         PolymarketHosts,
+        PrivateKey,
+        WalletSigner,
     )
+    from polyframe.exchange.polymarket.login import create_or_derive_credentials
     from polyframe.model.book import Book
     from polyframe.model.events import (
         CycleEndReason,
@@ -101,6 +104,7 @@ __all__ = [
     "PolymarketHosts",
     "Position",
     "PriceChanged",
+    "PrivateKey",
     "RateLimited",
     "ReconcileReport",
     "ReconcileSettings",
@@ -125,7 +129,9 @@ __all__ = [
     "TradingService",
     "VirtualClock",
     "WallClock",
+    "WalletSigner",
     "Window",
+    "create_or_derive_credentials",
 ]
 
 # A name is loaded when it is first used: the venue's client, for one, brings httpx and websockets
@@ -163,7 +169,10 @@ _HOMES = {
         "LocalSigner",
         "PolymarketExchange",
         "PolymarketHosts",
+        "PrivateKey",
+        "WalletSigner",
     ),
+    "exchange.polymarket.login": ("create_or_derive_credentials",),
     "model.book": ("Book",),
     "model.events": (
         "CycleEndReason",

@@ -2,14 +2,20 @@
 
 from polyframe.exchange.polymarket.auth import Credentials
 from polyframe.exchange.polymarket.config import PolymarketHosts, StreamSettings
+from polyframe.exchange.polymarket.eip712 import TypedData
 from polyframe.exchange.polymarket.exchange import PolymarketExchange
 from polyframe.exchange.polymarket.signing import LocalSigner, Signer
+from polyframe.exchange.polymarket.wallet import PrivateKey, Wallet, WalletSigner
 
 __all__ = [
     "Credentials",
     "LocalSigner",
     "PolymarketExchange",
     "PolymarketHosts",
+    "PrivateKey",
     "Signer",
     "StreamSettings",
+    "TypedData",
+    "Wallet",
+    "WalletSigner",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -71,6 +72,7 @@ class HttpClient:
         params: dict[str, str] | None = None,
         body: bytes = b"",
         private: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """Send one request, once, and return whatever the venue answers.
 
@@ -81,24 +83,25 @@ class HttpClient:
             params: Query, not signed.
             body: JSON bytes; they are what is signed and sent.
             private: Whether to sign.
+            headers: More headers.
 
         Raises:
             ConfigError: A private call without credentials.
             NotSent: No connection; certainly nothing arrived.
             ExchangeUnavailable: A time-out or a broken connection; it may have arrived.
         """
-        headers: dict[str, str] = {}
+        sent = dict(headers or {})
         if private:
             if self._credentials is None:
                 msg = "credentials: set them on PolymarketExchange to use the account"
                 raise ConfigError(msg)
-            headers = self._credentials.headers(int(self._clock.time()), method, path, body)
+            sent |= self._credentials.headers(int(self._clock.time()), method, path, body)
         if body:
-            headers["Content-Type"] = "application/json"
+            sent["Content-Type"] = "application/json"
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._client.request(
-                    method, base + path, params=params, content=body or None, headers=headers
+                    method, base + path, params=params, content=body or None, headers=sent
                 )
         except _NOT_SENT as exc:
             msg = f"{method} {path}: no connection ({type(exc).__name__}: {exc})"
@@ -136,7 +139,7 @@ class HttpClient:
         ):
             return absent
         if not answer.is_success:
-            raise _error(answer, f"{method} {path}")
+            raise refusal(answer, f"{method} {path}")
         try:
             return parse_json(answer.content)
         except ValueError as exc:
@@ -150,7 +153,8 @@ def retry_after(answer: httpx.Response) -> float | None:
     return float(value) if value.isascii() and value.isdigit() and len(value) < 7 else None
 
 
-def _error(answer: httpx.Response, what: str) -> ExchangeError:
+def refusal(answer: httpx.Response, what: str) -> ExchangeError:
+    """Return the error that stands for an answer that is no success; `what` names the call."""
     status = answer.status_code
     msg = f"{what}: HTTP {status}: {read_error(answer.content)}"
     if status == 401:
