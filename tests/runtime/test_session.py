@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from decimal import Decimal
 from typing import Any
@@ -40,6 +41,7 @@ from tests.support.fake import (
     snapshot,
     trade_report,
 )
+from tests.support.stage import settle
 
 MARKET = make_market()
 OTHER = make_market("eth-updown-15m")
@@ -287,6 +289,27 @@ def test_a_new_connection_voids_the_books(state: StreamState) -> None:
     room.stream.push(snapshot(MARKET, Outcome.DOWN))
     assert room.session.books_known
     assert room.counters.get(Count.BOOK_UNKNOWN) == 1
+
+
+def test_who_waits_for_books_waits_for_those_of_the_present_connection() -> None:
+    """Books that were known before the connection was lost do not end the wait; fresh ones do."""
+    room = Room()
+
+    async def main() -> None:
+        room.know()
+        await room.session.wait_books()
+        room.stream.state(StreamState.LOST, "reset by peer")
+        waiting = asyncio.create_task(room.session.wait_books())
+        await settle()
+        assert not waiting.done()
+        room.stream.state(StreamState.CONNECTED)
+        room.stream.push(snapshot(MARKET, Outcome.UP))
+        await settle()
+        assert not waiting.done()
+        room.stream.push(snapshot(MARKET, Outcome.DOWN))
+        await waiting
+
+    room.clock.run(main())
 
 
 def test_a_tick_change_voids_the_books_and_asks_for_new_ones() -> None:

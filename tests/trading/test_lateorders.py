@@ -268,6 +268,26 @@ def test_what_is_accepted_too_late_is_cancelled_by_default(result: PlaceResult) 
     answered_late(PlaceAnswer(result), act, exchange)
 
 
+@pytest.mark.parametrize("code", ["fok_not_filled", "fak_not_filled"])
+def test_an_order_that_was_killed_is_over_after_the_switch_too(code: str) -> None:
+    """A FOK or FAK that found nothing ends cancelled in its own cycle, and nobody cancels it again."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        assert (OrderStatus.CANCELLED, "killed") == (
+            the_order(stage).status,
+            the_order(stage).reason,
+        )
+        assert 0 == stage.env.account.reserved
+        assert [] == exchange.cancelled
+        assert {} == counted(stage)
+        assert {} == dead(stage).refusals
+        assert {"ApplyCancelAnswer": 1} == stage.env.counters.reasons(Count.ENGINE_STALE)
+        assert () == stage.trading.snapshot().orders
+
+    answered_late(PlaceAnswer(PlaceResult.REJECTED, code, "killed"), act, exchange)
+
+
 def test_what_is_accepted_too_late_can_be_left() -> None:
     """With the policy "leave" it rests on."""
     exchange = FakeExchange()
