@@ -122,8 +122,6 @@ class Exchange(Protocol):
 
     name: str
     """Short name for logs and reports."""
-    account: str
-    """Public name of the account, for example its address; ``""`` without one."""
     is_live: bool
     """Whether orders move real money."""
     redeems: bool
