@@ -17,6 +17,7 @@ for _package in ("starlette", "uvicorn"):
 
 from polyframe.venue.account import Credentials, VenueAccount
 from polyframe.venue.local import LocalVenue
+from polyframe.venue.modes import VenueMode
 from polyframe.venue.recorded import ResolvedMarketsSource
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.sources import MarketSource
@@ -34,6 +35,7 @@ __all__ = [
     "SyntheticSource",
     "VenueAccount",
     "VenueMarket",
+    "VenueMode",
     "VenueSettings",
     "VenueStats",
 ]

@@ -25,6 +25,7 @@ from polyframe.venue.records import (
     CANCELED,
     MATCHED,
     MakerLeg,
+    Move,
     Party,
     VenueOrder,
     VenueTrade,
@@ -71,6 +72,8 @@ class Blotter:
         stats: VenueStats,
     ) -> None:
         self.orders: dict[str, VenueOrder] = {}
+        self.failing = 0
+        """How many of the next trades are not settled."""
         self._hub = hub
         self._clock = clock
         self._tasks = tasks
@@ -166,13 +169,15 @@ class Blotter:
         Makers pay nothing and earn a share of the fee that their part brought.
         """
         fee = order.market.market.fees.taker_fee(size_shares(size), usd(price))
+        rebate = ZERO
         if trade.taker.order_id != order.order_id:
-            order.account.rebates += fee * self._settings.rebate
-            fee = ZERO
+            fee, rebate = ZERO, fee * self._settings.rebate
         sign = 1 if order.side is Side.BUY else -1
-        order.account.move(
-            order.token, sign * size_shares(size), -sign * notional(price, size) - fee
-        )
+        cash = -sign * notional(price, size) - fee
+        move = Move(order.account, order.token, sign * size_shares(size), cash, rebate)
+        move.account.move(move.token, move.shares, move.cash)
+        move.account.rebates += rebate
+        trade.moves.append(move)
         order.matched += size
         order.trades.append(trade.trade_id)
         if order.remaining == 0:
@@ -279,20 +284,44 @@ class Blotter:
             self._hub.to_user(account, trade.market.condition_id, message)
 
     async def _settle(self, trade: VenueTrade, live: LiveMarket) -> None:
+        fails = self.failing > 0
+        if fails:
+            self.failing -= 1
         matched = self._clock.time()
-        for delay, status in (
-            (self._settings.mined_after, TradeStatus.MINED),
-            (self._settings.confirmed_after, TradeStatus.CONFIRMED),
-        ):
-            await self._clock.sleep_until(matched + delay)
-            trade.status = status
-            trade.update_ms = live.now_ms()
-            trade.transaction = trade.transaction or "0x" + secrets.token_hex(32)
-            self._report(trade, trade.update_ms)
+        await self._clock.sleep_until(matched + self._settings.mined_after)
+        if not fails:
+            trade.transaction = "0x" + secrets.token_hex(32)
+        self._change(trade, TradeStatus.RETRYING if fails else TradeStatus.MINED, live)
+        await self._clock.sleep_until(matched + self._settings.confirmed_after)
+        if not fails:
+            self._change(trade, TradeStatus.CONFIRMED, live)
+        elif _take_back(trade):
+            self._change(trade, TradeStatus.FAILED, live)
+
+    def _change(self, trade: VenueTrade, status: TradeStatus, live: LiveMarket) -> None:
+        trade.status = status
+        trade.update_ms = live.now_ms()
+        self._report(trade, trade.update_ms)
 
     def _tell(self, order: VenueOrder, kind: str, live: LiveMarket) -> None:
         message = order.event(kind, live.now_ms())
         self._hub.to_user(order.account, order.market.condition_id, message)
+
+
+def _take_back(trade: VenueTrade) -> bool:
+    """Reverse what a trade moved; false if somebody has already spent what came of it."""
+    done: list[Move] = []
+    try:
+        for move in trade.moves:
+            move.account.move(move.token, -move.shares, -move.cash)
+            done.append(move)
+    except ValueError:
+        for move in done:
+            move.account.move(move.token, move.shares, move.cash)
+        return False
+    for move in trade.moves:
+        move.account.rebates -= move.rebate
+    return True
 
 
 def _leg(order: VenueOrder, up_price: int, size: int) -> MakerLeg:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from polyframe.venue.accounts import Accounts, Login
 from polyframe.venue.blotter import Blotter
 from polyframe.venue.desk import Desk
 from polyframe.venue.intents import INVALID_PAYLOAD, Refusal
+from polyframe.venue.modes import VenueMode
 from polyframe.venue.rest import SignedHandler, page, read_json, route, signed
 from polyframe.venue.typed_data import EXCHANGE, NEG_RISK_EXCHANGE
 from polyframe.venue.values import SHARE
@@ -68,23 +70,24 @@ class AccountApi:
         if not isinstance(bodies, list) or not bodies:
             raise Refusal(400, INVALID_PAYLOAD)
         _check_count(bodies, _MAX_ORDERS)
-        answers = []
-        for body in bodies:
-            try:
-                answers.append(await self._desk.place(body, login))
-            except Refusal as refusal:
-                # As recorded: a refused entry says success and has no id (§2.3, §2.7).
-                answers.append(
-                    {
-                        "success": True,
-                        "errorMsg": refusal.text,
-                        "orderID": "",
-                        "status": "",
-                        "makingAmount": "",
-                        "takingAmount": "",
-                    }
-                )
-        return JSONResponse(answers)
+        if self._desk.turnstile.mode is not VenueMode.POST_ONLY:
+            self._desk.turnstile.check_order(None)
+        return JSONResponse(await asyncio.gather(*(self._entry(body, login) for body in bodies)))
+
+    async def _entry(self, body: Any, login: Login) -> dict[str, Any]:
+        """Return the answer to one order of a batch."""
+        try:
+            return await self._desk.place(body, login)
+        except Refusal as refusal:
+            # As recorded: a refused entry says success and has no id (§2.3, §2.7).
+            return {
+                "success": True,
+                "errorMsg": refusal.text,
+                "orderID": "",
+                "status": "",
+                "makingAmount": "",
+                "takingAmount": "",
+            }
 
     async def _delete_order(self, request: Request, login: Login) -> Response:
         body = await read_json(request)
@@ -115,6 +118,7 @@ class AccountApi:
         known = [text for text in ids if isinstance(text, str) and _ORDER_ID.fullmatch(text)]
         if len(known) != len(ids):
             raise Refusal(400, "Invalid orderID")
+        self._desk.turnstile.check_cancel()
         return JSONResponse(self._desk.cancel(login.account, known))
 
     # ------------------------------------------------------------------ the account

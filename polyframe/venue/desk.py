@@ -22,9 +22,11 @@ from polyframe.venue.intents import NO_BOOK, Intent, Reader, Refusal, check_tick
 from polyframe.venue.listing import Listing
 from polyframe.venue.live import LiveMarket
 from polyframe.venue.matching import Match
+from polyframe.venue.modes import Turnstile
 from polyframe.venue.records import (
     CANCELED,
     EXPIRED,
+    INVALID,
     MATCHED,
     RESOLVED,
     VenueOrder,
@@ -100,6 +102,7 @@ class Desk:
         self._settings = settings
         self._stats = stats
         self._expiry = expiry
+        self.turnstile = Turnstile()
         self._held: set[str] = set()
         expiry.on_expired = self._expired
         floor.in_use = blotter.in_use
@@ -117,6 +120,7 @@ class Desk:
             Refusal: Not taken, or killed.
         """
         try:
+            self.turnstile.check_order(body)
             intent = self._reader.read(body, login, neg_risk=self._neg_risk(body))
             if intent.order_id in self._blotter.orders or intent.order_id in self._held:
                 raise Refusal(400, f"order {intent.order_id} is invalid. Duplicated.")
@@ -292,6 +296,16 @@ class Desk:
                 live.publish()
                 canceled.append(order_id)
         return {"canceled": canceled, "not_canceled": refused}
+
+    def withdraw(self, order_id: str) -> bool:
+        """Let the venue itself end an order; return whether it was open (§5.3)."""
+        order = self._blotter.orders.get(order_id)
+        if order is None or not order.is_open:
+            return False
+        live = self._floor.live(order.market)
+        self._blotter.end(order, live, INVALID)
+        live.publish()
+        return True
 
     def cancel_key(self, login: Login) -> None:
         """Cancel all orders that were sent with one key."""

@@ -95,8 +95,9 @@ class Floor:
         winner = self._source.winner(market)
         if self.on_resolved is not None:
             self.on_resolved(live, winner)
-        message = messages.market_resolved(market, winner, live.now_ms())
-        self._hub.to_market(market, message, custom=True)
+        if self._settings.tell_resolution:
+            message = messages.market_resolved(market, winner, live.now_ms())
+            self._hub.to_market(market, message, custom=True)
         live.retire()
 
     def _subscribe(self, connection: MarketConnection, tokens: list[str], dump: bool) -> None:

@@ -106,6 +106,8 @@ class Hub:
         self.settings = settings
         self.stats = stats
         self.frozen = False
+        self.twice = False
+        """Whether each message of the user channel is sent twice."""
         self.on_tokens: Callable[[MarketConnection, list[str], bool], None] = _nobody
         """Called when a connection wants further tokens; the flag tells whether to send books."""
         self._market: set[MarketConnection] = set()
@@ -147,16 +149,24 @@ class Hub:
 
     def to_user(self, account: VenueAccount, condition_id: str, message: Any) -> None:
         """Send to the user connections of `account` that want this market."""
-        self._to(
-            message,
-            (
-                c
-                for c in self._user
-                if c.login is not None
-                and c.login.account is account
-                and (c.markets is None or condition_id in c.markets)
-            ),
-        )
+        if self.settings.user_lag:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.settings.user_lag, self._to_user, account, condition_id, message)
+        else:
+            self._to_user(account, condition_id, message)
+
+    def _to_user(self, account: VenueAccount, condition_id: str, message: Any) -> None:
+        for _ in range(2 if self.twice else 1):
+            self._to(
+                message,
+                (
+                    c
+                    for c in self._user
+                    if c.login is not None
+                    and c.login.account is account
+                    and (c.markets is None or condition_id in c.markets)
+                ),
+            )
 
     def log_out(self, api_key: str) -> None:
         """Drop the user connections of a key that was taken back."""
@@ -302,5 +312,5 @@ async def _receive(socket: WebSocket) -> str | None:
 def _parse(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: brackets in brackets without end
         return None

@@ -64,12 +64,16 @@ class Refusal(Exception):
     Attributes:
         status: HTTP status.
         text: The venue's words.
+        code: Its code for them, ``""`` where it has none.
+        retry_after: Seconds to wait, 0 if it does not say.
     """
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, *, code: str = "", retry_after: int = 0) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+        self.code = code
+        self.retry_after = retry_after
 
 
 @frozen

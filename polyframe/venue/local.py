@@ -27,6 +27,7 @@ from polyframe.venue.heartbeats import Heartbeats
 from polyframe.venue.hub import Hub
 from polyframe.venue.intents import Reader
 from polyframe.venue.listing import Listing
+from polyframe.venue.modes import VenueMode
 from polyframe.venue.server import EmbeddedServer
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.signatures import Recovery
@@ -98,7 +99,7 @@ class LocalVenue:
             source, self._listing, self._hub, clock, self._tasks, self.settings, self.stats
         )
         self._blotter = Blotter(self._hub, clock, self._tasks, self.settings, self.stats)
-        desk = Desk(
+        self._desk = desk = Desk(
             Reader(self._accounts, recovery, self.settings.chain_id),
             self._accounts,
             self._blotter,
@@ -203,6 +204,10 @@ class LocalVenue:
         """
         self._hub.frozen = market
 
+    def duplicate(self, user: bool) -> None:
+        """Send each message of the user channel twice from now on, or no longer (§5.6)."""
+        self._hub.twice = user
+
     def send_raw(self, kind: Literal["market", "user", "all"], text: str) -> int:
         """Send one text frame as it stands to all these WebSockets; return how many."""
         connections = self._hub.connections(kind)
@@ -242,6 +247,45 @@ class LocalVenue:
             ConfigError: `seconds` is negative.
         """
         self._faults.delay_next(path_suffix, seconds)
+
+    def set_mode(self, mode: VenueMode | str, *, retry_after: int = 0) -> None:
+        """Take less than everything from now on (PROTOCOL §2.7).
+
+        Args:
+            mode: A `VenueMode` or its value, for example ``"cancel-only"``.
+            retry_after: Seconds that refusals name as the time to come back; 0 to say nothing.
+
+        Raises:
+            ConfigError: There is no such mode.
+        """
+        try:
+            self._desk.turnstile.mode = VenueMode(mode)
+        except ValueError:
+            msg = f"mode: expected one of {', '.join(VenueMode)}, got {mode!r}"
+            raise ConfigError(msg) from None
+        self._desk.turnstile.retry_after = retry_after
+
+    def fail_trades(self, count: int) -> None:
+        """Let the settlement of the next `count` trades fail: MATCHED, RETRYING, FAILED (§9).
+
+        What such a trade moved is taken back at the end. A trade whose proceeds are spent by then
+        stays RETRYING for ever.
+
+        Raises:
+            ConfigError: `count` is negative.
+        """
+        if count < 0:
+            msg = f"count: expected a number of trades of at least 0, got {count!r}"
+            raise ConfigError(msg)
+        self._blotter.failing = count
+
+    def withdraw_order(self, order_id: str) -> bool:
+        """End an open order as the venue does by itself: status INVALID (§5.3).
+
+        Returns:
+            Whether the order was open.
+        """
+        return self._desk.withdraw(order_id)
 
     def hide_market(self, slug: str, until: float | None = None) -> None:
         """Let Gamma answer 404 for `slug` though it exists.

@@ -26,6 +26,7 @@ from polyframe.venue.values import (
 
 LIVE, MATCHED, CANCELED = "LIVE", "MATCHED", "CANCELED"
 EXPIRED, RESOLVED = "CANCELED_EXPIRED_ORDER", "CANCELED_MARKET_RESOLVED"
+INVALID = "INVALID"
 
 _LARGE = 20 * SHARE
 _ALIASES = uuid.UUID("5b6a3a52-3f0c-4d0a-8a52-0f6f3a1f7d11")
@@ -46,7 +47,7 @@ class VenueOrder:
         expiration: Text as sent.
         created_ms: Epoch milliseconds of the placement.
         matched: Base units filled.
-        status: ``LIVE``, ``MATCHED`` or ``CANCELED…``.
+        status: ``LIVE``, ``MATCHED``, ``INVALID`` or ``CANCELED…``.
         trades: Ids of its trades.
     """
 
@@ -198,6 +199,17 @@ def strangers(outcome: Outcome, side: Side, price: int, size: int) -> Iterator[M
             yield MakerLeg(Party.stranger(), outcome, side, price, part)
 
 
+@frozen
+class Move:
+    """What one fill did to an account."""
+
+    account: VenueAccount
+    token: str
+    shares: Decimal
+    cash: Decimal
+    rebate: Decimal
+
+
 @define(eq=False)
 class VenueTrade:
     """A trade in which accounts took part, on one side or on both.
@@ -214,6 +226,7 @@ class VenueTrade:
         match_ms, update_ms: Epoch milliseconds of the match and of the last change.
         status: How far settlement is.
         transaction: Hash of the transaction, ``""`` before it is mined.
+        moves: What it moved, to be taken back if it fails.
     """
 
     trade_id: str
@@ -228,6 +241,7 @@ class VenueTrade:
     update_ms: int
     status: TradeStatus = TradeStatus.MATCHED
     transaction: str = ""
+    moves: list[Move] = field(factory=list)
 
     @property
     def parties(self) -> Iterable[Party]:

@@ -28,6 +28,18 @@ def error(status: int, text: str) -> Response:
     return JSONResponse({"error": text}, status)
 
 
+def refused(refusal: Refusal) -> Response:
+    """Return a refusal as the venue words it."""
+    content: dict[str, Any] = {"error": refusal.text}
+    headers = {}
+    if refusal.code:
+        content["code"] = refusal.code
+    if refusal.retry_after:
+        content["retry_after_seconds"] = refusal.retry_after
+        headers["Retry-After"] = str(refusal.retry_after)
+    return JSONResponse(content, refusal.status, headers)
+
+
 def route(method: str, path: str, handler: Handler) -> Route:
     """Return the route of `path` below the CLOB's prefix."""
     return Route(PREFIX + path, handler, methods=[method])
@@ -40,7 +52,7 @@ def answering(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except Refusal as refusal:
-            return error(refusal.status, refusal.text)
+            return refused(refusal)
 
     return answer
 
@@ -67,7 +79,7 @@ async def read_json(request: Request) -> Any:
     """
     try:
         return json.loads(await request.body())
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: brackets in brackets without end
         raise Refusal(400, INVALID_PAYLOAD) from None
 
 

@@ -43,6 +43,9 @@ class VenueSettings:
         send_queue: Frames that may wait for one WebSocket; a reader slower than that is cut off.
         heartbeat_timeout: Real seconds after its last heartbeat at which the orders of a key are
             cancelled (PROTOCOL §2.6).
+        user_lag: Real seconds by which messages of the user channel are late: with more than a
+            request takes, the answer to an order comes before its events.
+        tell_resolution: Whether ``market_resolved`` is sent (PROTOCOL §1.5: it may be missing).
         chain_id: Chain that wallets sign for: 137, or 80002 for the test network.
         max_accounts: Accounts that there may be.
         welcome_cash: USD of an account that a wallet opens by asking for an API key.
@@ -65,6 +68,8 @@ class VenueSettings:
     subscribe_timeout: float = field(default=10.0, validator=_positive)
     send_queue: int = field(default=4_096, validator=_positive)
     heartbeat_timeout: float = field(default=10.0, validator=_positive)
+    user_lag: float = field(default=0.0, validator=_not_negative)
+    tell_resolution: bool = True
     chain_id: int = field(default=137, validator=_positive)
     max_accounts: int = field(default=1_000, validator=_positive)
     welcome_cash: Decimal = field(default=Decimal(1_000), validator=_not_negative)
