@@ -44,11 +44,14 @@ if TYPE_CHECKING:
     from polyframe.model.market import Market, Outcome, Resolution
     from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
     from polyframe.model.position import Position
+    from polyframe.model.reference import PriceRecord, PriceSource, PriceToBeat, ReferencePrice
     from polyframe.model.series import Series, Window
     from polyframe.model.trade import Fill, TradeStatus
+    from polyframe.reference import ReferencePrices, ReferenceSettings
     from polyframe.router import SessionEventRouter
     from polyframe.scheduler import MarketScheduler, ScheduleSettings
     from polyframe.session import ExchangeSession
+    from polyframe.shared import SharedService
     from polyframe.strategy import Strategy
     from polyframe.trader import Trader, TraderSettings
     from polyframe.trading.account import Account
@@ -104,10 +107,16 @@ __all__ = [
     "PolymarketHosts",
     "Position",
     "PriceChanged",
+    "PriceRecord",
+    "PriceSource",
+    "PriceToBeat",
     "PrivateKey",
     "RateLimited",
     "ReconcileReport",
     "ReconcileSettings",
+    "ReferencePrice",
+    "ReferencePrices",
+    "ReferenceSettings",
     "Resolution",
     "RiskGuard",
     "RiskLimits",
@@ -116,6 +125,7 @@ __all__ = [
     "ScheduleSettings",
     "Series",
     "SessionEventRouter",
+    "SharedService",
     "Side",
     "StaleCycleError",
     "Strategy",
@@ -195,6 +205,12 @@ _HOMES = {
         "Side",
     ),
     "model.position": ("Position",),
+    "model.reference": (
+        "PriceRecord",
+        "PriceSource",
+        "PriceToBeat",
+        "ReferencePrice",
+    ),
     "model.series": (
         "Series",
         "Window",
@@ -203,12 +219,17 @@ _HOMES = {
         "Fill",
         "TradeStatus",
     ),
+    "reference": (
+        "ReferencePrices",
+        "ReferenceSettings",
+    ),
     "router": ("SessionEventRouter",),
     "scheduler": (
         "MarketScheduler",
         "ScheduleSettings",
     ),
     "session": ("ExchangeSession",),
+    "shared": ("SharedService",),
     "strategy": ("Strategy",),
     "trader": (
         "Trader",

@@ -76,6 +76,7 @@ def test_urls_that_cannot_be_meant_are_refused(field: str, url: str) -> None:
     [
         "ping_interval",
         "silence",
+        "price_silence",
         "pong_timeout",
         "open_timeout",
         "snapshot_timeout",

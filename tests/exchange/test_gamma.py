@@ -15,11 +15,13 @@ from polyframe.exchange.polymarket.gamma import (
     NotTradable,
     read_clob_resolution,
     read_market,
+    read_price_record,
     read_resolution,
 )
 from polyframe.exchange.polymarket.wire import parse_json
 from polyframe.model.fees import NO_FEES, FeeSchedule
 from polyframe.model.market import Outcome, Resolution
+from polyframe.model.reference import PriceRecord
 from polyframe.model.series import Series, Window
 from tests.exchange.kit import CONDITION, DOWN, MARKET, SERIES, UP, WINDOW, encoded, sample
 from tests.exchange.test_wire_market import JSON, mutated
@@ -245,3 +247,29 @@ def test_any_row_is_read_or_refused(row: Any) -> None:
 def test_any_token_list_is_read_or_refused(tokens: list[Any]) -> None:
     """Arbitrary tokens of a CLOB market never raise."""
     read_clob_resolution(parse_json(encoded({"closed": True, "tokens": tokens})), MARKET)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "record"),
+    [
+        (
+            {"priceToBeat": 65012.34, "finalPrice": 65020.11},
+            PriceRecord(Decimal("65012.34"), Decimal("65020.11")),
+        ),
+        ({"priceToBeat": "65012.34"}, PriceRecord(Decimal("65012.34"))),
+        ({"priceToBeat": None, "finalPrice": 0}, PriceRecord()),
+        ({"priceToBeat": "soon", "finalPrice": -1}, PriceRecord()),
+        (None, PriceRecord()),
+        ([], PriceRecord()),
+    ],
+)
+def test_recorded_prices_are_exact_or_absent(metadata: object, record: PriceRecord) -> None:
+    """What the event's metadata says comes as written; holes are holes (PROTOCOL §1.6)."""
+    row = parse_json(encoded(ROW | {"events": [{"eventMetadata": metadata}]}))
+    assert read_price_record(row, MARKET.slug) == record
+
+
+@pytest.mark.parametrize("row", [None, [], {}, ROW, ROW | {"events": 7}, ROW | {"slug": "other"}])
+def test_a_row_without_recorded_prices_has_none(row: object) -> None:
+    """No event, no metadata, or another market's row: nothing is known."""
+    assert read_price_record(row, MARKET.slug) == PriceRecord()

@@ -7,18 +7,36 @@ import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from attrs import evolve
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 
+from polyframe.clock import ScaledClock, VirtualClock
 from polyframe.counters import Count, Counters
-from polyframe.exchange.polymarket import StreamSettings
+from polyframe.environment import Environment
+from polyframe.exchange.polymarket import (
+    Credentials,
+    PolymarketExchange,
+    PolymarketHosts,
+    StreamSettings,
+)
 from polyframe.exchange.polymarket.reference_stream import LivePriceStream, RtdsStream
 from polyframe.exchange.polymarket.wire import Skips
 from polyframe.model.reference import PriceSource
-from tests.exchange.kit import API_KEY, CREDENTIALS, PASSPHRASE, SECRET
+from polyframe.reference import ReferencePrices
+from tests.exchange.kit import (
+    API_KEY,
+    CREDENTIALS,
+    MARKET,
+    PASSPHRASE,
+    SECRET,
+    SERIES,
+    WINDOW,
+)
 from tests.exchange.servers import (
     PriceSink,
     Reaction,
@@ -31,7 +49,7 @@ from tests.exchange.servers import (
 
 MS = 1_790_586_000_000
 BTC = (PriceSource.TWAP, "btc")
-SETTINGS = StreamSettings(ping_interval=60, silence=60, backoff_base=0.02, backoff_cap=0.05)
+SETTINGS = StreamSettings(ping_interval=60, price_silence=60, backoff_base=0.02, backoff_cap=0.05)
 
 
 class Scene:
@@ -131,7 +149,7 @@ def test_a_silent_connection_is_replaced() -> None:
     """The feed is known to stop without a word: then a new connection subscribes again (§6.1)."""
 
     async def main() -> None:
-        async with scene(silence=0.05) as found:
+        async with scene(price_silence=0.05) as found:
             await found.server.until(lambda: len(found.server.sent_by(1)) == 1)
             assert found.server.sent_by(1) == found.server.sent_by(0)
             assert found.counters.get(Count.STREAM_LOSSES, "rtds:silence") >= 1
@@ -153,18 +171,15 @@ def test_one_price_that_stops_is_noticed_while_others_go_on() -> None:
 
     async def main() -> None:
         wanted = [BTC, (PriceSource.TWAP, "eth")]
-        async with scene(wanted=wanted, silence=0.3) as found:
+        async with scene(wanted=wanted, price_silence=0.3) as found:
             await found.server.send(price_frame(MS))
-            number = 0
-            async with asyncio.timeout(10):
-                while not found.counters.get(Count.STREAM_LOSSES, "rtds:silence"):
-                    if len(found.server.connections) == 1:
-                        number += 1
-                        await found.server.connections[0].send(
-                            price_frame(MS + number, asset="eth")
-                        )
-                    await asyncio.sleep(0.02)
-            assert number > 5
+            others = asyncio.create_task(chatter(found.server.connections[0]))
+            await found.server.until(lambda: len(found.server.connections) == 2)
+            others.cancel()
+            await asyncio.wait({others})
+            assert others.cancelled() or isinstance(others.exception(), ConnectionClosed)
+            assert found.counters.get(Count.STREAM_LOSSES, "rtds:silence") == 1
+            assert found.sink.prices[-1].asset == "eth"
 
     asyncio.run(main())
 
@@ -174,7 +189,7 @@ def test_a_price_that_never_came_is_no_reason_to_reconnect() -> None:
 
     async def main() -> None:
         wanted = [BTC, (PriceSource.TWAP, "nonesuch")]
-        async with scene(wanted=wanted, silence=0.2) as found:
+        async with scene(wanted=wanted, price_silence=0.2) as found:
             for number in range(15):  # longer than the silence, in all
                 await found.server.send(price_frame(MS + number))
                 await asyncio.sleep(0.03)
@@ -190,7 +205,7 @@ def test_pings_are_text_frames_and_their_answers_prove_nothing() -> None:
         def pong(_server: WsServer, _connection: ServerConnection, frame: str) -> list[str]:
             return ["PONG"] if frame == "PING" else []
 
-        async with scene(react=pong, ping_interval=0.02, silence=0.2) as found:
+        async with scene(react=pong, ping_interval=0.02, price_silence=0.2) as found:
             await found.server.until(lambda: len(found.server.connections) == 2)
             assert (0, "PING") in found.server.frames
             assert found.counters.get(Count.STREAM_LOSSES, "rtds:silence") == 1
@@ -285,5 +300,66 @@ def test_another_end_of_the_live_feed_is_followed_by_a_new_connection() -> None:
             await found.server.connections[0].close(4003)
             await found.server.until(lambda: len(found.server.sent_by(1)) == 2)
             assert found.counters.get(Count.STREAM_LOSSES, "live:closed") == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("hosts", "credentials", "urls"),
+    [
+        (PolymarketHosts(), None, ["wss://ws-live-data.polymarket.com"]),
+        (
+            PolymarketHosts(),
+            CREDENTIALS,
+            ["wss://ws-live-data.polymarket.com", "wss://ws-live-v2.polymarket.com/ws"],
+        ),
+        (
+            PolymarketHosts.local("http://127.0.0.1:1"),
+            CREDENTIALS,
+            ["ws://127.0.0.1:1/rtds", "ws://127.0.0.1:1/live/ws"],
+        ),
+        (
+            evolve(PolymarketHosts.local("http://127.0.0.1:1"), live="wss://example.com"),
+            CREDENTIALS,
+            ["ws://127.0.0.1:1/rtds"],
+        ),
+    ],
+)
+def test_the_credentials_decide_which_feeds_are_used(
+    hosts: PolymarketHosts, credentials: Credentials | None, urls: list[str]
+) -> None:
+    """The second feed needs them, and those of an account on this machine never leave it."""
+
+    async def main() -> None:
+        exchange = PolymarketExchange(hosts=hosts, credentials=credentials)
+        await exchange.open(VirtualClock(0), Counters())
+        streams = exchange.reference_streams([BTC], PriceSink())
+        assert [stream._url for stream in streams] == urls  # type: ignore[attr-defined]
+        hourly = exchange.reference_streams([(PriceSource.BINANCE, "btc")], PriceSink())
+        assert len(hourly) == 1
+        await exchange.close()
+
+    asyncio.run(main())
+
+
+def test_a_strategys_environment_learns_the_price_to_beat() -> None:
+    """From the socket to the answer: the whole way, opened and closed with the environment."""
+    start = WINDOW.start
+
+    async def main() -> None:
+        async with WsServer(lambda *_: []) as server:
+            local = PolymarketHosts.local("http://127.0.0.1:1")
+            exchange = PolymarketExchange(hosts=evolve(local, rtds=server.url))
+            env = Environment(exchange=exchange, clock=ScaledClock(1, start + 5.0))
+            prices = ReferencePrices(exchange, SERIES)
+            env.provide(prices)
+            async with env, asyncio.timeout(10):
+                await server.until(lambda: bool(server.frames))
+                waiting = asyncio.create_task(prices.wait_price_to_beat(MARKET))
+                for offset, value in ((-1, "1"), (0, "65000.5"), (1, "3")):
+                    await server.send(price_frame((start + offset) * 1000, value))
+                found = await waiting
+                assert (found.value, found.is_final) == (Decimal("65000.5"), True)
+            assert only_this_task()
 
     asyncio.run(main())

@@ -161,7 +161,7 @@ REFERENCE: dict[tuple[Count, str], Producer] = {
     (Count.STREAM_CONNECTS, "live"): _stream(_nothing, "live"),
     (Count.STREAM_LOSSES, "<feed>:connect"): lambda: _tries(NOBODY, PriceSink()),
     (Count.STREAM_LOSSES, "<feed>:closed"): _stream(_hang_up),
-    (Count.STREAM_LOSSES, "<feed>:silence"): _stream(_second_connection, silence=0.05),
+    (Count.STREAM_LOSSES, "<feed>:silence"): _stream(_second_connection, price_silence=0.05),
     (Count.STREAM_LOSSES, "<feed>:error"): lambda: _tries("", Clumsy()),
     (Count.STREAM_LOSSES, "live:auth"): _refusal(4001),
     (Count.STREAM_LOSSES, "live:policy"): _refusal(4008),

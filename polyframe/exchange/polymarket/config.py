@@ -135,6 +135,8 @@ class StreamSettings:
         ping_interval: Between two text frames ``PING`` (PROTOCOL §4.2).
         silence: Without data of its market after which a market connection is given up. A ``PONG``
             is no data: the venue is known to answer pings on a connection that is frozen (§4.10).
+        price_silence: Without a reference price after which their connection is given up; they come
+            every second (§6.1).
         pong_timeout: Without ``PONG`` after which a user connection is given up; that channel is
             rightly silent when nothing happens.
         open_timeout: To connect.
@@ -148,6 +150,7 @@ class StreamSettings:
 
     ping_interval: float = field(default=10.0, validator=_positive)
     silence: float = field(default=30.0, validator=_positive)
+    price_silence: float = field(default=10.0, validator=_positive)
     pong_timeout: float = field(default=30.0, validator=_positive)
     open_timeout: float = field(default=10.0, validator=_positive)
     snapshot_timeout: float = field(default=10.0, validator=_positive)

@@ -20,6 +20,7 @@ from polyframe.exchange.base import (
     MarketSink,
     PlaceAnswer,
     PreparedOrder,
+    ReferenceSink,
     UserSink,
 )
 from polyframe.exchange.polymarket.auth import Credentials
@@ -37,6 +38,7 @@ from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderReport, TradeReport
 from polyframe.model.market import Market, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
+from polyframe.model.reference import PriceRecord, PriceSource
 from polyframe.model.series import Series, Window
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing_extensions import override
 from websockets.exceptions import ConnectionClosed
 
 from polyframe.counters import Counters
-from polyframe.exchange.base import ReferenceSink
+from polyframe.exchange.base import DataStream, ReferenceSink
 from polyframe.exchange.polymarket.auth import Credentials
-from polyframe.exchange.polymarket.config import StreamSettings
+from polyframe.exchange.polymarket.config import PolymarketHosts, StreamSettings
 from polyframe.exchange.polymarket.stream import ReconnectingStream
 from polyframe.exchange.polymarket.wire import Skips
 from polyframe.exchange.polymarket.wire_reference import (
@@ -36,7 +36,7 @@ Wanted = Sequence[tuple[PriceSource, str]]
 class _PriceStream(ReconnectingStream):
     """Prices to a sink, and the watch over their ages.
 
-    A connection is given up when nothing comes for `StreamSettings.silence` seconds, or when one
+    A connection is given up when nothing comes for `StreamSettings.price_silence` seconds, or when one
     price that did come on it does not any more while others do: the feed is known to stop silently.
     A price that never came is no reason: the venue may not have that asset.
     """
@@ -71,7 +71,8 @@ class _PriceStream(ReconnectingStream):
 
     @override
     def _deadline(self) -> tuple[float, str]:
-        return min(self._last.values(), default=self._begun) + self._settings.silence, "silence"
+        oldest = min(self._last.values(), default=self._begun)
+        return oldest + self._settings.price_silence, "silence"
 
     @override
     def _on_pong(self, now: float) -> None:
@@ -227,3 +228,25 @@ class LivePriceStream(_PriceStream):
     def _closed_reason(self, closed: ConnectionClosed) -> str:
         code = closed.rcvd.code if closed.rcvd is not None else 0
         return {4001: "auth", 4008: "policy"}.get(code, "closed")
+
+
+def reference_streams(
+    hosts: PolymarketHosts,
+    credentials: Credentials | None,
+    wanted: Wanted,
+    sink: ReferenceSink,
+    settings: StreamSettings,
+    counters: Counters,
+    skips: Skips,
+) -> list[DataStream]:
+    """Return the streams that tell the prices `wanted`, not yet started.
+
+    With credentials the averages come twice: the feed without them has no memory, and the other one
+    may refuse. Credentials of an account on this machine stay on it.
+    """
+    streams: list[DataStream] = [RtdsStream(hosts.rtds, sink, wanted, settings, counters, skips)]
+    has_average = any(source is PriceSource.TWAP for source, _ in wanted)
+    if credentials is not None and has_average and hosts.live_is_trusted:
+        url = f"{hosts.live}/ws"
+        streams.append(LivePriceStream(url, credentials, sink, wanted, settings, counters, skips))
+    return streams
