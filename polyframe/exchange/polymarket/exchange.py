@@ -184,6 +184,21 @@ class PolymarketExchange:
             counters,
         )
 
+    def reference_streams(
+        self, wanted: Sequence[tuple[PriceSource, str]], sink: ReferenceSink
+    ) -> list[DataStream]:
+        """Return fresh, not yet started streams of the prices `wanted` (source and asset)."""
+        from polyframe.exchange.polymarket.reference_stream import reference_streams
+
+        counters, skips = self._accounts
+        return reference_streams(
+            self.hosts, self.credentials, wanted, sink, self.stream_settings, counters, skips
+        )
+
+    async def fetch_price_record(self, series: Series, window: Window) -> PriceRecord:
+        """Return what the venue has on record about one window, empty where it has nothing."""
+        return await self._client.fetch_price_record(series, window)
+
     def user_stream(self, sink: UserSink) -> DataStream | None:
         """Return the account's stream, not yet started; ``None`` without credentials."""
         from polyframe.exchange.polymarket.user_stream import UserStream
