@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
@@ -35,12 +35,17 @@ class Cancelling:
         self._counters = counters
         self._ledger = ledger
 
-    def mark(self, market: Market, client_id: str, apply: Callable[[CycleCommand], Reply]) -> Reply:
-        """Note that an order is about to be cancelled; `send` follows if that applied."""
-        reply = apply(CancelOrder(market.generation, client_id, self._now_ms()))
-        if isinstance(reply, Applied) and reply.order is not None:
-            self._ledger.cancel(market, reply.order, "asked")
-        return reply
+    def mark(
+        self, market: Market, orders: Iterable[Order], apply: Callable[[CycleCommand], Reply]
+    ) -> list[Order]:
+        """Note that orders are about to be cancelled; return those that are not over, for `send`."""
+        marked = []
+        for order in orders:
+            reply = apply(CancelOrder(market.generation, order.client_id, self._now_ms()))
+            if isinstance(reply, Applied) and reply.order is not None:
+                self._ledger.cancel(market, reply.order, "asked")
+                marked.append(reply.order)
+        return marked
 
     async def send(
         self,

@@ -15,6 +15,7 @@ from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderRequest, OrderType, Side
 from polyframe.model.position import Position
 from polyframe.model.trade import Fill
+from polyframe.trading.legs import LegsPlan, LegsResult, OnMissing
 from polyframe.trading.opencancel import CancelReport
 from polyframe.trading.placing import Placed
 from polyframe.trading.reconcile import ReconcileReport
@@ -104,6 +105,39 @@ class StrategyTrading:
         if self._state is not HandleState.OPEN:
             raise self._stale("place_many")
         return await self._service.place_many(self._market.generation, self._strategy, requests)
+
+    async def place_legs(
+        self,
+        requests: Iterable[OrderRequest],
+        on_missing: OnMissing = "cancel",
+        *,
+        unwind_floor: Iterable[Decimal | None] | None = None,
+        missing_timeout: float = 10.0,
+    ) -> LegsResult:
+        """Place several orders that are meant as one; see `TradingService.place_legs`.
+
+        Args:
+            requests: 2 to 15 orders.
+            on_missing: What becomes of the other legs if one is missing: ``"cancel"``, ``"keep"``
+                or ``"unwind"``.
+            unwind_floor: The least price in USD at which each leg is sold back; ``None`` means the
+                best bid.
+            missing_timeout: Network seconds in which it has to become known what came of each leg.
+
+        Raises:
+            StaleCycleError: The cycle is over, or ended before all was done.
+            OrderDenied: A leg was denied, the text says which; none was sent.
+            ConfigError: A value that cannot be.
+        """
+        if self._state is not HandleState.OPEN:
+            raise self._stale("place_legs")
+        plan = LegsPlan(
+            requests=requests,
+            on_missing=on_missing,
+            unwind_floor=unwind_floor,
+            missing_timeout=missing_timeout,
+        )
+        return await self._service.place_legs(self._market.generation, self._strategy, plan)
 
     async def cancel(self, order: Order | str) -> Order:
         """Cancel an order (or its client id) and return it as it is then.

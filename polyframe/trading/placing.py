@@ -44,6 +44,9 @@ log = logging.getLogger(__name__)
 
 _KILLED = frozenset({"fok_not_filled", "fak_not_filled"})
 
+Answers = asyncio.Task[list[PlaceAnswer]]
+"""A request with up to `MAX_BATCH` orders that is under way."""
+
 
 class Quotes(Protocol):
     """What placing reads of the session of a market."""
@@ -166,7 +169,7 @@ class Placing:
         """Place one order; see `TradingService.place`."""
         cycle = self._current(generation, "place")
         sending = self._register(cycle, strategy, request)
-        (answer,) = await self._send(cycle.market, [sending])
+        (answer,) = await self.answers(self.start(cycle.market, [sending]))
         return self._placed(cycle.market, sending.client_id, answer)
 
     async def place_many(
@@ -186,26 +189,50 @@ class Placing:
             self._withdraw(cycle.market, _sendings(tried), "another order cannot be signed")
             raise
         market, sendings = cycle.market, _sendings(tried)
-        answers = dict(zip(sendings, await self._send(market, sendings), strict=True))
+        answers = await self.answers(self.start(market, sendings))
+        placed = iter(self.judged(market, sendings, answers))
         return tuple(
-            Placed(request, None, sending)
-            if isinstance(sending, OrderDenied)
-            else self._judged(market, request, sending, answers[sending])
+            Placed(request, None, sending) if isinstance(sending, OrderDenied) else next(placed)
             for request, sending in tried
         )
 
-    def _judged(
-        self, market: Market, request: OrderRequest, sending: Sending, answer: PlaceAnswer
-    ) -> Placed:
-        """Return what became of one of several orders.
+    def register_all(
+        self, generation: int, strategy: str, requests: Sequence[OrderRequest]
+    ) -> tuple[OpenCycle, list[Sending]]:
+        """Check and register several orders, or none of them; `start` has to follow at once.
+
+        Raises:
+            StaleCycleError: `generation` is not the current cycle.
+            OrderDenied: One of them is denied; the text says which.
+        """
+        cycle = self._current(generation, "place_legs")
+        sendings: list[Sending] = []
+        try:
+            for number, request in enumerate(requests, 1):
+                which = f"leg {number} of {len(requests)}: "
+                sendings.append(self._register(cycle, strategy, request, which))
+        except Exception:
+            self._withdraw(cycle.market, sendings, "another leg cannot leave")
+            raise
+        return cycle, sendings
+
+    def judged(
+        self, market: Market, sendings: Sequence[Sending], answers: Sequence[PlaceAnswer]
+    ) -> list[Placed]:
+        """Return what became of several orders.
 
         Raises:
             StaleCycleError: The cycle ended meanwhile.
         """
-        try:
-            return Placed(request, self._placed(market, sending.client_id, answer), None)
-        except (OrderRejected, OrderOutcomeUnknown) as error:
-            return Placed(request, error.order, error)
+        placed = []
+        for sending, answer in zip(sendings, answers, strict=True):
+            request, error = sending.prepared.request, None
+            try:
+                order = self._placed(market, sending.client_id, answer)
+            except (OrderRejected, OrderOutcomeUnknown) as caught:
+                order, error = caught.order, caught
+            placed.append(Placed(request, order, error))
+        return placed
 
     def _current(self, generation: int, what: str) -> OpenCycle:
         """Return the cycle of `generation`.
@@ -221,8 +248,16 @@ class Placing:
 
     # ------------------------------------------------------------------ before it leaves
 
-    def _register(self, cycle: OpenCycle, strategy: str, request: OrderRequest) -> Sending:
+    def _register(
+        self, cycle: OpenCycle, strategy: str, request: OrderRequest, which: str = ""
+    ) -> Sending:
         """Check one order, sign it, and register it with the engine, the guard and our own orders.
+
+        Args:
+            cycle: The current cycle.
+            strategy: Whose order it is.
+            request: What is wanted.
+            which: What the text of a denial begins with.
 
         Raises:
             OrderDenied: With the rule that it breaks.
@@ -230,7 +265,7 @@ class Placing:
         market, quote = cycle.market, cycle.quotes.price(request.outcome)
         tick = cycle.quotes.tick_size(request.outcome)
         if (denied := broken_rule(market, tick, quote, request)) is not None:
-            raise self._desk.denied(denied.rule, denied.text)
+            raise self._desk.denied(denied.rule, which + denied.text)
         facts = risk_facts(
             cycle.state,
             strategy,
@@ -240,7 +275,7 @@ class Placing:
             network_time=asyncio.get_running_loop().time(),
         )
         if (denied := self._risk.check(strategy, request, facts)) is not None:
-            raise self._desk.denied(denied.rule, denied.text)
+            raise self._desk.denied(denied.rule, which + denied.text)
         prepared = self._exchange.prepare_order(market, request)
         client_id = f"{market.slug}-{next(self._ids)}"
         reply = self._desk.submit(
@@ -255,7 +290,7 @@ class Placing:
             )
         )
         if isinstance(reply, Denied):
-            raise self._desk.denied(reply.rule, reply.text)
+            raise self._desk.denied(reply.rule, which + reply.text)
         self._risk.admit(client_id, strategy, request, facts)
         self._own.sent(prepared.venue_id)
         return Sending(client_id, prepared)
@@ -280,8 +315,8 @@ class Placing:
 
     # ------------------------------------------------------------------ sent, and answered
 
-    async def _send(self, market: Market, sendings: Sequence[Sending]) -> list[PlaceAnswer]:
-        """Send orders that are registered, once, and apply the answers, whoever still waits."""
+    def start(self, market: Market, sendings: Sequence[Sending]) -> list[Answers]:
+        """Begin to send orders that are registered, once; the answers are applied, whoever waits."""
         tasks = []
         for first in range(0, len(sendings), MAX_BATCH):
             batch = sendings[first : first + MAX_BATCH]
@@ -292,6 +327,10 @@ class Placing:
                     self._send_batch(market, batch), f"place {', '.join(client_ids)}", client_ids
                 )
             )
+        return tasks
+
+    async def answers(self, tasks: Sequence[Answers]) -> list[PlaceAnswer]:
+        """Wait for the answers to what was started."""
         if tasks:
             await asyncio.wait(tasks)
         return [answer for task in tasks for answer in task.result()]

@@ -12,6 +12,29 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class Bell:
+    """Wakes everybody who waits, whenever something has changed."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        """Wake those who wait now."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
+
+    async def wait(self) -> None:
+        """Return after the next ring."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.discard(waiting)
+
+
 class Requests:
     """Runs each request in a task of its own: a cancelled caller must not lose the answer."""
 

@@ -7,8 +7,10 @@ changes nothing of the new cycle.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import Protocol
 
 from polyframe.clock import Clock
@@ -37,7 +39,6 @@ from polyframe.trading.commands import (
     ApplyPlaceAnswer,
     ApplyTradeReport,
     Command,
-    Denied,
     Ignored,
     Query,
     Reply,
@@ -47,11 +48,12 @@ from polyframe.trading.commands import (
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_of
+from polyframe.trading.legs import Legs, LegsPlan, LegsResult
 from polyframe.trading.opencancel import CancelReport, cancel_open_orders
 from polyframe.trading.placing import OpenCycle, Placed, Placing, Quotes
 from polyframe.trading.reconcile import NOT_FOUND, ReconcileReport, ReconcileSettings
 from polyframe.trading.reconciler import Reconciler
-from polyframe.trading.requests import Requests
+from polyframe.trading.requests import Bell, Requests
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.state import CycleState
@@ -121,6 +123,7 @@ class TradingService:
         self._market: Market | None = None
         self._view: MarketView | None = None
         self._requests = Requests()
+        self._bell = Bell()
         self._own = settlement.own
         self._own.add_source(lambda: () if self._engine.state is None else (self._engine.state,))
         self._placing = Placing(
@@ -132,6 +135,7 @@ class TradingService:
             risk=risk,
             requests=self._requests,
         )
+        self._legs = Legs(self, placing=self._placing, requests=self._requests, bell=self._bell)
         self._cancelling = Cancelling(
             exchange=exchange, clock=clock, counters=counters, ledger=ledger
         )
@@ -174,6 +178,7 @@ class TradingService:
         old = self._engine.reset(market)
         self.reconciler.end()
         self._market, self._view = market, view
+        self._bell.ring()
         if old is not None:
             self._risk.end_cycle(old)
             self._settlement.adopt(old)
@@ -267,6 +272,7 @@ class TradingService:
             if self._view is not None:
                 for change in reply.changes:
                     self._view.publish(change)
+            self._bell.ring()
         return reply
 
     def _now_ms(self) -> int:
@@ -306,6 +312,29 @@ class TradingService:
         """
         return await self._placing.place_many(generation, strategy, requests)
 
+    async def place_legs(self, generation: int, strategy: str, plan: LegsPlan) -> LegsResult:
+        """Place several orders that are meant as one, with one request to the venue.
+
+        Here it is all or nothing: every leg is checked and secured before any is sent. At the venue
+        each has an end of its own. A leg is *missing* if it is neither filled as a whole nor
+        resting: refused, killed (also in part), or still of unknown outcome after
+        `LegsPlan.missing_timeout`; nothing is sent a second time. If one is missing, the policy
+        acts:
+
+        * ``"keep"``: nothing is done about the others.
+        * ``"cancel"``: the legs that are open, or may be, are cancelled.
+        * ``"unwind"``: likewise, and then what the legs have bought is sold back as FAK, at
+          `LegsPlan.unwind_floor` or else at the best bid, as far as it can be sold now.
+
+        It goes on to the end if the caller is cancelled.
+
+        Raises:
+            StaleCycleError: `generation` is not the current cycle, or it ended before all was done;
+                legs that are still open are cancelled then, unless they are to be kept.
+            OrderDenied: A leg was denied, the text says which; none was sent.
+        """
+        return await self._legs.place(generation, strategy, plan)
+
     def denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
         """Count a denial, for the current cycle unless another market is named."""
         self._counters.add(Count.ORDERS_DENIED, rule)
@@ -340,54 +369,48 @@ class TradingService:
     # ------------------------------------------------------------------ cancelling
 
     async def cancel(self, market: Market, client_id: str) -> Order:
-        """Cancel one order and return it as it is then; an order that is final is left alone.
+        """Cancel one order and return it as it is then; see `cancel_many`."""
+        (order,) = await self.cancel_many(market, [client_id])
+        return order
 
-        Works for the current cycle, and for a dead one while its state is kept.
+    async def cancel_many(self, market: Market, client_ids: Collection[str]) -> list[Order]:
+        """Cancel orders with one request and return them as they are then.
+
+        Those that are final are left alone. Works for the current cycle, and for a dead one while
+        its state is kept.
 
         Raises:
             StaleCycleError: The cycle is over and let go.
-            OrderDenied: No such order in this cycle.
-            ExchangeError: The venue did not answer; the order is as it was.
+            OrderDenied: No such order in this cycle; nothing was cancelled.
+            ExchangeError: The venue did not answer; the orders are as they were.
         """
         # A cancel must not overtake the order that it cancels.
-        await self._requests.wait(client_id, PLACE_PATIENCE)
-        if market.generation != self.generation:
-            return await self._cancel_dead(market, client_id)
-        order = self._order(market, client_id)
-        reply = self._cancelling.mark(market, client_id, self.submit)
-        if isinstance(reply, Denied):
-            if reply.rule == "final" and order is not None:
-                return order
-            raise self.denied(reply.rule, reply.text)
-        assert order is not None  # noqa: S101 - a cancel that applied has an order
-
-        def apply(command: ApplyCancelAnswer) -> None:
-            if isinstance(self.submit(command), Stale):
-                self._settlement.take_cancel_answer(market.slug, command)
-            elif not command.cancelled:
-                # Free words that say little (PROTOCOL §2.4): look what became of it.
-                self.reconciler.soon()
-
-        sending = self._cancelling.send(market, [order], apply)
-        error = await self._requests.send(sending, f"cancel {client_id}")
-        if error is not None:
-            raise error
-        return self._order(market, client_id) or order
-
-    async def _cancel_dead(self, market: Market, client_id: str) -> Order:
-        state = self._settlement.state(market.slug)
+        await asyncio.gather(*(self._requests.wait(one, PLACE_PATIENCE) for one in client_ids))
+        what, state = f"cancel {', '.join(client_ids)}", self.state(market)
         if state is None:
-            what = f"cancel {client_id}"
             raise StaleCycleError(what, market.generation, self.generation)
-        order = state.orders.get(client_id)
-        if order is None:
-            text = f"no order {client_id} in {market.slug}"
-            raise self.denied("unknown_order", text, market)
-        cancelling = self._settlement.cancel(market.slug, [order])
-        error = await self._requests.send(cancelling, f"cancel {client_id}")
+        for client_id in client_ids:
+            if client_id not in state.orders:
+                text = f"no order {client_id} in {market.slug}"
+                raise self.denied("unknown_order", text, market)
+        orders = [state.orders[client_id] for client_id in client_ids]
+        if market.generation != self.generation:
+            sending = self._settlement.cancel(market.slug, orders)
+        elif wanted := self._cancelling.mark(market, orders, self.submit):
+            sending = self._cancelling.send(market, wanted, partial(self._cancelled, market))
+        else:
+            return orders
+        error = await self._requests.send(sending, what)
         if error is not None:
             raise error
-        return state.orders[client_id]
+        return [state.orders[client_id] for client_id in client_ids]
+
+    def _cancelled(self, market: Market, command: ApplyCancelAnswer) -> None:
+        if isinstance(self.submit(command), Stale):
+            self._settlement.take_cancel_answer(market.slug, command)
+        elif not command.cancelled:
+            # Free words that say little (PROTOCOL §2.4): look what became of it.
+            self.reconciler.soon()
 
     async def cancel_exchange_open_orders(
         self,
@@ -481,7 +504,3 @@ class TradingService:
         """Return the account of the current cycle as it is now, ``None`` while trading is paused."""
         state = self._engine.state
         return None if state is None else record_of(state, CycleStatus.OPEN)
-
-    def _order(self, market: Market, client_id: str) -> Order | None:
-        state = self.state(market)
-        return None if state is None else state.orders.get(client_id)

@@ -244,11 +244,7 @@ class Settlement:
         def apply(command: CycleCommand) -> Reply:
             return self._apply(cycle, command)
 
-        wanted = [
-            order
-            for order in orders
-            if isinstance(self._cancelling.mark(market, order.client_id, apply), Applied)
-        ]
+        wanted = self._cancelling.mark(market, orders, apply)
         return await self._cancelling.send(market, wanted, apply) if wanted else None
 
     def open_order_ids(self) -> list[str]:

@@ -1,0 +1,391 @@
+"""Several orders that are meant as one: all are placed, or something is done about the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import Literal, Protocol
+
+from attrs import define, field, frozen
+
+from polyframe.errors import ConfigError, ExchangeError, OrderError, StaleCycleError
+from polyframe.exchange.base import MAX_BATCH
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import ZERO
+from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
+from polyframe.trading.placing import Answers, OpenCycle, Placing, Sending
+from polyframe.trading.reconcile import DOUBTFUL, ReconcileReport
+from polyframe.trading.requests import Bell, Requests
+from polyframe.trading.rules import SIZE_STEP
+
+log = logging.getLogger(__name__)
+
+OnMissing = Literal["cancel", "keep", "unwind"]
+
+_POLICIES = ("cancel", "keep", "unwind")
+_LOOKS = 1.0
+"""Network seconds between two comparisons with the venue while the fate of a leg is open."""
+
+
+@frozen
+class Leg:
+    """One leg as it was when `place_legs` returned.
+
+    Attributes:
+        request: What was asked for.
+        order: Its order; one whose outcome is still unknown is in state ``UNKNOWN``.
+        error: What the venue made of it at first, ``None`` if it was accepted: `OrderRejected`, or
+            `OrderOutcomeUnknown`, even if it became known in the meantime what came of it.
+        is_missing: Whether it was neither filled as a whole nor resting when it was judged.
+    """
+
+    request: OrderRequest
+    order: Order
+    error: OrderError | None
+    is_missing: bool
+
+    @property
+    def filled(self) -> Decimal:
+        """Shares that it was filled with."""
+        return self.order.filled
+
+
+@frozen(kw_only=True)
+class LegsResult:
+    """What became of several orders that are meant as one.
+
+    Attributes:
+        legs: Each of them, in the order of the requests.
+        on_missing: The policy that was asked for; it acts only if a leg is missing.
+        cancelled: Orders of legs that the policy has cancelled, as they are then.
+        sold: Orders by which the policy sold back what legs had bought, as they are then.
+        unsold: Shares by outcome that it should have sold back and did not.
+        failures: What the policy could not do, for people to read.
+    """
+
+    legs: tuple[Leg, ...]
+    on_missing: OnMissing
+    cancelled: tuple[Order, ...] = ()
+    sold: tuple[Order, ...] = ()
+    unsold: Mapping[Outcome, Decimal] = field(factory=dict)
+    failures: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[Leg, ...]:
+        """The legs that are missing."""
+        return tuple(leg for leg in self.legs if leg.is_missing)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every leg is filled as a whole, or rests."""
+        return not self.missing
+
+    @property
+    def unhedged(self) -> dict[Outcome, Decimal]:
+        """Shares by outcome that came of it and have no share of the other outcome against them.
+
+        One outcome at most has any. Shares sold count against those bought, and what the policy
+        sold back does, too.
+        """
+        up = sum(
+            (
+                (order.filled if order.side is Side.BUY else -order.filled)
+                * (1 if order.outcome is Outcome.UP else -1)
+                for order in (*(leg.order for leg in self.legs), *self.sold)
+            ),
+            ZERO,
+        )
+        return {Outcome.UP: max(up, ZERO), Outcome.DOWN: max(-up, ZERO)}
+
+
+class LegsDesk(Protocol):
+    """The trading service, as far as legs need it."""
+
+    @property
+    def cycle(self) -> OpenCycle | None:
+        """The cycle that is traded now, ``None`` while trading is paused."""
+        ...
+
+    async def reconcile(self, trigger: str = ...) -> ReconcileReport:
+        """Compare the current cycle with the venue."""
+        ...
+
+    async def cancel_many(self, market: Market, client_ids: Collection[str]) -> list[Order]:
+        """Cancel orders of a cycle."""
+        ...
+
+
+def _requests(values: Iterable[OrderRequest]) -> tuple[OrderRequest, ...]:
+    return tuple(values)
+
+
+def _floors(values: Iterable[Decimal | None] | None) -> tuple[Decimal | None, ...] | None:
+    return None if values is None else tuple(values)
+
+
+@frozen(kw_only=True)
+class LegsPlan:
+    """What is to be placed as one, and what to do if a leg is missing.
+
+    Attributes:
+        requests: 2 to 15 of them.
+        on_missing: See `TradingService.place_legs`.
+        unwind_floor: The least price in USD at which each leg is sold back; ``None`` (also for one
+            leg) means the best bid of the moment.
+        missing_timeout: Network seconds in which it has to become known what came of each leg.
+
+    Raises:
+        ConfigError: A value that cannot be.
+    """
+
+    requests: tuple[OrderRequest, ...] = field(converter=_requests)
+    on_missing: OnMissing = "cancel"
+    unwind_floor: tuple[Decimal | None, ...] | None = field(default=None, converter=_floors)
+    missing_timeout: float = 10.0
+
+    def __attrs_post_init__(self) -> None:
+        count = len(self.requests)
+        if not 2 <= count <= MAX_BATCH:
+            msg = f"requests: expected 2 to {MAX_BATCH} legs, got {count}"
+            raise ConfigError(msg)
+        if self.on_missing not in _POLICIES:
+            msg = f"on_missing: expected one of {', '.join(_POLICIES)}, got {self.on_missing!r}"
+            raise ConfigError(msg)
+        if self.unwind_floor is not None and self.on_missing != "unwind":
+            msg = "unwind_floor: it needs on_missing='unwind'"
+            raise ConfigError(msg)
+        if self.unwind_floor is not None and len(self.unwind_floor) != count:
+            msg = f"unwind_floor: expected {count} prices, one a leg, got {len(self.unwind_floor)}"
+            raise ConfigError(msg)
+        if not self.missing_timeout > 0:
+            msg = f"missing_timeout: expected seconds above 0, got {self.missing_timeout!r}"
+            raise ConfigError(msg)
+
+
+class Legs:
+    """Places several orders that are meant as one.
+
+    Args:
+        desk: The trading service.
+        placing: Checks, sends and takes the answers.
+        requests: Runs the whole of it, so that a cancelled caller does not leave half a job.
+        bell: Rings with every change of the current cycle, and when it ends.
+    """
+
+    def __init__(self, desk: LegsDesk, *, placing: Placing, requests: Requests, bell: Bell) -> None:
+        self._desk = desk
+        self._placing = placing
+        self._requests = requests
+        self._bell = bell
+
+    async def place(self, generation: int, strategy: str, plan: LegsPlan) -> LegsResult:
+        """Place the legs and see to them; see `TradingService.place_legs`."""
+        cycle, sendings = self._placing.register_all(generation, strategy, plan.requests)
+        sending = self._placing.start(cycle.market, sendings)
+        group = _Group(self._desk, self._placing, self._bell, cycle, strategy, plan, sendings)
+        return await self._requests.send(
+            group.run(sending), f"legs of {strategy} in {cycle.market.slug}"
+        )
+
+
+@define(eq=False)
+class _Group:
+    """The legs of one call, from their departure to the end of the policy."""
+
+    desk: LegsDesk
+    placing: Placing
+    bell: Bell
+    cycle: OpenCycle
+    strategy: str
+    plan: LegsPlan
+    sendings: Sequence[Sending]
+    cancelled: list[Order] = field(init=False, factory=list)
+    sold: tuple[Order, ...] = field(init=False, default=())
+    unsold: dict[Outcome, Decimal] = field(init=False, factory=dict)
+    failures: list[str] = field(init=False, factory=list)
+
+    async def run(self, sending: Sequence[Answers]) -> LegsResult:
+        """Wait for the answers and what follows from them, then do as the policy says.
+
+        Raises:
+            StaleCycleError: The cycle ended meanwhile. Legs that are still open are cancelled then,
+                unless they are to be kept.
+        """
+        try:
+            placed = self.placing.judged(
+                self.cycle.market, self.sendings, await self.placing.answers(sending)
+            )
+            await self._until(lambda: not any(_is_undecided(order) for order in self._legs()))
+            missing = [_is_missing(order) for order in self._legs()]
+            if any(missing) and self.plan.on_missing != "keep":
+                await self._act()
+        except StaleCycleError:
+            await self._leave()
+            raise
+        legs = zip(placed, self._legs(), missing, strict=True)
+        return LegsResult(
+            legs=tuple(Leg(one.request, order, one.error, gone) for one, order, gone in legs),
+            on_missing=self.plan.on_missing,
+            cancelled=tuple(self.cancelled),
+            sold=self.sold,
+            unsold=self.unsold,
+            failures=tuple(self.failures),
+        )
+
+    # ------------------------------------------------------------------ looking
+
+    def _legs(self) -> list[Order]:
+        """Return the orders of the legs as they are now."""
+        return self._now(sending.client_id for sending in self.sendings)
+
+    def _now(self, client_ids: Iterable[str]) -> list[Order]:
+        # The state is the cycle's, also when that is over and the settlement side has it.
+        return [self.cycle.state.orders[client_id] for client_id in client_ids]
+
+    async def _until(self, is_so: Callable[[], bool], patience: float | None = None) -> bool:
+        """Return whether it came to be so in time; the venue is asked now and then.
+
+        Raises:
+            StaleCycleError: The cycle ended first.
+        """
+        loop, market = asyncio.get_running_loop(), self.cycle.market
+        deadline = loop.time() + (self.plan.missing_timeout if patience is None else patience)
+        while not is_so():
+            current = self.desk.cycle
+            if current is None or current.market.generation != market.generation:
+                now = None if current is None else current.market.generation
+                what = "place_legs"
+                raise StaleCycleError(what, market.generation, now, was_sent=True)
+            if loop.time() >= deadline:
+                return False
+            try:
+                async with asyncio.timeout_at(min(deadline, loop.time() + _LOOKS)):
+                    await self.bell.wait()
+            except TimeoutError:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(deadline):
+                        await self.desk.reconcile("legs")
+        return True
+
+    # ------------------------------------------------------------------ the policy
+
+    async def _act(self) -> None:
+        """Cancel what is open, and sell back what was bought if that is wanted."""
+        log.warning(
+            "%s: a leg is missing (%s): %s",
+            self.cycle.market.slug,
+            ", ".join(f"{order.client_id} {order.status}" for order in self._legs()),
+            self.plan.on_missing,
+        )
+        await self._cancel()
+        if self.plan.on_missing == "unwind":
+            await self._unwind()
+        for text in self.failures:
+            log.error("%s: legs: %s", self.cycle.market.slug, text)
+
+    async def _cancel(self) -> None:
+        """Cancel every leg that is open, or may be, until all have ended or the time is over."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.plan.missing_timeout
+        wanted = {order.client_id for order in self._legs() if order.is_open}
+        tried: set[str] = set()
+        trouble = ""
+        while still := [order for order in self._now(sorted(wanted)) if order.is_open]:
+            # One that the venue may not even know is asked for by id; once it is known to rest, it
+            # is cancelled again.
+            ids = [
+                o.client_id for o in still if o.status not in DOUBTFUL or o.client_id not in tried
+            ]
+            tried.update(ids)
+            try:
+                if ids:
+                    await self.desk.cancel_many(self.cycle.market, ids)
+            except ExchangeError as error:
+                trouble = f" ({error})"
+            if loop.time() >= deadline:
+                self.failures += [
+                    f"{order.client_id} could not be cancelled, it is {order.status}{trouble}"
+                    for order in self._now(sorted(wanted))
+                    if order.is_open
+                ]
+                break
+            await self._until(lambda: not any(o.is_open for o in self._now(wanted)), _LOOKS)
+        self.cancelled = [
+            order
+            for order in self._legs()
+            if order.client_id in wanted and order.status is OrderStatus.CANCELLED
+        ]
+
+    async def _unwind(self) -> None:
+        """Sell back what the legs have bought."""
+        bought = dict.fromkeys(Outcome, ZERO)
+        requests: list[OrderRequest] = []
+        for order, floor in zip(self._legs(), self._floors(), strict=True):
+            if order.side is Side.BUY and order.filled:
+                bought[order.outcome] += order.filled
+                request = self._sale(order, floor, requests)
+                if request is not None:
+                    requests.append(request)
+        placed = await self.placing.place_many(
+            self.cycle.market.generation, self.strategy, requests
+        )
+        ids = [one.order.client_id for one in placed if one.order is not None]
+        await self._until(lambda: not any(order.is_open for order in self._now(ids)))
+        self.sold = tuple(self._now(ids))
+        for one in placed:
+            if one.error is not None:
+                self.failures.append(
+                    f"selling {one.request.size} {one.request.outcome}: {one.error}"
+                )
+        for outcome, shares in bought.items():
+            left = shares - sum((o.filled for o in self.sold if o.outcome is outcome), ZERO)
+            if left > 0:
+                self.unsold[outcome] = left
+                self.failures.append(f"{left} {outcome} are not sold back")
+
+    def _floors(self) -> Sequence[Decimal | None]:
+        return self.plan.unwind_floor or (None,) * len(self.sendings)
+
+    def _sale(
+        self, bought: Order, floor: Decimal | None, before: Sequence[OrderRequest]
+    ) -> OrderRequest | None:
+        """Return the order that sells back what a leg has bought, as far as it can be sold now."""
+        outcome, state = bought.outcome, self.cycle.state
+        price = self.cycle.quotes.price(outcome).bid if floor is None else floor
+        if price is None:
+            self.failures.append(f"{outcome} has no known bid, and no floor was given")
+            return None
+        planned = sum((r.size for r in before if r.outcome is outcome), ZERO)
+        shares = min(bought.filled, state.sellable(outcome, self.strategy) - planned)
+        size = shares // SIZE_STEP * SIZE_STEP
+        if size < state.market.min_size:
+            self.failures.append(f"{size} {outcome} are less than can be sold")
+            return None
+        return OrderRequest(outcome, Side.SELL, price, size, OrderType.FAK)
+
+    async def _leave(self) -> None:
+        """See to the legs of a cycle that is over."""
+        open_ids = [order.client_id for order in self._legs() if order.is_open]
+        if self.plan.on_missing == "keep" or not open_ids:
+            return
+        try:
+            await self.desk.cancel_many(self.cycle.market, open_ids)
+        except (ExchangeError, StaleCycleError) as error:
+            log.error("%s: legs stay open: %s", self.cycle.market.slug, error)
+
+
+def _is_undecided(order: Order) -> bool:
+    """Return whether it will soon be known whether an order is there."""
+    if order.status in DOUBTFUL or order.status is OrderStatus.CANCELLING:
+        return True
+    # A FOK or FAK that was matched: the trades tell how much.
+    return order.is_open and order.order_type in {OrderType.FOK, OrderType.FAK}
+
+
+def _is_missing(order: Order) -> bool:
+    if order.is_open:
+        return _is_undecided(order)
+    return order.status is not OrderStatus.FILLED
