@@ -330,6 +330,7 @@ def test_tasks_of_a_cycle_end_with_it() -> None:
         # Only the settlement side goes on with the old market.
         assert [f"settle {FIRST.slug}"] == [n for n in names if n.endswith(FIRST.slug)]
         assert f"Busy/spawned@{SECOND.slug}" in names
+        assert {} == stage.env.counters.reasons(Count.TASKS_OVERDUE)
 
     play(act, Busy())
 
@@ -473,6 +474,25 @@ def test_orders_come_before_prices_and_are_never_merged() -> None:
         assert ["order"] * 5 + ["price", "price"] == kinds
 
     play(act, SlowStart())
+
+
+def test_an_order_event_goes_before_a_price_that_waited_longer() -> None:
+    """Between the two prices of one turn an order event has its turn at once."""
+
+    @define
+    class SlowPrices(Recorder):
+        async def on_price(self, event: PriceChanged) -> None:
+            await asyncio.sleep(1)
+            await super().on_price(event)
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        stage.env.router.on_user_message(order_report(FIRST, "0x1"))
+        await stage.env.clock.sleep(5)
+        kinds = [kind for kind, _ in stage.diary.of(FIRST.generation, "order", "price")]
+        assert ["price", "order", "price"] == kinds
+
+    play(act, SlowPrices())
 
 
 def test_a_fresh_instance_each_cycle() -> None:
