@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 
 from attrs import field, frozen
@@ -23,10 +23,20 @@ class OrderType(StrEnum):
 
     GTC = "GTC"
     """Rests until it is filled, cancelled, or the market ends."""
+    GTD = "GTD"
+    """Rests like GTC, but not beyond a time; see `OrderRequest.expires`."""
     FOK = "FOK"
     """All of it now, or nothing."""
     FAK = "FAK"
     """What is there now; the rest is cancelled."""
+
+    @property
+    def rests(self) -> bool:
+        """Whether what is not filled at once stays in the book."""
+        return self in _RESTING
+
+
+_RESTING = frozenset({OrderType.GTC, OrderType.GTD})
 
 
 class OrderStatus(StrEnum):
@@ -72,12 +82,20 @@ class PlaceResult(StrEnum):
     """Sent, but the answer was lost or says nothing: it may be live."""
 
 
+_SHARES = Decimal("0.0001")
+"""The finest step of shares in an order for a sum of USD (PROTOCOL §2.8)."""
+
+
 def _price(value: object) -> Decimal:
     return decimal(value, "price")
 
 
 def _size(value: object) -> Decimal:
     return decimal(value, "size")
+
+
+def _usd(value: object) -> Decimal | None:
+    return None if value is None else decimal(value, "usd")
 
 
 @frozen
@@ -90,9 +108,13 @@ class OrderRequest:
         price: Limit in USD per share, strictly between 0 and 1.
         size: Shares.
         order_type: How long it lives.
-        post_only: Refuse it rather than take liquidity (GTC only).
+        post_only: Refuse it rather than take liquidity (GTC and GTD only).
         intent: What the strategy means by it, ``""`` for no name. While an order of one intent is
             open or very young, another of the same is refused.
+        expires: Of a GTD order: epoch seconds, at least three minutes ahead. The venue ends the
+            order *one minute before*, so GTD is of no use in a 5-minute market: cancel instead.
+        usd: Of a buy for a sum of USD (`market_buy`): what it spends, in whole cents, the fee not
+            included. `size` is then what that buys at `price`; at a better price it buys more.
     """
 
     outcome: Outcome
@@ -102,6 +124,36 @@ class OrderRequest:
     order_type: OrderType = OrderType.GTC
     post_only: bool = False
     intent: str = ""
+    expires: int | None = None
+    usd: Decimal | None = field(default=None, converter=_usd)
+
+    @classmethod
+    def market_buy(
+        cls,
+        outcome: Outcome,
+        usd: Decimal,
+        price: Decimal,
+        order_type: OrderType = OrderType.FAK,
+        intent: str = "",
+    ) -> OrderRequest:
+        """Return a buy that spends `usd` at `price` or better, now.
+
+        Args:
+            outcome: Which share.
+            usd: What to spend, in whole cents; the fee comes on top.
+            price: The limit in USD per share.
+            order_type: FAK takes what is there, FOK all or nothing.
+            intent: As in the class.
+
+        Raises:
+            ValueError: `price` is not above 0.
+        """
+        limit, spent = decimal(price, "price"), decimal(usd, "usd")
+        if limit <= 0:
+            msg = f"price: expected a limit above 0, got {price}"
+            raise ValueError(msg)
+        size = (spent / limit).quantize(_SHARES, ROUND_DOWN)
+        return cls(outcome, Side.BUY, limit, size, order_type, intent=intent, usd=spent)
 
 
 @frozen

@@ -288,12 +288,13 @@ class Hostile(Observed):
         held = self.trading.sellable(outcome)
         sells = held >= self.market.min_size and rng.random() < 0.5
         size = Decimal(rng.randint(500, 6000)).scaleb(-2)
+        whole = (size // 10 + 1) * 10  # at any tick so many shares cost whole cents
         kind = rng.choice((OrderType.GTC, OrderType.GTC, OrderType.FAK, OrderType.FOK))
         return OrderRequest(
             outcome,
             Side.SELL if sells else Side.BUY,
             price,
-            min(size, held).quantize(Decimal("0.01")) if sells else size,
+            min(size, held).quantize(Decimal("0.01")) if sells else size if kind.rests else whole,
             kind,
             post_only=kind is OrderType.GTC and rng.random() < 0.3,
         )

@@ -58,10 +58,11 @@ class StrategyTrading:
         order_type: OrderType = OrderType.GTC,
         post_only: bool = False,
         intent: str = "",
+        expires: int | None = None,
     ) -> Order:
         """Buy `size` shares of `outcome` at `price` USD or better; see `place`."""
         return await self.place(
-            OrderRequest(outcome, Side.BUY, price, size, order_type, post_only, intent)
+            OrderRequest(outcome, Side.BUY, price, size, order_type, post_only, intent, expires)
         )
 
     async def sell(
@@ -73,11 +74,27 @@ class StrategyTrading:
         order_type: OrderType = OrderType.GTC,
         post_only: bool = False,
         intent: str = "",
+        expires: int | None = None,
     ) -> Order:
         """Sell `size` held shares of `outcome` at `price` USD or better; see `place`."""
         return await self.place(
-            OrderRequest(outcome, Side.SELL, price, size, order_type, post_only, intent)
+            OrderRequest(outcome, Side.SELL, price, size, order_type, post_only, intent, expires)
         )
+
+    async def market_buy(
+        self,
+        outcome: Outcome,
+        *,
+        usd: Decimal,
+        price: Decimal,
+        order_type: OrderType = OrderType.FAK,
+        intent: str = "",
+    ) -> Order:
+        """Spend `usd` (whole cents, the fee comes on top) on `outcome` at `price` or better, now.
+
+        FAK takes what is there, FOK all or nothing; see `place`.
+        """
+        return await self.place(OrderRequest.market_buy(outcome, usd, price, order_type, intent))
 
     async def place(self, request: OrderRequest) -> Order:
         """Place one order; returns when the venue answered.

@@ -264,7 +264,7 @@ class Placing:
         """
         market, quote = cycle.market, cycle.quotes.price(request.outcome)
         tick = cycle.quotes.tick_size(request.outcome)
-        if (denied := broken_rule(market, tick, quote, request)) is not None:
+        if (denied := broken_rule(market, tick, quote, request, self._clock.time())) is not None:
             raise self._desk.denied(denied.rule, which + denied.text)
         facts = risk_facts(
             cycle.state,

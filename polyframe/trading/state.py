@@ -21,7 +21,7 @@ from attrs import evolve
 from polyframe.model.events import OrderChanged, OrderEventKind, OrderReport, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
-from polyframe.model.order import Order, OrderStatus, OrderType, PlaceResult, Side
+from polyframe.model.order import Order, OrderStatus, PlaceResult, Side
 from polyframe.model.trade import Fill, TradeLeg, TradeStatus
 from polyframe.trading.commands import (
     AdjustPosition,
@@ -224,7 +224,7 @@ class CycleState(CycleView):
         elif (
             report.kind is OrderEventKind.UPDATE
             and status == "MATCHED"
-            and order.order_type is not OrderType.GTC
+            and not order.order_type.rests
             and order.matched
             and rest > DUST
         ):

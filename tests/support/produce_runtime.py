@@ -292,6 +292,9 @@ ORDERS: dict[tuple[Count, str], Producer] = {
         buy("0.10", "5"), snapshot(FIRST, UP, 500, 1000)
     ),
     (Count.ORDERS_DENIED, "post_only"): order_case(buy(order_type=OrderType.FOK, post_only=True)),
+    (Count.ORDERS_DENIED, "cents"): order_case(buy(size="10.01", order_type=OrderType.FAK)),
+    (Count.ORDERS_DENIED, "usd"): order_case(buy(usd=Decimal(5))),
+    (Count.ORDERS_DENIED, "expires"): order_case(buy(order_type=OrderType.GTD)),
     (Count.ORDERS_DENIED, "cash"): order_case(buy(size="2450")),
     (Count.ORDERS_DENIED, "shares"): order_case(OrderRequest(UP, Side.SELL, Decimal("0.60"), TEN)),
     (Count.ORDERS_DENIED, "duplicate"): _same_id_twice,

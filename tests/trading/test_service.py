@@ -71,6 +71,23 @@ def test_placing_returns_the_order_as_the_venue_answered() -> None:
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal("10.001")), "size"),
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal(0)), "size"),
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN, OrderType.FOK, True), "post_only"),
+        (OrderRequest(UP, Side.BUY, Decimal("0.41"), Decimal("7.5"), OrderType.FAK), "cents"),
+        (OrderRequest(UP, Side.BUY, Decimal("0.41"), Decimal("7.5"), OrderType.FOK), "cents"),
+        (OrderRequest.market_buy(UP, Decimal("5.005"), Decimal("0.40")), "cents"),
+        (OrderRequest.market_buy(UP, Decimal(-5), Decimal("0.40")), "cents"),
+        (OrderRequest.market_buy(UP, Decimal("0.99"), Decimal("0.40")), "min_notional"),
+        (OrderRequest.market_buy(UP, Decimal(5), Decimal("0.405")), "tick"),
+        (OrderRequest.market_buy(UP, Decimal(5), Decimal("0.40"), OrderType.GTC), "usd"),
+        (OrderRequest(UP, Side.SELL, Decimal("0.40"), TEN, OrderType.FAK, usd=Decimal(4)), "usd"),
+        (OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN, OrderType.FAK, usd=Decimal(5)), "usd"),
+        (OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN, OrderType.FAK, usd=Decimal(3)), "usd"),
+        (OrderRequest(UP, Side.BUY, Decimal("0.01"), TEN, OrderType.FAK), "min_notional"),
+        (OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN, OrderType.GTD), "expires"),
+        (OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN, expires=START + 900), "expires"),
+        (
+            OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN, OrderType.GTD, expires=START + 179),
+            "expires",
+        ),
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal(2450)), "cash"),
         (OrderRequest(UP, Side.SELL, Decimal("0.60"), TEN), "shares"),
     ],
@@ -86,6 +103,28 @@ def test_rules_deny_before_anything_is_sent(request_: OrderRequest, rule: str) -
         assert stage.exchange.placed == []
         assert stage.env.account.reserved == 0
         assert stage.env.counters.get(Count.ORDERS_DENIED, rule) == 1
+
+    play(act)
+
+
+def test_orders_of_every_lifetime_leave_as_they_were_asked_for() -> None:
+    """GTD with its time, post-only GTD, FAK with odd sizes to sell, and buys for a sum of USD pass."""
+
+    async def act(stage: Stage) -> None:
+        trading = await handle(stage)
+        late = START + 600
+        price, odd = Decimal("0.41"), Decimal("7.77")
+        await trading.buy(UP, price=price, size=odd, order_type=OrderType.GTD, expires=late)
+        request = OrderRequest(UP, Side.BUY, price, odd, OrderType.GTD, True, expires=late)
+        await trading.place(request)
+        order = await trading.market_buy(UP, usd=Decimal(10), price=price)
+        assert Decimal("24.3902") == order.size
+        await trading.market_buy(UP, usd=Decimal(1), price=price, order_type=OrderType.FOK)
+        sent = [placed.request for placed in stage.exchange.placed]
+        kinds = [OrderType.GTD, OrderType.GTD, OrderType.FAK, OrderType.FOK]
+        assert kinds == [one.order_type for one in sent]
+        assert [late, late, None, None] == [one.expires for one in sent]
+        assert [None, None, Decimal(10), Decimal(1)] == [one.usd for one in sent]
 
     play(act)
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from polyframe.errors import ConfigError
-from polyframe.exchange.polymarket.amounts import limit_amounts
+from polyframe.exchange.polymarket.amounts import order_amounts
 from polyframe.exchange.polymarket.auth import Credentials
 from polyframe.exchange.polymarket.signing import LocalSigner, Signer
+from polyframe.model.grid import FINEST_TICK
 from polyframe.model.market import Market
 from polyframe.model.order import OrderRequest
 
@@ -21,8 +22,8 @@ def unsigned_body(
 ) -> dict[str, Any]:
     """Return the body of an order, but for its signature.
 
-    The price is checked against the venue's finest step only: the tick of the moment is known to
-    who asks, and `market` may be older than the last change of it.
+    A price between the market's ticks is taken as long as it is on a finer one: the tick of the
+    moment is known to who asks, and `market` may be older than the last change of it.
 
     Args:
         market: The market.
@@ -34,7 +35,8 @@ def unsigned_body(
     Raises:
         ValueError: Price or size cannot be written as an order.
     """
-    maker_amount, taker_amount = limit_amounts(request.side, request.price, request.size)
+    tick = FINEST_TICK if request.price % market.tick_size else market.tick_size
+    maker_amount, taker_amount = order_amounts(request, tick)
     order = {
         "salt": secrets.randbits(53),
         "maker": signer.maker,
@@ -47,7 +49,7 @@ def unsigned_body(
         "timestamp": str(timestamp_ms),
         "metadata": _ZERO_WORD,
         "builder": _ZERO_WORD,
-        "expiration": "0",
+        "expiration": str(request.expires or 0),
     }
     return {
         "deferExec": False,
