@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from polyframe.scheduler import MarketScheduler, ScheduleSettings
     from polyframe.session import ExchangeSession
     from polyframe.shared import SharedService
-    from polyframe.strategy import Strategy
+    from polyframe.strategy import PERSIST, Strategy
     from polyframe.trader import Trader, TraderSettings
     from polyframe.trading.account import Account
     from polyframe.trading.engine import OrderEngine
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "PERSIST",
     "Account",
     "AuthenticationFailed",
     "Book",
@@ -230,7 +231,7 @@ _HOMES = {
     ),
     "session": ("ExchangeSession",),
     "shared": ("SharedService",),
-    "strategy": ("Strategy",),
+    "strategy": ("PERSIST", "Strategy"),
     "trader": (
         "Trader",
         "TraderSettings",

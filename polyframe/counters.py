@@ -73,6 +73,10 @@ class Count(StrEnum):
     """Comparisons with the venue, by result."""
     RECONCILE_REPAIRS = "reconcile_repairs"
     """What comparisons with the venue set right, by kind."""
+    SNAPSHOTS = "snapshots"
+    """Snapshots and what was done with them, by kind."""
+    SNAPSHOTS_REFUSED = "snapshots_refused"
+    """Snapshots that could not be believed, by reason."""
     LEDGER_LOST = "ledger_lost"
     """Rows that are missing in the ledger's file, by reason."""
 

@@ -8,24 +8,37 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
+
 from polyframe.clock import Clock, WallClock
-from polyframe.counters import Counters
+from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
 from polyframe.exchange.base import DataStream, Exchange
 from polyframe.model.money import ZERO
 from polyframe.model.series import Series
 from polyframe.router import SessionEventRouter
 from polyframe.shared import SharedService
+from polyframe.strategy import (
+    Strategy,
+    decode_fields,
+    encode_fields,
+    persistent_fields,
+)
 from polyframe.tasks import see_through
 from polyframe.trading.account import Account
 from polyframe.trading.ledger import CycleRecord, Ledger
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
+from polyframe.trading.restart import Restart
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.settlement import Settlement
+from polyframe.trading.snapshotfile import Owner
+from polyframe.trading.snapshots import Snapshots
+from polyframe.trading.snapshotstore import FolderStore, Store
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +65,9 @@ class Environment:
             with the environment.
         risk: What its strategies may do; generous limits by default.
         reconcile: When the venue is compared with, and what is done with orders that nobody expects.
+        snapshots: A folder (or a `Store`) in which the state of open cycles is kept, so that a
+            program which is started again within a cycle goes on with it; nothing is kept by
+            default. One environment uses it at a time.
 
     Attributes:
         account: Cash and reservations, shared by all series; read from the venue when it opens.
@@ -69,6 +85,7 @@ class Environment:
         ledger: Ledger | None = None,
         risk: RiskLimits | None = None,
         reconcile: ReconcileSettings | None = None,
+        snapshots: Store | str | Path | None = None,
     ) -> None:
         self.exchange = exchange
         self.clock: Clock = clock or WallClock()
@@ -79,12 +96,15 @@ class Environment:
         self.risk = RiskGuard(risk)
         self.ledger.subscribe(self._on_record)
         self.reconcile_settings = reconcile or ReconcileSettings()
+        self.snapshots = None if snapshots is None else self._make_snapshots(snapshots)
+        self._fields: dict[str, dict[str, msgspec.Raw]] = {}
         self.settlement = Settlement(
             exchange=exchange,
             clock=self.clock,
             counters=self.counters,
             ledger=self.ledger,
             settings=self.reconcile_settings,
+            snapshots=self.snapshots,
         )
         self.router = SessionEventRouter(self.counters, self.settlement)
         self._services: dict[type, Any] = {}
@@ -92,6 +112,15 @@ class Environment:
         self._is_open = False
         self._was_opened = False
         self._claimed: set[Series] = set()
+
+    def _make_snapshots(self, store: Store | str | Path) -> Snapshots:
+        return Snapshots(
+            FolderStore(store) if isinstance(store, str | Path) else store,
+            clock=self.clock,
+            counters=self.counters,
+            ledger=self.ledger,
+            account=self.account,
+        )
 
     def _on_record(self, record: CycleRecord) -> None:
         if record.profit is not None:
@@ -195,10 +224,7 @@ class Environment:
             await self.exchange.open(self.clock, self.counters)
             self._user_stream = self.exchange.user_stream(self.router)
             if self._user_stream is not None:
-                self._user_stream.start()
-                before_ms = int(self.clock.time() * 1000)
-                self.account.take_stock(await self.exchange.fetch_balance(), before_ms)
-                await self._wait_user_stream()
+                await self._open_account(self._user_stream)
             else:
                 log.info("no credentials: market data only, every order will be denied")
             self.settlement.start()
@@ -222,6 +248,48 @@ class Environment:
         """Close everything in the opposite order."""
         await see_through(self._close(), "close environment")
 
+    async def _open_account(self, stream: DataStream) -> None:
+        """Bring back what an earlier run has left, start the account's stream, count the cash."""
+        if self.snapshots is None:
+            stream.start()
+            before_ms = int(self.clock.time() * 1000)
+            self.account.take_stock(await self.exchange.fetch_balance(), before_ms)
+        else:
+            exchange = self.exchange
+            self.snapshots.open(Owner(exchange.name, exchange.account_name, exchange.is_live))
+            restart = Restart(
+                self.snapshots,
+                self.settlement,
+                self.account,
+                exchange=exchange,
+                clock=self.clock,
+                counters=self.counters,
+                ledger=self.ledger,
+                settings=self.reconcile_settings,
+            )
+            restart.restore()
+            stream.start()
+            await restart.count_cash()
+            self._fields = restart.fields
+            self.snapshots.start()
+        await self._wait_user_stream()
+
+    def keep_fields(self, strategy: Strategy, name: str, slug: str) -> None:
+        """Give a fresh strategy the marked fields of an earlier run, and keep them from now on.
+
+        Fields that cannot be read are refused as a whole: it starts with its defaults.
+        """
+        if self.snapshots is None or not persistent_fields(strategy):
+            return
+        stored = self._fields.get(slug, {}).pop(name, None)
+        if stored is not None:
+            try:
+                decode_fields(strategy, stored)
+            except (ValueError, TypeError) as error:
+                self.counters.add(Count.SNAPSHOTS_REFUSED, "fields")
+                log.error("%s: its fields of an earlier run are refused: %s", name, error)
+        self.snapshots.add_fields(slug, name, lambda: encode_fields(strategy))
+
     async def _wait_user_stream(self) -> None:
         """Wait a little for the account's stream: fills of the first orders come on it."""
         try:
@@ -236,6 +304,8 @@ class Environment:
             # Left in the opposite order, each one although another fails. The ledger comes last,
             # because until then something may happen; each row has been written at once.
             stack.callback(self.ledger.close)
+            if self.snapshots is not None:
+                stack.push_async_callback(self.snapshots.close)
             stack.push_async_callback(self.exchange.close)
             stream, self._user_stream = self._user_stream, None
             if stream is not None:

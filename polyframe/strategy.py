@@ -11,15 +11,16 @@ import copy
 import inspect
 import logging
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from types import FunctionType, MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
+import msgspec
 from attrs import define, field
 
 from polyframe.errors import PolyframeError, StrategyDefinitionError
@@ -41,6 +42,14 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="Strategy")
 
+PERSIST: Final[Mapping[str, object]] = MappingProxyType({"polyframe.persist": True})
+"""Marks a state field whose value comes back when the program restarts within the cycle::
+
+    bought: int = field(init=False, default=0, metadata=PERSIST)
+
+See `docs/snapshots.md` for what such a field may hold.
+"""
+
 
 class Spawner(Protocol):
     """Starts tasks that belong to a cycle."""
@@ -59,6 +68,7 @@ class StrategyContext:
     trading: StrategyTrading
     tasks: Spawner
     name: str
+    is_resumed: bool = False
 
 
 @define
@@ -146,6 +156,14 @@ class Strategy:
             logging.getLogger("polyframe.strategy." + context.name),
             {"market": context.session.slug},
         )
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether this cycle began in an earlier run of the program, and goes on.
+
+        Orders, positions and fields marked with `PERSIST` are those of then, compared with the venue.
+        """
+        return self._running().is_resumed
 
     def seconds_left(self) -> float:
         """Return the market seconds until the window ends (negative afterwards)."""
@@ -238,6 +256,7 @@ def check_definition(template: Strategy) -> None:
             )
             raise StrategyDefinitionError(msg)
     _check_copy(template)
+    _check_persistent(template)
 
 
 def _check_copy(template: Strategy) -> None:
@@ -266,6 +285,69 @@ def _check_copy(template: Strategy) -> None:
                 "converter or __attrs_post_init__ must leave a converted value as it is"
             )
             raise StrategyDefinitionError(msg)
+
+
+def persistent_fields(strategy: Strategy) -> list[attrs.Attribute[Any]]:
+    """Return the fields that are marked with `PERSIST`."""
+    return [a for a in attrs.fields(type(strategy)) if a.metadata.get("polyframe.persist")]
+
+
+def encode_fields(strategy: Strategy) -> msgspec.Raw:
+    """Return the marked fields as a JSON object.
+
+    Raises:
+        TypeError: A value that JSON cannot hold.
+    """
+    values = {a.name: getattr(strategy, a.name) for a in persistent_fields(strategy)}
+    return msgspec.Raw(msgspec.json.encode(values))
+
+
+def decode_fields(strategy: Strategy, data: msgspec.Raw) -> None:
+    """Set the marked fields to what `encode_fields` wrote, all of them or none.
+
+    A field that is new since then keeps its default; what is no longer a field is left out.
+
+    Raises:
+        ValueError: A value that does not fit the type of its field.
+    """
+    stored = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    values = {
+        a.name: msgspec.json.decode(stored[a.name], type=_type_of(strategy, a))
+        for a in persistent_fields(strategy)
+        if a.name in stored
+    }
+    for name, value in values.items():
+        setattr(strategy, name, value)
+
+
+def _type_of(strategy: Strategy, attribute: attrs.Attribute[Any]) -> Any:
+    attrs.resolve_types(type(strategy))
+    return getattr(attrs.fields(type(strategy)), attribute.name).type or Any
+
+
+def _check_persistent(template: Strategy) -> None:
+    """Check that what is marked with `PERSIST` is state, and can be written and read back."""
+    kind, marked = type(template).__name__, persistent_fields(template)
+    if not marked:
+        return
+    for attribute in marked:
+        if attribute.init:
+            msg = (
+                f"{kind}.{attribute.name}: PERSIST is for state; a setting comes from the program "
+                "each time: add init=False, or leave the mark out"
+            )
+            raise StrategyDefinitionError(msg)
+    try:
+        decode_fields(fresh(template), encode_fields(template))
+    except NameError as error:
+        msg = f"{kind}: the types of its PERSIST fields must be known to its module: {error}"
+        raise StrategyDefinitionError(msg) from error
+    except Exception as error:
+        msg = (
+            f"{kind}: its PERSIST fields cannot be written down and read back: {error}; use "
+            "numbers, Decimal, text, enums, attrs classes, and lists, sets or dicts of them"
+        )
+        raise StrategyDefinitionError(msg) from error
 
 
 def _check_class(klass: type) -> None:

@@ -50,6 +50,7 @@ class StrategyRun:
         trading: The strategy's handle for this cycle.
         counters: Where errors and overdue tasks are counted.
         on_failed: Called once, synchronously, when a hook or task of the strategy raised.
+        is_resumed: Whether an earlier run of the program has begun the cycle.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class StrategyRun:
         trading: StrategyTrading,
         counters: Counters,
         on_failed: Callable[[StrategyRun, str, Exception], None],
+        is_resumed: bool = False,
     ) -> None:
         self.strategy = strategy
         self.name = name
@@ -82,7 +84,12 @@ class StrategyRun:
         self._wants_market_trades = overrides(strategy, "on_market_trade")
         self._wants_reconciles = overrides(strategy, "on_reconcile")
         strategy._context = StrategyContext(  # noqa: SLF001
-            env=env, session=session, trading=trading, tasks=self, name=name
+            env=env,
+            session=session,
+            trading=trading,
+            tasks=self,
+            name=name,
+            is_resumed=is_resumed,
         )
 
     # ------------------------------------------------------------------ subscriber

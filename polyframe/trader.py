@@ -17,7 +17,7 @@ from polyframe.model.events import CycleEndReason
 from polyframe.model.market import Market
 from polyframe.model.series import Series
 from polyframe.scheduler import MarketScheduler, ScheduleSettings
-from polyframe.session import ExchangeSession
+from polyframe.session import ExchangeSession, SessionState
 from polyframe.strategy import Strategy, check_definition, fresh
 from polyframe.strategyrun import ErrorPolicy, StrategyRun
 from polyframe.tasks import see_through
@@ -67,6 +67,8 @@ class _Desk:
     mounts: list[_Mount] = field(factory=list)
     runs: list[StrategyRun] = field(factory=list)
     failed: set[asyncio.Task[None]] = field(factory=set)
+    is_first: bool = True
+    starting: asyncio.Task[None] | None = None
     scheduler: MarketScheduler | None = None
 
 
@@ -158,6 +160,7 @@ class Trader:
                 ledger=env.ledger,
                 risk=env.risk,
                 reconcile=env.reconcile_settings,
+                snapshots=env.snapshots,
             )
             env.router.on_gap(trading.reconciler.wake)
             self._desks[series] = _Desk(series, trading)
@@ -247,6 +250,7 @@ class Trader:
 
     def _scheduler(self, desk: _Desk) -> MarketScheduler:
         env = self._env
+        desk.is_first = True
         if env.has_account:
             desk.trading.reconciler.watch()
         desk.scheduler = self._scheduler_type(
@@ -273,6 +277,9 @@ class Trader:
     ) -> None:
         """Start the new runs and leave the old ones to the background; part of the barrier."""
         runs, desk.runs = desk.runs, []
+        starting, desk.starting = desk.starting, None
+        if starting is not None:
+            starting.cancel()
         if old is not None:
             failed = tuple(desk.failed)
             self._background(
@@ -280,25 +287,43 @@ class Trader:
             )
         if new is None or market is None:
             return
+        is_first, desk.is_first = desk.is_first, False
+        if is_first and self._env.snapshots is not None and self._env.has_account:
+            # An earlier run may have traded this cycle: first the venue is asked.
+            name = f"start of {new.slug}"
+            desk.starting = self._background(self._start_later(desk, new), name)
+        else:
+            self._start_all(desk, new)
+
+    async def _start_later(self, desk: _Desk, session: ExchangeSession) -> None:
+        """Start the strategies once the cycle is equal to the venue's view of it."""
+        if await desk.trading.catch_up() and session.state is SessionState.OPEN:
+            desk.starting = None
+            self._start_all(desk, session)
+
+    def _start_all(self, desk: _Desk, session: ExchangeSession) -> None:
         for mount in desk.mounts:
             if not mount.is_halted:
                 try:
-                    self._start(desk, mount, new)
+                    self._start(desk, mount, session)
                 except Exception as error:
                     # Its constructor raised: that is its own trouble, by its own policy.
                     self._env.counters.add(Count.STRATEGY_ERRORS, "construction")
-                    log.exception("strategy %s cannot be made for %s", mount.name, new.slug)
+                    log.exception("strategy %s cannot be made for %s", mount.name, session.slug)
                     self._apply_policy(mount, "its construction", error)
 
     def _start(self, desk: _Desk, mount: _Mount, session: ExchangeSession) -> None:
+        strategy = fresh(mount.template)
+        self._env.keep_fields(strategy, mount.name, session.slug)
         run = StrategyRun(
-            fresh(mount.template),
+            strategy,
             name=mount.name,
             env=self._env,
             session=session,
             trading=desk.trading.handle(mount.name),
             counters=self._env.counters,
             on_failed=lambda run, where, error: self._on_failed(desk, mount, run, where, error),
+            is_resumed=desk.trading.is_resumed,
         )
         desk.runs.append(run)
         run.start()

@@ -127,6 +127,11 @@ class Exchange(Protocol):
     redeems: bool
     """Whether winning shares turn into cash by themselves after resolution."""
 
+    @property
+    def account_name(self) -> str:
+        """Public name of the account, for example its address; ``""`` without one."""
+        ...
+
     async def open(self, clock: Clock, counters: Counters) -> None:
         """Open pools and check the configuration. Called once, before anything else."""
         ...

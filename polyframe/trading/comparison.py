@@ -105,6 +105,7 @@ class Comparison:
         counters: Where comparisons and repairs are counted.
         own: All our orders.
         settings: What to do with what nobody here has placed.
+        compares_cash: Whether the books are compared with the venue's cash, too.
 
     Attributes:
         failures: How many comparisons failed since the last good one.
@@ -122,7 +123,9 @@ class Comparison:
         counters: Counters,
         own: OwnOrders,
         settings: ReconcileSettings,
+        compares_cash: bool = True,
     ) -> None:
+        self._compares_cash = compares_cash
         self.market = state.market
         self.failures = 0
         self.retry_after = 0.0
@@ -182,7 +185,8 @@ class Comparison:
             ExchangeError: Some of it could not be had.
         """
         exchange, market = self._exchange, self.market
-        books = self._state.account.cash if self._is_quiet() else None
+        is_due = self._compares_cash and self._is_quiet()
+        books = self._state.account.cash if is_due else None
         orders = await exchange.fetch_open_orders(market)
         # All of the market's: it trades long before its window (PROTOCOL §1.4), and by a clock that
         # is wrong we may do so, too.

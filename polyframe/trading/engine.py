@@ -62,7 +62,7 @@ class OrderEngine:
         self.stale[name] = self.stale.get(name, 0) + 1
         return Stale(name, command.generation, self.generation)
 
-    def reset(self, market: Market | None) -> CycleState | None:
+    def reset(self, market: Market | None, resumed: CycleState | None = None) -> CycleState | None:
         """Replace the whole trading state by a fresh one, or by none.
 
         What orders of the old cycle hold of the cash stays held: the venue has not ended them yet.
@@ -71,13 +71,18 @@ class OrderEngine:
         Args:
             market: The market of the new cycle; ``None`` if no cycle is open from now on, every
                 command is stale then.
+            resumed: The state of this very cycle from an earlier run, in place of a fresh one.
 
         Returns:
             The old state, ``None`` if there was none.
 
         Raises:
-            ValueError: The market's generation is not newer than all before it.
+            ValueError: The market's generation is not newer than all before it, or `resumed` is of
+                another cycle.
         """
+        if resumed is not None and (market is None or resumed.generation != market.generation):
+            msg = f"reset: {resumed.market.slug} cannot be resumed in another cycle"
+            raise ValueError(msg)
         if market is not None:
             if self._newest is not None and market.generation <= self._newest:
                 msg = (
@@ -87,7 +92,10 @@ class OrderEngine:
                 raise ValueError(msg)
             self._newest = market.generation
         old = self._state
-        self._state = None if market is None else CycleState(market, self.account)
+        if market is None:
+            self._state = None
+        else:
+            self._state = CycleState(market, self.account) if resumed is None else resumed
         return old
 
     @override

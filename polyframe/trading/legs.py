@@ -13,13 +13,13 @@ from attrs import define, field, frozen
 
 from polyframe.errors import ConfigError, ExchangeError, OrderError, StaleCycleError
 from polyframe.exchange.base import MAX_BATCH
+from polyframe.model.grid import SIZE_STEP
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
 from polyframe.trading.placing import Answers, OpenCycle, Placing, Sending
 from polyframe.trading.reconcile import DOUBTFUL, ReconcileReport
 from polyframe.trading.requests import Bell, Requests
-from polyframe.trading.rules import SIZE_STEP
 
 log = logging.getLogger(__name__)
 

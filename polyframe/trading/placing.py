@@ -165,6 +165,13 @@ class Placing:
         self._requests = requests
         self._ids = count(1)
 
+    def go_on_after(self, state: CycleState) -> None:
+        """Give no order an id that one of an earlier run has."""
+        start = f"{state.market.slug}-"
+        numbers = (name.removeprefix(start) for name in state.orders if name.startswith(start))
+        used = max((int(number) for number in numbers if number.isdigit()), default=0)
+        self._ids = count(max(used + 1, next(self._ids)))
+
     async def place(self, generation: int, strategy: str, request: OrderRequest) -> Order:
         """Place one order; see `TradingService.place`."""
         cycle = self._current(generation, "place")

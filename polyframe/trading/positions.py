@@ -245,7 +245,9 @@ class Holdings:
     def positions(self) -> tuple[tuple[str, Position], ...]:
         """Return all positions that ever came to be, with their strategies, sorted by both."""
         return tuple(
-            (key[0], self.position(*key)) for key in sorted(self._books) if self._books[key].bookings
+            (key[0], self.position(*key))
+            for key in sorted(self._books)
+            if self._books[key].bookings
         )
 
     def total(self, outcome: Outcome) -> Position:

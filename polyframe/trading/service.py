@@ -40,6 +40,7 @@ from polyframe.trading.commands import (
     ApplyTradeReport,
     Command,
     Ignored,
+    PlaceOrder,
     Query,
     Reply,
     Snapshot,
@@ -56,6 +57,7 @@ from polyframe.trading.reconciler import Reconciler
 from polyframe.trading.requests import Bell, Requests
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.settlement import Settlement
+from polyframe.trading.snapshots import Snapshots
 from polyframe.trading.state import CycleState
 
 log = logging.getLogger(__name__)
@@ -93,9 +95,11 @@ class TradingService:
         ledger: Where it is written down what happens.
         risk: Is asked before every order and told of every answer.
         reconcile: When the venue is compared with.
+        snapshots: Are told of every change, and of each order before it leaves.
 
     Attributes:
         reconciler: Keeps the current cycle equal to the venue.
+        is_resumed: Whether an earlier run of the program has begun the current cycle.
     """
 
     def __init__(
@@ -110,7 +114,10 @@ class TradingService:
         ledger: Journal,
         risk: RiskGuard,
         reconcile: ReconcileSettings | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
+        self._snapshots = snapshots
+        self.is_resumed = False
         self.series = series
         self.account = account
         self._exchange = exchange
@@ -170,12 +177,17 @@ class TradingService:
     def set_current_market(self, market: Market | None, view: MarketView | None) -> None:
         """Enter a cycle: fresh trading state and the new generation, in one command.
 
-        The old state goes to the settlement side. ``None`` pauses trading.
+        The old state goes to the settlement side. ``None`` pauses trading. Only a cycle that an
+        earlier run of the program has begun goes on with the state that it had.
 
         Raises:
             ValueError: The market is not newer than the last one.
         """
-        old = self._engine.reset(market)
+        resumed = None if market is None else self._settlement.reclaim(market)
+        old = self._engine.reset(market, resumed)
+        self.is_resumed = resumed is not None
+        if resumed is not None:
+            self._placing.go_on_after(resumed)
         self.reconciler.end()
         self._market, self._view = market, view
         self._bell.ring()
@@ -185,11 +197,14 @@ class TradingService:
         if self._engine.state is not None:
             self._risk.begin_cycle(self._engine.state)
             self._ledger.put(record_of(self._engine.state, CycleStatus.OPEN))
+            if self._snapshots is not None:
+                self._snapshots.watch(self._engine.state)
             if view is not None:
                 self.reconciler.begin(self._engine.state, view)
         slugs = {
             "from": None if old is None else old.market.slug,
             "to": None if market is None else market.slug,
+            **({"resumed": True} if self.is_resumed else {}),
         }
         self._ledger.note("switch", {"series": str(self.series), **slugs}, market)
 
@@ -220,7 +235,7 @@ class TradingService:
     def has_traded(self, window: Window) -> bool:
         """Return whether the cycle of `window` was traded in this environment before."""
         slug = self.series.slug(window)
-        return self._settlement.state(slug) is not None
+        return self._settlement.state(slug) is not None and not self._settlement.can_resume(slug)
 
     # ------------------------------------------------------------------ what the venue says
 
@@ -243,6 +258,19 @@ class TradingService:
             StaleCycleError: Trading is paused, or the cycle ended meanwhile.
         """
         return await self.reconciler.reconcile(trigger)
+
+    async def catch_up(self) -> bool:
+        """Compare with the venue until it answers; say whether the cycle is still the same then."""
+        pause = 0.5
+        while True:
+            try:
+                report = await self.reconcile("start")
+            except StaleCycleError:
+                return False
+            if not report.error:
+                return True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
 
     def never_existed(self, order: Order) -> None:
         """End an order of which the venue knows nothing; called by the reconciler."""
@@ -269,6 +297,10 @@ class TradingService:
             self._counters.add(Count.ENGINE_IGNORED, reply.reason)
         elif isinstance(reply, Applied) and self._market is not None:
             self._ledger.changed(self._market, reply.changes)
+            if self._snapshots is not None:
+                if isinstance(command, PlaceOrder) and reply.order is not None:
+                    self._snapshots.sent(self._market, reply.order)
+                self._snapshots.changed(self._market.slug)
             if self._view is not None:
                 for change in reply.changes:
                     self._view.publish(change)

@@ -20,8 +20,8 @@ from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ExchangeError
 from polyframe.exchange.base import Exchange, PlaceAnswer
-from polyframe.model.events import OrderReport, UserMessage
-from polyframe.model.market import Resolution
+from polyframe.model.events import OrderReport, TradeReport, UserMessage
+from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderStatus, PlaceResult
 from polyframe.model.series import Series
@@ -40,7 +40,8 @@ from polyframe.trading.commands import (
 from polyframe.trading.lateorders import LateOrders
 from polyframe.trading.ledger import CycleStatus, Journal, record_of
 from polyframe.trading.ownorders import OwnOrders
-from polyframe.trading.reconcile import ReconcileSettings
+from polyframe.trading.reconcile import ReconcileReport, ReconcileSettings
+from polyframe.trading.snapshots import Snapshots
 from polyframe.trading.state import CycleState
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ KEPT = 16
 @define(eq=False)
 class _DeadCycle:
     state: CycleState
+    is_resumable: bool = False
+    settling: asyncio.Task[None] | None = None
     is_done: bool = False
     is_forgettable: bool = False
     redeemed: Decimal = ZERO
@@ -73,6 +76,7 @@ class Settlement:
         counters: Where late answers and events are counted.
         ledger: Where it is written down.
         settings: What becomes of orders that are accepted too late, and when they are asked for.
+        snapshots: Are told when a dead cycle changed, and when nothing more can happen to it.
 
     Attributes:
         own: All orders of the environment; those of dead cycles are added here.
@@ -86,7 +90,9 @@ class Settlement:
         counters: Counters,
         ledger: Journal,
         settings: ReconcileSettings | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
+        self._snapshots = snapshots
         self._exchange = exchange
         self._clock = clock
         self._counters = counters
@@ -114,6 +120,8 @@ class Settlement:
     def start(self) -> None:
         """Begin to ask for resolutions."""
         self._running = True
+        for cycle in self._cycles.values():
+            self._begin(cycle)
 
     async def stop(self) -> None:
         """Stop asking; cycles that are not resolved are recorded as such."""
@@ -127,14 +135,75 @@ class Settlement:
 
     def adopt(self, state: CycleState) -> None:
         """Take over the state of a cycle that was just reset."""
+        cycle = self._add(state)
+        if self._snapshots is not None and self._clock.time() >= state.market.window.end:
+            # A program that stops within the cycle may come back to it.
+            self._snapshots.drop_fields(state.market.slug)
+        self._ledger.put(record_of(state, CycleStatus.RESOLVING))
+        if self._running:
+            self._begin(cycle)
+
+    def restore(self, state: CycleState) -> None:
+        """Take over a cycle of an earlier run; before `start`.
+
+        As long as its window is open, `reclaim` gives it back to whoever goes on trading it.
+        """
+        cycle = self._add(state)
+        self._redeem(cycle)
+        cycle.is_resumable = self._clock.time() < state.market.window.end
+        status = CycleStatus.OPEN if cycle.is_resumable else CycleStatus.RESOLVING
+        self._ledger.put(record_of(state, status))
+
+    def can_resume(self, slug: str) -> bool:
+        """Return whether a cycle of an earlier run is here that can be traded on."""
+        cycle = self._cycles.get(slug)
+        return cycle is not None and cycle.is_resumable
+
+    def reclaim(self, market: Market) -> CycleState | None:
+        """Give back the state of a cycle of an earlier run, ``None`` if there is none of `market`."""
+        cycle = self._cycles.get(market.slug)
+        if cycle is None or not cycle.is_resumable:
+            return None
+        ours = cycle.state.market
+        same = (ours.condition_id, ours.up_token, ours.down_token, ours.window) == (
+            market.condition_id,
+            market.up_token,
+            market.down_token,
+            market.window,
+        )
+        if not same:
+            # It stays with the settlement side, so that nothing of it is lost.
+            self._counters.add(Count.SNAPSHOTS_REFUSED, "wrong_market")
+            log.error("%s: the market of its snapshot had other tokens; not resumed", market.slug)
+            return None
+        self._remove(cycle)
+        if cycle.settling is not None:
+            cycle.settling.cancel()
+        return cycle.state
+
+    def _add(self, state: CycleState) -> _DeadCycle:
         cycle = _DeadCycle(state)
         self._cycles[state.market.slug] = cycle
         for token in (state.market.up_token, state.market.down_token):
             self._by_token[token] = cycle
-        self._ledger.put(record_of(state, CycleStatus.RESOLVING))
-        if self._running:
-            self._spawn(self._settle(cycle), f"settle {state.market.slug}")
-        self._find_out(cycle, [o for o in state.open_orders() if o.status is OrderStatus.UNKNOWN])
+        return cycle
+
+    def _remove(self, cycle: _DeadCycle) -> None:
+        market = cycle.state.market
+        del self._cycles[market.slug]
+        for token in (market.up_token, market.down_token):
+            if self._by_token.get(token) is cycle:
+                del self._by_token[token]
+
+    def _begin(self, cycle: _DeadCycle) -> None:
+        state = cycle.state
+        cycle.settling = self._spawn(self._settle(cycle), f"settle {state.market.slug}")
+        if not cycle.is_resumable:
+            self._find_out_doubtful(cycle)
+
+    def _find_out_doubtful(self, cycle: _DeadCycle) -> None:
+        orders = cycle.state.open_orders()
+        self._find_out(cycle, [o for o in orders if o.status is OrderStatus.UNKNOWN])
 
     def _find_out(self, cycle: _DeadCycle, orders: Iterable[Order]) -> None:
         """Find out in the background what became of orders whose answer was lost."""
@@ -145,10 +214,11 @@ class Settlement:
                 f"find out about orders of {cycle.state.market.slug}",
             )
 
-    def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(coro, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -220,6 +290,8 @@ class Settlement:
             self._note_late(cycle, "answer:cancel", command.client_id, reply)
 
     def _note_late(self, cycle: _DeadCycle, kind: str, subject: str, reply: Reply) -> None:
+        if cycle.is_resumable:
+            return
         result = reply.reason if isinstance(reply, Ignored) else "applied"
         self._ledger.late(cycle.state.market, kind, subject, result)
 
@@ -267,7 +339,9 @@ class Settlement:
         if isinstance(reply, Ignored):
             self._counters.add(Count.ENGINE_IGNORED, reply.reason)
         elif isinstance(reply, Applied):
-            self._ledger.changed(cycle.state.market, reply.changes, is_late=True)
+            self._ledger.changed(cycle.state.market, reply.changes, is_late=not cycle.is_resumable)
+            if self._snapshots is not None:
+                self._snapshots.changed(cycle.state.market.slug)
         if cycle.is_done:
             self._redeem(cycle)
             self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))
@@ -281,6 +355,24 @@ class Settlement:
         if (cycle := self._cycles.get(state.market.slug)) is not None:
             command = ApplyOrderReport(state.market.generation, report, self._now_ms())
             self._note_late(cycle, "order", report.order_id, self._apply(cycle, command))
+
+    def apply_trade_report(self, state: CycleState, report: TradeReport) -> None:
+        """Apply what the venue says of a trade of a dead cycle."""
+        if (cycle := self._cycles.get(state.market.slug)) is not None:
+            command = ApplyTradeReport(state.market.generation, report, self._now_ms())
+            kind = f"trade:{report.status.value}"
+            self._note_late(cycle, kind, report.trade_id, self._apply(cycle, command))
+
+    def resolve(self, slug: str, winner: Outcome) -> None:
+        """Apply how the market of a dead cycle ended."""
+        cycle = self._cycles[slug]
+        generation = cycle.state.market.generation
+        self._apply(cycle, ApplyResolution(generation, winner, self._now_ms()))
+        self._redeem(cycle)
+
+    def note_reconciled(self, state: CycleState, report: ReconcileReport) -> None:
+        """Write down a comparison of a restored cycle with the venue."""
+        self._ledger.note("reconcile", report.as_note(), state.market)
 
     def apply_place_answer(
         self, state: CycleState, client_id: str, result: PlaceResult, code: str, text: str
@@ -297,12 +389,13 @@ class Settlement:
     async def _settle(self, cycle: _DeadCycle) -> None:
         market = cycle.state.market
         await self._clock.sleep_until(market.window.end)
+        if cycle.is_resumable:
+            # Nobody traded it on.
+            cycle.is_resumable = False
+            self._find_out_doubtful(cycle)
         resolution = await self._wait_resolution(cycle)
         if resolution is not None:
-            self._apply(
-                cycle, ApplyResolution(market.generation, resolution.winner, self._now_ms())
-            )
-            self._redeem(cycle)
+            self.resolve(market.slug, resolution.winner)
         else:
             log.error("%s: no resolution within %.0f h", market.slug, GIVE_UP_AFTER / 3600)
             # Its book closed hours ago: nothing rests there, whatever was never reported.
@@ -317,6 +410,8 @@ class Settlement:
         self._let_go()
         await self._follow_trades(cycle, were_read=resolution is not None)
         cycle.is_forgettable = True
+        if self._snapshots is not None:
+            self._snapshots.forget(market.slug)
         self._let_go()
 
     async def _follow_trades(self, cycle: _DeadCycle, *, were_read: bool) -> None:
@@ -347,7 +442,9 @@ class Settlement:
         """Ask until the market is resolved and its trades were read once more, or give up."""
         market = cycle.state.market
         delay = POLL_FIRST
-        while self._clock.time() < market.window.end + GIVE_UP_AFTER:
+        # Also a cycle that is found long after its end, in a restart, is asked for once.
+        give_up = max(self._clock.time() + POLL_FIRST, market.window.end + GIVE_UP_AFTER)
+        while self._clock.time() < give_up:
             try:
                 resolution = await self._exchange.fetch_resolution(market)
                 if resolution is not None:
@@ -387,12 +484,9 @@ class Settlement:
             if cycle.is_forgettable:
                 settled.setdefault(cycle.state.market.series, []).append(slug)
         for slug in (slug for slugs in settled.values() for slug in slugs[:-KEPT]):
-            cycle = self._cycles.pop(slug)
+            cycle = self._cycles[slug]
+            self._remove(cycle)
             self.own.forget(cycle.state)
-            market = cycle.state.market
-            for token in (market.up_token, market.down_token):
-                if self._by_token.get(token) is cycle:
-                    del self._by_token[token]
 
 
 def _final_status(state: CycleState) -> CycleStatus:

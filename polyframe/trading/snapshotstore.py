@@ -5,6 +5,7 @@ A store keeps files by key, ``series/name``. It knows nothing of what is in them
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -156,7 +157,9 @@ class FolderStore:
             path = self._path(key)
             path.parent.mkdir(exist_ok=True)
             file = self._appending[key] = path.open("ab", buffering=0)
-        file.write(data)
+        if (written := file.write(data)) != len(data):
+            msg = f"{written} of {len(data)} bytes were written"
+            raise OSError(errno.ENOSPC, msg)
 
     def remove(self, key: str) -> None:
         """Delete a file, if it exists."""

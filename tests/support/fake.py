@@ -168,6 +168,7 @@ class FakeExchange:
     """
 
     name = "fake"
+    account_name = "fake account"
     is_live = False
 
     def __init__(self) -> None:

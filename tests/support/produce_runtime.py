@@ -51,6 +51,7 @@ from tests.support.produce_events import (
 from tests.support.produce_ledger import LEDGER
 from tests.support.produce_reconcile import RECONCILE
 from tests.support.produce_risk import RISK
+from tests.support.produce_snapshots import SNAPSHOTS
 from tests.support.stage import Recorder, Stage, play, settle
 
 BUY = OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN)
@@ -291,10 +292,10 @@ ORDERS: dict[tuple[Count, str], Producer] = {
     (Count.ORDERS_DENIED, "min_notional"): order_case(
         buy("0.10", "5"), snapshot(FIRST, UP, 500, 1000)
     ),
-    (Count.ORDERS_DENIED, "post_only"): order_case(buy(order_type=OrderType.FOK, post_only=True)),
     (Count.ORDERS_DENIED, "cents"): order_case(buy(size="10.01", order_type=OrderType.FAK)),
     (Count.ORDERS_DENIED, "usd"): order_case(buy(usd=Decimal(5))),
     (Count.ORDERS_DENIED, "expires"): order_case(buy(order_type=OrderType.GTD)),
+    (Count.ORDERS_DENIED, "post_only"): order_case(buy(order_type=OrderType.FOK, post_only=True)),
     (Count.ORDERS_DENIED, "cash"): order_case(buy(size="2450")),
     (Count.ORDERS_DENIED, "shares"): order_case(OrderRequest(UP, Side.SELL, Decimal("0.60"), TEN)),
     (Count.ORDERS_DENIED, "duplicate"): _same_id_twice,
@@ -411,4 +412,4 @@ CYCLES: dict[tuple[Count, str], Producer] = {
     (Count.EVENTS_DISCARDED, "market_trade"): discarded(lambda stage: push(stage, PRINT)),
 }
 
-RUNTIME = EVENTS | ORDERS | CYCLES | LEDGER | RECONCILE | RISK
+RUNTIME = EVENTS | ORDERS | CYCLES | LEDGER | RECONCILE | RISK | SNAPSHOTS

@@ -26,6 +26,7 @@ from polyframe.trading.ledger import Ledger
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileReport, ReconcileSettings
 from polyframe.trading.service import TradingService
+from polyframe.trading.snapshotstore import Store
 from tests.support.fake import START, FakeExchange, make_market
 
 T = TypeVar("T")
@@ -138,6 +139,7 @@ def play(
     risk: RiskLimits | None = None,
     ledger: Ledger | None = None,
     reconcile: ReconcileSettings | None = None,
+    snapshots: Store | None = None,
     **mount: Any,
 ) -> T:
     """Run `act` on a stage in simulated time, with `strategies` (a `Recorder`) mounted."""
@@ -146,7 +148,12 @@ def play(
 
     async def main() -> T:
         async with Environment(
-            exchange=venue, clock=clock, risk=risk, ledger=ledger, reconcile=reconcile
+            exchange=venue,
+            clock=clock,
+            risk=risk,
+            ledger=ledger,
+            reconcile=reconcile,
+            snapshots=snapshots,
         ) as env:
             diary = Diary()
             env.provide(diary)

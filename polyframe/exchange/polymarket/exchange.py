@@ -122,6 +122,11 @@ class PolymarketExchange:
         if self.credentials is not None and self.signer is not None:
             check_owner(self.signer, self.credentials)
 
+    @property
+    def account_name(self) -> str:
+        """Address of the account, ``""`` without credentials."""
+        return "" if self.credentials is None else self.credentials.address
+
     @classmethod
     def local(cls, url: str, account: KeyHolder) -> PolymarketExchange:
         """Return a client of the local venue at `url` that trades on `account`.
