@@ -9,7 +9,7 @@ DEMO_ENV := .venv
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help test demo clean check-python
+.PHONY: help test guards demo clean check-python
 
 help: ## say what there is (this text)
 	@echo "make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
@@ -26,6 +26,9 @@ test: $(TEST_ENV)/.installed ## lint, formatting, types, import contracts and te
 	@$(TEST_ENV)/bin/lint-imports
 	@echo "== pytest"
 	@$(TEST_ENV)/bin/python -m pytest
+
+guards: $(TEST_ENV)/.installed ## take each guard of the core away and see that a test notices; a minute or two
+	@$(TEST_ENV)/bin/python tools/remove_guards.py $(ARGS)
 
 demo: $(DEMO_ENV)/.installed ## run `polyframe demo`; ARGS="..." passes options to it
 	@$(DEMO_ENV)/bin/polyframe demo $(ARGS)
