@@ -21,6 +21,7 @@ from polyframe.venue.account import VenueAccount
 from polyframe.venue.hub import Hub
 from polyframe.venue.live import LiveMarket
 from polyframe.venue.matching import MakerFill, Match
+from polyframe.venue.portfolio import Redemption
 from polyframe.venue.records import (
     CANCELED,
     MATCHED,
@@ -50,6 +51,7 @@ class _Journal:
     open: dict[str, VenueOrder] = field(factory=dict)
     ended: deque[str] = field(factory=deque)
     trades: dict[str, VenueTrade] = field(factory=dict)
+    redemptions: deque[Redemption] = field(factory=deque)
 
 
 class Blotter:
@@ -174,7 +176,7 @@ class Blotter:
             fee, rebate = ZERO, fee * self._settings.rebate
         sign = 1 if order.side is Side.BUY else -1
         cash = -sign * notional(price, size) - fee
-        move = Move(order.account, order.token, sign * size_shares(size), cash, rebate)
+        move = Move(order.account, order.token, sign * size_shares(size), cash, fee, rebate)
         move.account.move(move.token, move.shares, move.cash)
         move.account.rebates += rebate
         trade.moves.append(move)
@@ -183,6 +185,26 @@ class Blotter:
         if order.remaining == 0:
             self._close(order, MATCHED)
         self._stats.fills += 1
+
+    def redeem(self, account: VenueAccount, live: LiveMarket, outcome: Outcome, pays: bool) -> None:
+        """Turn the shares of an outcome that is decided into cash, or into nothing."""
+        token = live.market.market.token(outcome)
+        shares = account.held(token)
+        if not shares:
+            return
+        cash = shares if pays else ZERO
+        account.move(token, -shares, cash)
+        redemptions = self._journals[account].redemptions
+        transaction = "0x" + secrets.token_hex(32)
+        redemptions.append(
+            Redemption(live.market, outcome, shares, cash, live.now_ms(), transaction)
+        )
+        if len(redemptions) > self._settings.history:
+            redemptions.popleft()
+
+    def redemptions_of(self, account: VenueAccount) -> Iterable[Redemption]:
+        """Return the redemptions of `account`, the oldest first."""
+        return list(self._journals[account].redemptions)
 
     def pay_rebates(self, accounts: Iterable[VenueAccount]) -> None:
         """Pay what makers have earned since the last time (§2.9)."""

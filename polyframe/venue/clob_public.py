@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,29 +19,25 @@ from polyframe.venue.intents import INVALID_PAYLOAD, NO_BOOK, Refusal
 from polyframe.venue.listing import Listing
 from polyframe.venue.live import LiveMarket
 from polyframe.venue.rest import Handler, answering, read_json, route
-from polyframe.venue.settings import VenueSettings
-from polyframe.venue.values import VenueMarket, own_price, price_text
+from polyframe.venue.values import own_price, price_text
 
 _MAX_BOOKS = 500
+_MAX_POINTS = 1_500
 
 
 class PublicApi:
-    """Books, prices and trading parameters; no credentials needed.
+    """Books and prices; no credentials needed.
 
     Args:
         listing: Which markets there are.
         floor: Their books.
         clock: The venue's time.
-        settings: Behaviour.
     """
 
-    def __init__(
-        self, listing: Listing, floor: Floor, clock: Clock, settings: VenueSettings
-    ) -> None:
+    def __init__(self, listing: Listing, floor: Floor, clock: Clock) -> None:
         self._listing = listing
         self._floor = floor
         self._clock = clock
-        self._settings = settings
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -56,11 +51,12 @@ class PublicApi:
             ("GET", "/price", self._price),
             ("GET", "/spread", self._spread),
             ("GET", "/last-trade-price", self._last_trade),
-            ("GET", "/tick-size", self._tick_size),
-            ("GET", "/neg-risk", self._neg_risk),
-            ("GET", "/markets/{condition}", self._market),
-            ("GET", "/clob-markets/{condition}", self._clob_market),
-            ("GET", "/markets-by-token/{token}", self._market_by_token),
+            ("POST", "/midpoints", self._midpoints),
+            ("POST", "/prices", self._prices),
+            ("POST", "/spreads", self._spreads),
+            ("POST", "/last-trades-prices", self._last_trades),
+            ("GET", "/prices-history", self._history),
+            ("GET", "/fees/builder-fees/{code}", self._builder_fees),
         ]
         return [route(method, path, answering(handler)) for method, path, handler in handlers]
 
@@ -77,31 +73,19 @@ class PublicApi:
         live, outcome = self._find(request.query_params.get("token_id", ""))
         return JSONResponse(_rest_book(live, outcome))
 
-    async def _books(self, request: Request) -> Response:
-        entries = await read_json(request)
-        if not isinstance(entries, list) or len(entries) > _MAX_BOOKS:
-            raise Refusal(400, INVALID_PAYLOAD)
-        books = []
-        for entry in entries:
-            token = entry.get("token_id") if isinstance(entry, dict) else None
-            found = self._listing.by_token(token) if isinstance(token, str) else None
-            if found:
-                books.append(_rest_book(self._floor.live(found[0]), found[1]))
-        return JSONResponse(books)
-
     async def _midpoint(self, request: Request) -> Response:
-        bid, ask = self._top(request)
-        return JSONResponse({"mid": f"{(Decimal(bid + ask) / 2).scaleb(-4).normalize():f}"})
+        live, outcome = self._find(request.query_params.get("token_id", ""))
+        return JSONResponse({"mid": _middle(_top(live, outcome))})
 
     async def _price(self, request: Request) -> Response:
         side = request.query_params.get("side", "")
         if side not in {"BUY", "SELL"}:
             raise Refusal(400, "Invalid side")
-        bid, ask = self._top(request)
+        bid, ask = _top(*self._find(request.query_params.get("token_id", "")))
         return JSONResponse({"price": price_text(bid if side == "BUY" else ask)})
 
     async def _spread(self, request: Request) -> Response:
-        bid, ask = self._top(request)
+        bid, ask = _top(*self._find(request.query_params.get("token_id", "")))
         return JSONResponse({"spread": price_text(ask - bid)})
 
     async def _last_trade(self, request: Request) -> Response:
@@ -109,82 +93,83 @@ class PublicApi:
         price, side = live.last_trade(outcome)
         return JSONResponse({"price": price or "0.5", "side": side})
 
-    async def _tick_size(self, request: Request) -> Response:
-        live, _ = self._find(request.query_params.get("token_id", ""))
-        return JSONResponse({"minimum_tick_size": live.tick / PRICE_UNITS})
+    # ------------------------------------------------------------------ several at once
 
-    async def _neg_risk(self, request: Request) -> Response:
-        live, _ = self._find(request.query_params.get("token_id", ""))
-        return JSONResponse({"neg_risk": live.market.market.neg_risk})
-
-    async def _market(self, request: Request) -> Response:
-        market = self._condition(request)
-        facts = market.market
-        winner = self._listing.winner(market)
-        accepting = self._listing.trading(market)
+    async def _books(self, request: Request) -> Response:
         return JSONResponse(
-            {
-                "condition_id": market.condition_id,
-                "question": facts.question,
-                "market_slug": market.slug,
-                "end_date_iso": datetime.fromtimestamp(market.end, UTC).strftime(
-                    "%Y-%m-%dT%H:%M:%SZ"
-                ),
-                "active": True,
-                "closed": winner is not None,
-                "archived": False,
-                "accepting_orders": accepting,
-                "enable_order_book": winner is None,
-                "minimum_order_size": int(facts.min_size),
-                "minimum_tick_size": self._floor.live(market).tick / PRICE_UNITS,
-                "neg_risk": facts.neg_risk,
-                "seconds_delay": 0,
-                "maker_base_fee": 0,
-                "taker_base_fee": 0,
-                "is_50_50_outcome": False,
-                "tokens": [
-                    {
-                        "token_id": facts.token(outcome),
-                        "outcome": outcome.value,
-                        "price": int(outcome is winner) if winner else 0.5,
-                        "winner": outcome is winner,
-                    }
-                    for outcome in Outcome
-                ],
-            }
+            [_rest_book(live, outcome) for _, live, outcome in await self._entries(request)]
         )
 
-    async def _clob_market(self, request: Request) -> Response:
-        market = self._condition(request)
-        facts = market.market
-        compact: dict[str, Any] = {
-            "c": market.condition_id,
-            "t": [{"t": facts.token(outcome), "o": outcome.value} for outcome in Outcome],
-            "fd": {"r": float(facts.fees.rate), "e": facts.fees.exponent, "to": True},
-            "mbf": 1000,
-            "tbf": 1000,
-            "mts": self._floor.live(market).tick / PRICE_UNITS,
-            "mos": int(facts.min_size),
-            "ao": self._listing.trading(market),
-        }
-        if self._settings.taker_delay:
-            compact["itode"] = True  # omitted when false, like nr
-        if facts.neg_risk:
-            compact["nr"] = True
-        return JSONResponse(compact)
+    async def _midpoints(self, request: Request) -> Response:
+        found = await self._entries(request)
+        return JSONResponse({token: _middle(_top(live, o)) for token, live, o in found})
 
-    async def _market_by_token(self, request: Request) -> Response:
-        found = self._listing.by_token(request.path_params["token"])
+    async def _prices(self, request: Request) -> Response:
+        """Return a price for each side of a token that is asked for; without a side, both."""
+        prices: dict[str, dict[str, str]] = {}
+        for entry in await self._list(request):
+            token, side = entry.get("token_id"), entry.get("side")
+            found = self._listing.by_token(token) if isinstance(token, str) else None
+            if found is None or not isinstance(token, str):
+                continue
+            top = _top(self._floor.live(found[0]), found[1])
+            for name, price in zip(("BUY", "SELL"), top, strict=True):
+                if side in (name, None, ""):
+                    prices.setdefault(token, {})[name] = price_text(price)
+        return JSONResponse(prices)
+
+    async def _spreads(self, request: Request) -> Response:
+        found = await self._entries(request)
+        tops = {token: _top(live, outcome) for token, live, outcome in found}
+        return JSONResponse({token: price_text(ask - bid) for token, (bid, ask) in tops.items()})
+
+    async def _last_trades(self, request: Request) -> Response:
+        rows = []
+        for token, live, outcome in await self._entries(request):
+            price, side = live.last_trade(outcome)
+            rows.append({"token_id": token, "price": price or "0.5", "side": side})
+        return JSONResponse(rows)
+
+    async def _list(self, request: Request) -> list[dict[str, Any]]:
+        entries = await read_json(request)
+        if not isinstance(entries, list) or len(entries) > _MAX_BOOKS:
+            raise Refusal(400, INVALID_PAYLOAD)
+        return [entry for entry in entries if isinstance(entry, dict)]
+
+    async def _entries(self, request: Request) -> list[tuple[str, LiveMarket, Outcome]]:
+        """Return the tokens in the body that have a book, each once, in their order."""
+        rows = {}
+        for entry in await self._list(request):
+            token = entry.get("token_id")
+            found = self._listing.by_token(token) if isinstance(token, str) else None
+            if found is not None and isinstance(token, str):
+                rows[token] = (token, self._floor.live(found[0]), found[1])
+        return list(rows.values())
+
+    # ------------------------------------------------------------------ history
+
+    async def _history(self, request: Request) -> Response:
+        """Return the midpoints of a token over time, one a minute or every `fidelity` minutes."""
+        query = request.query_params
+        found = self._listing.by_token(query.get("market", ""))
         if found is None:
-            raise Refusal(404, "market not found")
-        up, down = found[0].tokens
-        return JSONResponse(
-            {
-                "condition_id": found[0].condition_id,
-                "primary_token_id": up,
-                "secondary_token_id": down,
-            }
-        )
+            raise Refusal(404, NO_BOOK)
+        market, outcome = found
+        now = int(self._clock.time())
+        last = min(_seconds(query.get("endTs"), now), now, market.end - 1)
+        first = max(_seconds(query.get("startTs"), 0), int(self._listing.minted_at(market)))
+        step = 60 * max(_seconds(query.get("fidelity"), 1), 1)
+        # The latest ones, if there are too many.
+        first = max(first, last - step * _MAX_POINTS)
+        points = []
+        for at in range(-(-first // step) * step, last + 1, step):
+            price = self._floor.price_at(market, outcome, at)
+            if price is not None:
+                points.append({"t": at, "p": price / PRICE_UNITS})
+        return JSONResponse({"history": points})
+
+    async def _builder_fees(self, _: Request) -> Response:
+        return JSONResponse({"builder_maker_fee_rate_bps": 0, "builder_taker_fee_rate_bps": 0})
 
     def _find(self, token: str) -> tuple[LiveMarket, Outcome]:
         found = self._listing.by_token(token)
@@ -192,16 +177,23 @@ class PublicApi:
             raise Refusal(404, NO_BOOK)
         return self._floor.live(found[0]), found[1]
 
-    def _top(self, request: Request) -> tuple[int, int]:
-        live, outcome = self._find(request.query_params.get("token_id", ""))
-        prices = own_price(outcome, live.book.best_bid()), own_price(outcome, live.book.best_ask())
-        return min(prices), max(prices)
 
-    def _condition(self, request: Request) -> VenueMarket:
-        market = self._listing.by_condition(request.path_params["condition"])
-        if market is None:
-            raise Refusal(404, "market not found")
-        return market
+def _top(live: LiveMarket, outcome: Outcome) -> tuple[int, int]:
+    """Return best bid and best ask of one outcome in price units."""
+    prices = own_price(outcome, live.book.best_bid()), own_price(outcome, live.book.best_ask())
+    return min(prices), max(prices)
+
+
+def _middle(top: tuple[int, int]) -> str:
+    return f"{(Decimal(sum(top)) / 2).scaleb(-4).normalize():f}"
+
+
+def _seconds(text: str | None, default: int) -> int:
+    if not text:
+        return default
+    if len(text) > 12 or not (text.isascii() and text.isdigit()):
+        raise Refusal(400, "invalid time")
+    return int(text)
 
 
 def _rest_book(live: LiveMarket, outcome: Outcome) -> dict[str, Any]:

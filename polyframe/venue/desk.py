@@ -327,10 +327,8 @@ class Desk:
         if not self._settings.redeem:
             return
         for outcome in Outcome:
-            token = live.market.market.token(outcome)
             for account in self._accounts:
-                if held := account.held(token):
-                    account.move(token, -held, held if outcome is winner else ZERO)
+                self._blotter.redeem(account, live, outcome, outcome is winner)
 
 
 def _levels(plan: list[Match]) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
+from polyframe.model.money import PRICE_UNITS
 from polyframe.venue import messages
 from polyframe.venue.hub import Hub, MarketConnection
 from polyframe.venue.listing import Listing
@@ -14,7 +15,7 @@ from polyframe.venue.matching import MakerFill
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.sources import MarketSource
 from polyframe.venue.tasks import TaskSet
-from polyframe.venue.values import Print, VenueMarket
+from polyframe.venue.values import Print, Snapshot, VenueMarket, own_price
 
 
 class Floor:
@@ -75,6 +76,19 @@ class Floor:
                 self._tasks.spawn(self._resolve(live), f"venue-resolve-{market.slug}")
         live.wake()
         return live
+
+    def tick(self, market: VenueMarket) -> int:
+        """Return the market's tick in price units; a market that sleeps is not woken for it."""
+        live = self._live.get(market.condition_id)
+        return live.tick if live else int(market.market.tick_size * PRICE_UNITS)
+
+    def price_at(self, market: VenueMarket, outcome: Outcome, seconds: int) -> int | None:
+        """Return the midpoint that the source had then in price units, ``None`` before its first."""
+        event = next(self._source.events(market, seconds * 1000), None)
+        if not isinstance(event, Snapshot) or event.time_ms > seconds * 1000:
+            return None
+        bid, ask = max(event.bids, default=0), min(event.asks, default=PRICE_UNITS)
+        return own_price(outcome, (bid + ask) // 2)
 
     def _fills(self, live: LiveMarket, fills: list[MakerFill], trade: Print | None) -> None:
         if self.on_fills is not None:

@@ -13,8 +13,12 @@ from starlette.routing import Route
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
 from polyframe.venue.listing import Listing
-from polyframe.venue.values import VenueMarket
+from polyframe.venue.values import VenueMarket, derive_row_id
 
+_LIMIT, _MAX_LIMIT, _MAX_KEYSET, _SEARCH_LIMIT = 20, 500, 100, 20
+_TAG = "up-or-down"
+_SERIES_IDS = {"btc-up-or-down-5m": "10684", "btc-up-or-down-15m": "10192"}
+"""As far as they are known (§1.4)."""
 _OPENED_AFTER = 69.328428
 """Seconds from minting to the opening of trading, as recorded (§1.2)."""
 
@@ -33,37 +37,120 @@ class GammaApi:
 
     def routes(self) -> list[Route]:
         """Return the routes."""
-        return [
-            Route("/gamma/markets/slug/{slug}", self._market),
-            Route("/gamma/markets", self._markets),
-            Route("/gamma/events/slug/{slug}", self._event),
-            Route("/gamma/events", self._events),
-        ]
+        handlers = {
+            "/markets/slug/{slug}": self._market,
+            "/markets/keyset": self._markets_keyset,
+            "/markets/{row_id}": self._market,
+            "/markets": self._markets,
+            "/events/slug/{slug}": self._event,
+            "/events/keyset": self._events_keyset,
+            "/events/{row_id}": self._event,
+            "/events": self._events,
+            "/series/{row_id}": self._one_series,
+            "/series": self._series,
+            "/public-search": self._search,
+        }
+        return [Route(f"/gamma{path}", handler) for path, handler in handlers.items()]
+
+    # ------------------------------------------------------------------ one
 
     async def _market(self, request: Request) -> Response:
-        market = self._listing.by_slug(request.path_params["slug"])
+        market = self._named(request)
         return _not_found() if market is None else JSONResponse(self.market_row(market))
 
     async def _event(self, request: Request) -> Response:
-        market = self._listing.by_slug(request.path_params["slug"])
+        market = self._named(request)
         return _not_found() if market is None else JSONResponse(self._event_row(market, whole=True))
 
+    def _named(self, request: Request) -> VenueMarket | None:
+        if slug := request.path_params.get("slug"):
+            return self._listing.by_slug(slug)
+        return self._listing.by_row(request.path_params["row_id"])
+
+    # ------------------------------------------------------------------ lists
+
     async def _markets(self, request: Request) -> Response:
-        return JSONResponse([self.market_row(market) for market in self._selected(request)])
+        return JSONResponse([self.market_row(market) for market in self._slice(request)])
 
     async def _events(self, request: Request) -> Response:
-        found = self._selected(request)
+        found = self._slice(request)
         return JSONResponse([self._event_row(market, whole=True) for market in found])
 
+    async def _markets_keyset(self, request: Request) -> Response:
+        found, following = self._keyset(request)
+        return _page("markets", [self.market_row(market) for market in found], following)
+
+    async def _events_keyset(self, request: Request) -> Response:
+        found, following = self._keyset(request)
+        rows = [self._event_row(market, whole=True) for market in found]
+        return _page("events", rows, following)
+
+    async def _series(self, request: Request) -> Response:
+        slugs = request.query_params.getlist("slug")
+        rows = {row["slug"]: row for row in map(_series_row, self._listing.known())}
+        return JSONResponse([row for slug, row in rows.items() if not slugs or slug in slugs])
+
+    async def _one_series(self, request: Request) -> Response:
+        for market in self._listing.known():
+            row = _series_row(market)
+            if row["id"] == request.path_params["row_id"]:
+                return JSONResponse(row)
+        return _not_found()
+
+    async def _search(self, request: Request) -> Response:
+        words = request.query_params.get("q", "").lower().split()
+        found = [
+            market
+            for market in self._listing.known()
+            if all(word in f"{market.slug} {market.market.question}".lower() for word in words)
+        ][:_SEARCH_LIMIT]
+        events = [self._event_row(market, whole=True) for market in found]
+        return JSONResponse(
+            {"events": events, "pagination": {"hasMore": False, "totalResults": len(events)}}
+        )
+
     def _selected(self, request: Request) -> list[VenueMarket]:
-        """Return the markets of all ``slug`` parameters; closed ones only on request."""
-        closed = request.query_params.get("closed", "false").lower() == "true"
-        found = (self._listing.by_slug(slug) for slug in request.query_params.getlist("slug"))
+        """Return the markets that all filters let pass; closed ones only on request (§1.1)."""
+        query = request.query_params
+        closed = query.get("closed", "false").lower() == "true"
+        slugs = query.getlist("slug")
+        if slugs:
+            named = (self._listing.by_slug(slug) for slug in slugs[:_MAX_LIMIT])
+            found = [market for market in named if market is not None]
+        else:
+            found = self._listing.known()
+        conditions = set(query.getlist("condition_ids"))
+        tokens = set(query.getlist("clob_token_ids"))
+        rows = set(query.getlist("id"))
+        series = set(query.getlist("series_id"))
+        tag = query.get("tag_slug", _TAG)
         return [
             market
             for market in found
-            if market is not None and (self._listing.winner(market) is not None) is closed
+            if (self._listing.winner(market) is not None) is closed
+            and (not conditions or market.condition_id in conditions)
+            and (not tokens or not tokens.isdisjoint(market.tokens))
+            and (not rows or market.row_id in rows)
+            and (not series or _series_row(market)["id"] in series)
+            and tag in {_TAG, "crypto", market.market.series.asset}
         ]
+
+    def _slice(self, request: Request) -> list[VenueMarket]:
+        limit = _count(request, "limit", _LIMIT)
+        offset = _count(request, "offset", 0)
+        return self._selected(request)[offset : offset + min(limit, _MAX_LIMIT)]
+
+    def _keyset(self, request: Request) -> tuple[list[VenueMarket], str]:
+        """Return one page and the cursor of the next one, empty after the last (§1.1)."""
+        limit = min(max(_count(request, "limit", _LIMIT), 1), _MAX_KEYSET)
+        cursor = request.query_params.get("after_cursor", "")
+        found = self._selected(request)
+        after = [market for market in found if f"{market.start}-{market.row_id}" > cursor]
+        part = after[:limit]
+        last = f"{part[-1].start}-{part[-1].row_id}" if len(after) > limit else ""
+        return part, last
+
+    # ------------------------------------------------------------------ rows
 
     def market_row(self, market: VenueMarket) -> dict[str, Any]:
         """Return the market object (§1.2, §1.3)."""
@@ -120,8 +207,7 @@ class GammaApi:
         return row
 
     def _event_row(self, market: VenueMarket, *, whole: bool) -> dict[str, Any]:
-        series = market.market.series
-        family = f"{series.asset}-up-or-down-{series.period}"
+        family = _series_row(market)
         row: dict[str, Any] = {
             "id": market.row_id,
             "ticker": market.slug,
@@ -133,14 +219,41 @@ class GammaApi:
             "active": True,
             "closed": self._listing.winner(market) is not None,
             "archived": False,
-            "seriesSlug": family,
-            "series": [{"id": "10192", "slug": family, "recurrence": series.period}],
+            "seriesSlug": family["slug"],
+            "series": [family],
         }
         if whole:
             row["markets"] = [
                 {name: part for name, part in self.market_row(market).items() if name != "events"}
             ]
         return row
+
+
+def _series_row(market: VenueMarket) -> dict[str, Any]:
+    series = market.market.series
+    slug = f"{series.asset}-up-or-down-{series.period}"
+    return {
+        "id": _SERIES_IDS.get(slug) or derive_row_id(slug),
+        "slug": slug,
+        "ticker": slug,
+        "title": f"{series.asset.upper()} Up or Down {series.period}",
+        "seriesType": "single",
+        "recurrence": series.period,
+        "active": True,
+        "closed": False,
+    }
+
+
+def _page(name: str, rows: list[dict[str, Any]], following: str) -> Response:
+    content: dict[str, Any] = {name: rows}
+    if following:
+        content["next_cursor"] = following
+    return JSONResponse(content)
+
+
+def _count(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
 
 
 def _outcome_prices(winner: Outcome | None) -> list[str]:

@@ -87,6 +87,24 @@ class Listing:
         market = self._conditions.get(condition_id)
         return market if market and self.hydrated(market) else None
 
+    def by_row(self, row_id: str) -> VenueMarket | None:
+        """Return the market with this number at Gamma, if it is near the present."""
+        return next((market for market in self.known() if market.row_id == row_id), None)
+
+    def known(self) -> list[VenueMarket]:
+        """Return the markets that are minted and not older than a day, in order of their windows.
+
+        Markets that Gamma hides are left out.
+        """
+        now = self._clock.time()
+        found = []
+        start = now - _LOOK_BACK
+        while (market := self._source.next_market(start)) and self.minted_at(market) <= now:
+            if self.by_slug(market.slug) is not None:
+                found.append(market)
+            start = market.start + 1
+        return found
+
     def next_minted(self, after: float) -> VenueMarket | None:
         """Return the first market that is minted at epoch second `after` or later."""
         return self._source.next_market(after + self._settings.mint_ahead)

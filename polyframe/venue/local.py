@@ -17,7 +17,9 @@ from polyframe.venue.accounts import Accounts
 from polyframe.venue.blotter import Blotter
 from polyframe.venue.clob_account import AccountApi
 from polyframe.venue.clob_keys import KeysApi
+from polyframe.venue.clob_markets import MarketsApi
 from polyframe.venue.clob_public import PublicApi
+from polyframe.venue.data_api import DataApi
 from polyframe.venue.desk import Desk
 from polyframe.venue.expiry import Expiry
 from polyframe.venue.faults import HttpFaults
@@ -114,9 +116,11 @@ class LocalVenue:
         app = Starlette(
             routes=[
                 *GammaApi(self._listing, clock).routes(),
-                *PublicApi(self._listing, self._floor, clock, self.settings).routes(),
+                *PublicApi(self._listing, self._floor, clock).routes(),
+                *MarketsApi(self._listing, self._floor, self.settings).routes(),
                 *AccountApi(desk, self._blotter, self._accounts).routes(),
                 *KeysApi(self._accounts, self._hub, self._heartbeats, self._blotter).routes(),
+                *DataApi(self._accounts, self._blotter, self._listing, self._floor).routes(),
                 WebSocketRoute("/ws/market", self._hub.serve_market),
                 WebSocketRoute("/ws/user", self._hub.serve_user),
             ]

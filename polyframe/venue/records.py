@@ -201,12 +201,13 @@ def strangers(outcome: Outcome, side: Side, price: int, size: int) -> Iterator[M
 
 @frozen
 class Move:
-    """What one fill did to an account."""
+    """What one fill did to an account; `cash` is after the `fee`."""
 
     account: VenueAccount
     token: str
     shares: Decimal
     cash: Decimal
+    fee: Decimal
     rebate: Decimal
 
 

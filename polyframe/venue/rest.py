@@ -84,19 +84,27 @@ async def read_json(request: Request) -> Any:
 
 
 def page(request: Request, rows: Sequence[dict[str, Any]]) -> Response:
-    """Return one page; a cursor is the offset in base64, the last one stands for −1 (§2.5)."""
-    offset = _offset(request.query_params.get("next_cursor", ""))
+    """Return one page of the CLOB; the last cursor stands for −1 (§2.5)."""
+    offset = read_offset(request.query_params.get("next_cursor", ""))
     part = rows[offset : offset + _PAGE]
     end = offset + len(part)
-    following = END_CURSOR
-    if end < len(rows):
-        following = base64.b64encode(str(end).encode()).decode()
+    following = write_offset(end) if end < len(rows) else END_CURSOR
     return JSONResponse(
         {"limit": _PAGE, "count": len(part), "next_cursor": following, "data": part}
     )
 
 
-def _offset(cursor: str) -> int:
+def write_offset(offset: int) -> str:
+    """Return the cursor that stands for an offset: its digits in base64."""
+    return base64.b64encode(str(offset).encode()).decode()
+
+
+def read_offset(cursor: str) -> int:
+    """Return the offset that a cursor stands for, 0 for none.
+
+    Raises:
+        Refusal: It is no cursor, or the one after the last page.
+    """
     if not cursor:
         return 0
     try:
