@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from eth_account import Account
-from eth_account.messages import encode_typed_data
 
 from polyframe.clock import VirtualClock
 from polyframe.errors import AuthenticationFailed, ConfigError, ExchangeError, ExchangeUnavailable
 from polyframe.exchange.polymarket.login import create_or_derive_credentials, login_headers
 from polyframe.exchange.polymarket.wallet import PrivateKey, WalletSigner
+from tests.exchange.ethereum import Account, encode_typed_data
 from tests.exchange.kit import API_KEY, DEVELOPMENT_KEY, PASSPHRASE, SECRET
 
 NOW = 1773307205

@@ -7,13 +7,12 @@ import copy
 import json
 import logging
 import pickle
+import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from eth_account import Account
-from eth_account.messages import encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +33,7 @@ from polyframe.exchange.polymarket.wallet import (
     WalletSigner,
     checked_signature,
 )
+from tests.exchange.ethereum import Account, encode_typed_data
 from tests.exchange.kit import DEVELOPMENT_KEY, sample
 
 OWN = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -327,6 +327,25 @@ def test_without_the_extra_the_error_says_what_to_install(
             keccak(b"")
     finally:
         eip712_module._keccak.cache_clear()
+
+
+def test_signing_changes_nothing_of_the_process() -> None:
+    """Neither the fast nor the slow way raises the recursion limit, which guards against bad JSON."""
+    code = """
+import asyncio, sys
+before = sys.getrecursionlimit()
+if len(sys.argv) > 1:
+    sys.modules["coincurve"] = None
+from polyframe.exchange.polymarket.eip712 import login
+from polyframe.exchange.polymarket.wallet import PrivateKey
+key = PrivateKey("12" * 32)
+asyncio.run(key.sign(login(key.address, 1, 0, 137)))
+print(sys.getrecursionlimit() - before, "eth_account" in sys.modules)
+"""
+    for slow in ([], ["slow"]):
+        command = [sys.executable, "-c", code, *slow]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert shown.stdout.strip() == "0 False"
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2, 3])
