@@ -101,7 +101,7 @@ class Restart:
     def _tell(self, found: Found, state: CycleState) -> None:
         """Enter everything once more: the last rows of the run that ended may be missing."""
         market, open_orders = state.market, len(state.open_orders())
-        log.warning(
+        log.info(
             "%s: %d orders (%d open) and %d fills of an earlier run are restored",
             market.slug,
             len(state.orders),

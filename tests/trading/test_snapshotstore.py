@@ -1,0 +1,131 @@
+"""Where snapshots are kept: a folder that one process uses, whose files are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from polyframe.errors import ConfigError
+from polyframe.trading.snapshotstore import FolderStore, MemoryStore, Store
+
+KEY, OTHER = "btc-updown-15m/one@1.snapshot", "btc-updown-15m/one@1.sent"
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Yield an open store of each kind."""
+    made: Store = FolderStore(tmp_path / "kept") if request.param == "folder" else MemoryStore()
+    made.open()
+    yield made
+    made.close()
+
+
+def test_files_are_written_read_and_removed(store: Store) -> None:
+    """A write replaces, an append adds, and both show up under their keys."""
+    assert store.keys() == []
+    store.write(KEY, b"first")
+    store.write(KEY, b"second")
+    store.append(OTHER, b"a")
+    store.append(OTHER, b"b")
+    assert [OTHER, KEY] == store.keys()
+    assert b"second" == store.read(KEY)
+    assert b"ab" == store.read(OTHER)
+    store.remove(KEY)
+    store.remove(KEY)
+    store.remove(OTHER)
+    assert store.keys() == []
+    with pytest.raises(FileNotFoundError):
+        store.read(KEY)
+    store.append(OTHER, b"c")
+    assert b"c" == store.read(OTHER)
+
+
+def test_what_is_set_aside_is_out_of_use_and_not_lost(store: Store, tmp_path: Path) -> None:
+    """Also twice of the same name."""
+    for data in (b"one", b"two"):
+        store.write(KEY, data)
+        where = store.set_aside(KEY)
+        assert "one@1.snapshot" in where
+        assert store.keys() == []
+    if isinstance(store, FolderStore):
+        kept = sorted(path.read_bytes() for path in (tmp_path / "kept").glob("*/*_refused*"))
+        assert [b"one", b"two"] == kept
+
+
+@pytest.mark.parametrize("key", ["one", "../one", "a/b/c", "A/b", "a/.b", "a/b_c", "a/"])
+def test_a_key_cannot_leave_the_store(store: Store, key: str) -> None:
+    """Keys have two parts of harmless letters."""
+    with pytest.raises(ValueError, match="key"):
+        store.write(key, b"")
+    with pytest.raises(ValueError, match="key"):
+        store.append(key, b"")
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full in the middle: the file is as it was, and the rest of the new one no file."""
+    store = FolderStore(tmp_path / "kept")
+    store.open()
+    store.write(KEY, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "disk full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        store.write(KEY, b"new")
+    assert b"old" == store.read(KEY)
+    assert [KEY] == store.keys()
+    store.close()
+
+
+def test_a_folder_belongs_to_one_environment(tmp_path: Path) -> None:
+    """A second one is refused, with what to do, until the first is closed."""
+    first, second = FolderStore(tmp_path / "kept"), FolderStore(tmp_path / "kept")
+    first.open()
+    with pytest.raises(ConfigError, match=r"in use by another environment.*a folder of its own"):
+        second.open()
+    first.close()
+    second.open()
+    second.close()
+
+
+def test_the_end_of_a_process_unlocks_its_folder(tmp_path: Path) -> None:
+    """Killed in the worst way, it leaves no lock behind."""
+    code = (
+        "import os, signal; from polyframe.trading.snapshotstore import FolderStore; "
+        f"s = FolderStore({str(tmp_path / 'kept')!r}); s.open(); s.append({OTHER!r}, b'x'); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=30)
+    store = FolderStore(tmp_path / "kept")
+    store.open()
+    assert b"x" == store.read(OTHER)
+    store.close()
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    """A file, or a folder in no folder, is an error before anything is opened."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file; name a folder"):
+        FolderStore(tmp_path / "file")
+    with pytest.raises(ConfigError, match="does not exist; make it first"):
+        FolderStore(tmp_path / "no" / "kept")
+
+
+def test_files_of_other_names_are_left_alone(tmp_path: Path) -> None:
+    """What is not ours, or half written, has no key."""
+    store = FolderStore(tmp_path)
+    store.open()
+    store.write(KEY, b"ours")
+    folder = tmp_path / "btc-updown-15m"
+    (folder / "one@1.snapshot.part").write_bytes(b"half")
+    (folder / "Notes.txt").write_bytes(b"mine")
+    assert [KEY] == store.keys()
+    store.close()
