@@ -202,7 +202,8 @@ class _Group:
     strategy: str
     plan: LegsPlan
     sendings: Sequence[Sending]
-    cancelled: list[Order] = field(init=False, factory=list)
+    asked: set[str] = field(init=False, factory=set)
+    """Client ids of the legs that the policy has tried to cancel."""
     sold: tuple[Order, ...] = field(init=False, default=())
     unsold: dict[Outcome, Decimal] = field(init=False, factory=dict)
     failures: list[str] = field(init=False, factory=list)
@@ -218,7 +219,7 @@ class _Group:
             placed = self.placing.judged(
                 self.cycle.market, self.sendings, await self.placing.answers(sending)
             )
-            await self._until(lambda: not any(_is_undecided(order) for order in self._legs()))
+            await self._until(lambda: self._is_decided(self._legs()))
             missing = [_is_missing(order) for order in self._legs()]
             if any(missing) and self.plan.on_missing != "keep":
                 await self._act()
@@ -229,7 +230,11 @@ class _Group:
         return LegsResult(
             legs=tuple(Leg(one.request, order, one.error, gone) for one, order, gone in legs),
             on_missing=self.plan.on_missing,
-            cancelled=tuple(self.cancelled),
+            cancelled=tuple(
+                order
+                for order in self._legs()
+                if order.client_id in self.asked and order.status is OrderStatus.CANCELLED
+            ),
             sold=self.sold,
             unsold=self.unsold,
             failures=tuple(self.failures),
@@ -244,6 +249,13 @@ class _Group:
     def _now(self, client_ids: Iterable[str]) -> list[Order]:
         # The state is the cycle's, also when that is over and the settlement side has it.
         return [self.cycle.state.orders[client_id] for client_id in client_ids]
+
+    def _is_decided(self, orders: Sequence[Order]) -> bool:
+        """Return whether it is known what came of orders, as far as that is a matter of moments."""
+        unreported = {
+            order.client_id for order, _ in self.cycle.state.to_come() if not order.is_open
+        }
+        return not any(_is_undecided(o) or o.client_id in unreported for o in orders)
 
     async def _until(self, is_so: Callable[[], bool], patience: float | None = None) -> bool:
         """Return whether it came to be so in time; the venue is asked now and then.
@@ -290,37 +302,30 @@ class _Group:
         """Cancel every leg that is open, or may be, until all have ended or the time is over."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.plan.missing_timeout
-        wanted = {order.client_id for order in self._legs() if order.is_open}
-        tried: set[str] = set()
+        wanted = [order.client_id for order in self._legs() if order.is_open]
         trouble = ""
-        while still := [order for order in self._now(sorted(wanted)) if order.is_open]:
-            # One that the venue may not even know is asked for by id; once it is known to rest, it
-            # is cancelled again.
-            ids = [
-                o.client_id for o in still if o.status not in DOUBTFUL or o.client_id not in tried
-            ]
-            tried.update(ids)
+        while still := [order for order in self._now(wanted) if order.is_open]:
+            ids = [order.client_id for order in still]
+            self.asked.update(ids)
             try:
-                if ids:
-                    await self.desk.cancel_many(self.cycle.market, ids)
+                await self.desk.cancel_many(self.cycle.market, ids)
             except ExchangeError as error:
                 trouble = f" ({error})"
             if loop.time() >= deadline:
                 self.failures += [
                     f"{order.client_id} could not be cancelled, it is {order.status}{trouble}"
-                    for order in self._now(sorted(wanted))
+                    for order in self._now(wanted)
                     if order.is_open
                 ]
                 break
             await self._until(lambda: not any(o.is_open for o in self._now(wanted)), _LOOKS)
-        self.cancelled = [
-            order
-            for order in self._legs()
-            if order.client_id in wanted and order.status is OrderStatus.CANCELLED
-        ]
 
     async def _unwind(self) -> None:
         """Sell back what the legs have bought."""
+        # A cancel does not tell what was filled before it, and the trade may be on its way.
+        if not await self._has_looked():
+            self.failures.append("the venue did not tell what was filled; there may be more")
+        await self._until(lambda: self._is_decided(self._legs()))
         bought = dict.fromkeys(Outcome, ZERO)
         requests: list[OrderRequest] = []
         for order, floor in zip(self._legs(), self._floors(), strict=True):
@@ -333,7 +338,7 @@ class _Group:
             self.cycle.market.generation, self.strategy, requests
         )
         ids = [one.order.client_id for one in placed if one.order is not None]
-        await self._until(lambda: not any(order.is_open for order in self._now(ids)))
+        await self._until(lambda: self._is_decided(self._now(ids)))
         self.sold = tuple(self._now(ids))
         for one in placed:
             if one.error is not None:
@@ -345,6 +350,16 @@ class _Group:
             if left > 0:
                 self.unsold[outcome] = left
                 self.failures.append(f"{left} {outcome} are not sold back")
+
+    async def _has_looked(self) -> bool:
+        """Compare with the venue, again until it answers or the time is over."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.plan.missing_timeout
+        while (await self.desk.reconcile("legs")).error:
+            if loop.time() >= deadline:
+                return False
+            await asyncio.sleep(_LOOKS)
+        return True
 
     def _floors(self) -> Sequence[Decimal | None]:
         return self.plan.unwind_floor or (None,) * len(self.sendings)

@@ -218,6 +218,10 @@ async def _place_many_through(handle: StrategyTrading) -> None:
     await handle.place_many([buy()])
 
 
+async def _place_legs_through(handle: StrategyTrading) -> None:
+    await handle.place_legs([buy(), buy()])
+
+
 async def _cancel_through(handle: StrategyTrading) -> None:
     await handle.cancel("x")
 
@@ -267,6 +271,7 @@ def _withdrawn() -> Counters:
 ORDERS: dict[tuple[Count, str], Producer] = {
     (Count.STALE_CALLS, "place"): _through_a_dead_handle(_place_through),
     (Count.STALE_CALLS, "place_many"): _through_a_dead_handle(_place_many_through),
+    (Count.STALE_CALLS, "place_legs"): _through_a_dead_handle(_place_legs_through),
     (Count.STALE_CALLS, "cancel"): _through_a_dead_handle(_cancel_through),
     (Count.STALE_CALLS, "cancel_all"): _through_a_dead_handle(lambda h: h.cancel_all()),
     (Count.STALE_CALLS, "cancel_exchange_open_orders"): _through_a_dead_handle(
