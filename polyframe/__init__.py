@@ -58,8 +58,10 @@ if TYPE_CHECKING:
     from polyframe.trading.engine import OrderEngine
     from polyframe.trading.handle import StrategyTrading
     from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+    from polyframe.trading.legs import Leg, LegsResult
     from polyframe.trading.limits import RiskLimits
     from polyframe.trading.opencancel import CancelReport
+    from polyframe.trading.placing import Placed
     from polyframe.trading.reconcile import ReconcileReport, ReconcileSettings
     from polyframe.trading.risk import RiskGuard, RiskState
     from polyframe.trading.service import TradingService
@@ -88,6 +90,8 @@ __all__ = [
     "FeeSchedule",
     "Fill",
     "Ledger",
+    "Leg",
+    "LegsResult",
     "LocalSigner",
     "Market",
     "MarketScheduler",
@@ -103,6 +107,7 @@ __all__ = [
     "OrderStatus",
     "OrderType",
     "Outcome",
+    "Placed",
     "PolyframeError",
     "PolymarketExchange",
     "PolymarketHosts",
@@ -244,8 +249,10 @@ _HOMES = {
         "CycleStatus",
         "Ledger",
     ),
+    "trading.legs": ("Leg", "LegsResult"),
     "trading.limits": ("RiskLimits",),
     "trading.opencancel": ("CancelReport",),
+    "trading.placing": ("Placed",),
     "trading.reconcile": (
         "ReconcileReport",
         "ReconcileSettings",
