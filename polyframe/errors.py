@@ -12,9 +12,15 @@
     │   ├── OrderRejected           refused by the venue
     │   └── OrderOutcomeUnknown     sent, but no answer: it may be live
     └── ExchangeError
-        ├── ExchangeUnavailable     no connection, time-out, restart, overload: may work later
+        ├── ExchangeUnavailable     no connection, time-out, an error of the venue: may work later
+        │   ├── VenueRestarting     the matching engine is restarting
+        │   ├── VenueOverloaded     the venue, or something before it, has too much to do
+        │   ├── TradingDisabled     the venue does not trade at all
+        │   ├── CancelOnly          it takes cancels and nothing else
+        │   └── PostOnlyMode        it takes cancels and post-only orders
         ├── RateLimited             too many requests; knows when to come back
-        └── AuthenticationFailed    credentials or clock are wrong
+        ├── AuthenticationFailed    credentials or clock are wrong
+        └── GeoBlocked              the venue does not serve this region
 """
 
 from __future__ import annotations
@@ -124,24 +130,50 @@ class OrderOutcomeUnknown(OrderError):
 
 
 class ExchangeError(PolyframeError):
-    """Base of what can go wrong between us and the venue."""
+    """Base of what can go wrong between us and the venue.
+
+    Attributes:
+        retry_after: Seconds to wait, ``None`` if nobody said.
+        code: Short stable word, the same as in refusals of orders; ``""`` if there is none.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None, *, code: str = "") -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+        self.code = code
 
 
 class ExchangeUnavailable(ExchangeError):
-    """No connection, a time-out, a restart or an overload of the venue; may work later."""
+    """No connection, a time-out, or an error of the venue; may work later."""
+
+
+class VenueRestarting(ExchangeUnavailable):
+    """The matching engine is restarting; for orders and cancels alike it takes about two minutes."""
+
+
+class VenueOverloaded(ExchangeUnavailable):
+    """The venue, or something before it, has too much to do and did not say what became of it."""
+
+
+class TradingDisabled(ExchangeUnavailable):
+    """The venue does not trade at all, for a time that it does not tell."""
+
+
+class CancelOnly(ExchangeUnavailable):
+    """The venue takes cancels and nothing else."""
+
+
+class PostOnlyMode(ExchangeUnavailable):
+    """The venue takes cancels and post-only orders, as for minutes after a restart."""
 
 
 class RateLimited(ExchangeError):
-    """Too many requests.
-
-    Attributes:
-        retry_after: Seconds to wait, ``None`` if the venue did not say.
-    """
-
-    def __init__(self, text: str, retry_after: float | None = None) -> None:
-        super().__init__(text)
-        self.retry_after = retry_after
+    """Too many requests, by the venue's count or by our own."""
 
 
 class AuthenticationFailed(ExchangeError):
     """The venue did not accept the credentials, or our clock is off."""
+
+
+class GeoBlocked(ExchangeError):
+    """The venue does not serve the region that this machine seems to be in."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from attrs import define
 
@@ -16,18 +17,24 @@ from polyframe.clock import ScaledClock
 from polyframe.counters import Count
 from polyframe.errors import (
     AuthenticationFailed,
+    CancelOnly,
     ConfigError,
     ExchangeError,
     ExchangeUnavailable,
+    GeoBlocked,
     OrderDenied,
     OrderError,
     OrderOutcomeUnknown,
     OrderRejected,
     PolyframeError,
+    PostOnlyMode,
     RateLimited,
     StaleCycleError,
     StrategyDefinitionError,
     StrategyFailed,
+    TradingDisabled,
+    VenueOverloaded,
+    VenueRestarting,
 )
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.order import OrderRequest, PlaceResult
@@ -199,6 +206,11 @@ def _too_early() -> None:
     _ = Raises().market
 
 
+def said(status: int, text: str) -> httpx.Response:
+    """Return an error answer of the venue."""
+    return httpx.Response(status, json={"error": text})
+
+
 def _answer(answer: object) -> Callable[[], None]:
     def ask() -> None:
         Venue(answer).ask(lambda rest: rest.fetch_open_orders(MARKET))
@@ -217,7 +229,15 @@ ERRORS: dict[type[PolyframeError], Callable[[], object]] = {
     OrderRejected: _rejected,
     OrderOutcomeUnknown: _unknown,
     ExchangeError: _answer({"data": 7}),
-    ExchangeUnavailable: _answer(503),
+    ExchangeUnavailable: _answer(500),
+    VenueRestarting: _answer(425),
+    VenueOverloaded: _answer(503),
+    TradingDisabled: _answer(said(503, "Trading is currently disabled. Check polymarket.com")),
+    CancelOnly: _answer(said(503, "Trading is currently cancel-only. New orders are not accepted")),
+    PostOnlyMode: _answer(
+        said(503, "post-only mode: only post-only orders and cancels are allowed")
+    ),
+    GeoBlocked: _answer(said(403, "Trading restricted in your region")),
     RateLimited: _answer(429),
     AuthenticationFailed: _answer(401),
 }

@@ -26,6 +26,7 @@ VENUE_ERRORS = frozenset(
         "auth",
         "cancel_only",
         "forbidden",
+        "geo_blocked",
         "not_sent",
         "not_signed",
         "rate_limited",

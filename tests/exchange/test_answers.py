@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyframe.exchange.base import CancelAnswer, PlaceAnswer
-from polyframe.exchange.polymarket.answers import cancel_answer, place_answer, read_error
+from polyframe.exchange.polymarket.answers import cancel_answer, place_answer
+from polyframe.exchange.polymarket.refusals import read_error
 from polyframe.model.order import PlaceResult
 from tests.exchange.kit import encoded, sample
 from tests.exchange.test_wire_market import JSON
@@ -153,7 +154,10 @@ def test_some_bad_requests_say_that_the_order_exists(text: str, code: str) -> No
             REJECTED,
             "post_only_mode",
         ),
-        (503, b"upstream connect error", UNKNOWN, ""),
+        (503, b"upstream connect error", UNKNOWN, "overloaded"),
+        (403, {"error": "Trading restricted in your region, see …"}, REJECTED, "geo_blocked"),
+        (451, b"", REJECTED, "geo_blocked"),
+        (502, {"error": "Trading is currently cancel-only."}, UNKNOWN, "cancel_only"),
         (302, b"", UNKNOWN, ""),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -421,3 +423,32 @@ def test_damaged_recordings_never_raise(data: st.DataObject) -> None:
     """The same with the recordings, where they are at hand."""
     roots = [json.loads(raw) for raw in samples("ws_market")] or EVENTS
     Wire().market(data.draw(mutated(roots)))
+
+
+_DEEP_FRAMES = """
+import sys
+from polyframe.counters import Counters
+from polyframe.exchange.polymarket.wire import Skips, parse_json
+from polyframe.exchange.polymarket.wire_market import MarketDecoder
+
+sys.setrecursionlimit(10**6)  # as libraries do when they are imported
+decoder = MarketDecoder(Skips(Counters()))
+n = 200_000
+for deep in (b"[" * n, b'{"a":' * n, b"[{" * n, b"[" * n + b"]" * n, b"[]" * 1000 + b"[" * n):
+    for frame in (deep, b'{"event_type":"book","bids":' + deep, b'{"x":' + deep):
+        assert list(decoder.decode(frame)) == []
+        try:
+            parse_json(frame)
+        except ValueError:
+            pass
+assert parse_json(b"[" + b"[]," * 5000 + b"[]]") == [[]] * 5001
+print("alive")
+"""
+
+
+def test_no_frame_is_too_deep_for_the_stack() -> None:
+    """Hostile nesting is refused by its depth, however high the recursion limit was set."""
+    done = subprocess.run(
+        [sys.executable, "-c", _DEEP_FRAMES], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr

@@ -6,48 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from polyframe.exchange.base import CancelAnswer, PlaceAnswer
+from polyframe.exchange.polymarket.refusals import read_error, refusal_code, unsure_code
 from polyframe.exchange.polymarket.wire import flag, parse_json, text
 from polyframe.model.order import PlaceResult
-
-_REFUSALS = (
-    ("not yet ready to process", "market_not_ready"),
-    ("not enough balance", "not_enough_balance"),
-    ("insufficient balance", "not_enough_balance"),
-    ("invalid nonce", "invalid_nonce"),
-    ("invalid expiration", "invalid_expiration"),
-    ("order crosses book", "post_only_would_cross"),
-    ("post-only mode", "post_only_mode"),
-    ("fok orders are fully filled", "fok_not_filled"),
-    ("couldn't be fully filled", "fok_not_filled"),
-    ("found to match with fak", "fak_not_filled"),
-    ("breaks minimum tick size", "tick_size"),
-    ("lower than the minimum", "min_size"),
-    ("for a marketable buy", "min_notional"),
-    ("cancel-only", "cancel_only"),
-    ("trading is currently disabled", "trading_disabled"),
-    ("address banned", "account_banned"),
-    ("closed only mode", "closed_only"),
-    ("order_version_mismatch", "order_version"),
-    ("invalid order payload", "invalid_payload"),
-    ("market not found", "market_not_found"),
-    ("no orderbook exists", "market_not_found"),
-    ("too many requests", "rate_limited"),
-    ("too many orders in payload", "too_many_orders"),
-)
-"""Texts by which a refusal is known, in lower case, and our stable codes for them."""
-
-_UNSURE = (
-    ("duplicated", "duplicate"),
-    ("match delayed", "delayed"),
-    ("order timed out", "timed_out"),
-    ("no matching orders", "no_match"),
-    ("rounding issues", "rounding"),
-    ("discrepancy", "discrepancy"),
-    ("could not insert", "not_inserted"),
-    ("internal server error", "server_error"),
-)
-"""Texts that leave open whether the order exists: a duplicate does, from a first try; the others
-are of the class "unknown outcome" in §2.7."""
 
 _OF_ALL = frozenset(
     {
@@ -56,6 +17,7 @@ _OF_ALL = frozenset(
         "cancel_only",
         "closed_only",
         "forbidden",
+        "geo_blocked",
         "invalid_payload",
         "order_version",
         "post_only_mode",
@@ -75,22 +37,6 @@ _ACCEPTED = {
 }
 
 
-_STATUS_CODES = {401: "auth", 403: "forbidden", 425: "restarting", 429: "rate_limited"}
-
-
-def read_error(body: bytes) -> str:
-    """Return the text of an error body: ``{"error": …}``, another JSON value, or plain text."""
-    try:
-        value = parse_json(body)
-    except ValueError:
-        return body[:500].decode("utf-8", "replace").strip()
-    if isinstance(value, dict):
-        for name in ("error", "errorMsg", "error_msg", "message"):
-            if found := text(value.get(name)):
-                return found[:500]
-    return value[:500] if isinstance(value, str) else body[:500].decode("utf-8", "replace")
-
-
 def place_answer(status: int, body: bytes, venue_id: str, retry_after: str = "") -> PlaceAnswer:
     """Return what the answer to ``POST /order`` says about the order `venue_id`.
 
@@ -108,17 +54,14 @@ def place_answer(status: int, body: bytes, venue_id: str, retry_after: str = "")
     said = read_error(body) or f"HTTP {status}"
     if retry_after:
         said = f"{said} (retry after {retry_after} s)"
-    if code := _find(_UNSURE, said):
+    if code := unsure_code(said):
         return PlaceAnswer(PlaceResult.UNKNOWN, code, said)
-    code = _find(_REFUSALS, said)
-    if status == 503:
-        # Of the venue's own 503 we know three; another may come from a proxy after the order passed.
-        return _refused(code, said) if code else PlaceAnswer(PlaceResult.UNKNOWN, "", said)
-    if status in _STATUS_CODES:
-        return _refused(_STATUS_CODES[status], said)
-    if 400 <= status < 500 and status != 408:
+    code = refusal_code(status, said)
+    # Of the venue's own 503 we know three; another may come from a proxy after the order passed.
+    is_its_own = status == 503 and code != "overloaded"
+    if is_its_own or (400 <= status < 500 and status != 408):
         return _refused(code or "rejected", said)
-    return PlaceAnswer(PlaceResult.UNKNOWN, "", said)
+    return PlaceAnswer(PlaceResult.UNKNOWN, code, said)
 
 
 def place_answers(
@@ -185,9 +128,9 @@ def _accepted_or_not(value: Any, venue_id: str, body: bytes) -> PlaceAnswer:
     said, order_id = text(value.get("errorMsg")), text(value.get("orderID"))
     success = flag(value.get("success"), default=bool(order_id))
     if said:
-        if code := _find(_UNSURE, said):
+        if code := unsure_code(said):
             return PlaceAnswer(PlaceResult.UNKNOWN, code, said)
-        if (code := _find(_REFUSALS, said)) or not order_id:
+        if (code := refusal_code(200, said)) or not order_id:
             return _refused(code or "rejected", said)
         return PlaceAnswer(PlaceResult.UNKNOWN, "", said)
     if not order_id:
@@ -204,11 +147,6 @@ def _accepted_or_not(value: Any, venue_id: str, body: bytes) -> PlaceAnswer:
 
 def _refused(code: str, said: str) -> PlaceAnswer:
     return PlaceAnswer(PlaceResult.REJECTED, code, said)
-
-
-def _find(table: tuple[tuple[str, str], ...], said: str) -> str:
-    lowered = said.lower()
-    return next((code for part, code in table if part in lowered), "")
 
 
 def cancel_answer(value: Any, asked: Sequence[str]) -> CancelAnswer:

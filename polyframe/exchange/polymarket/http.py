@@ -10,14 +10,12 @@ import httpx
 
 from polyframe.clock import Clock
 from polyframe.errors import (
-    AuthenticationFailed,
     ConfigError,
     ExchangeError,
     ExchangeUnavailable,
-    RateLimited,
 )
-from polyframe.exchange.polymarket.answers import read_error
 from polyframe.exchange.polymarket.auth import Credentials
+from polyframe.exchange.polymarket.refusals import error_of, seconds
 from polyframe.exchange.polymarket.wire import parse_json
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -128,10 +126,8 @@ class HttpClient:
 
         Raises:
             ConfigError: A private call without credentials.
-            AuthenticationFailed: 401.
-            RateLimited: 429.
-            ExchangeUnavailable: No answer, 425, 5xx, or an answer that is not JSON.
-            ExchangeError: Another refusal.
+            ExchangeUnavailable: No answer, 5xx, or an answer that is not JSON.
+            ExchangeError: A refusal, of the class that its status and text mean.
         """
         answer = await self.send(method, base, path, params=params, body=body, private=private)
         if absent is not None and (
@@ -149,18 +145,9 @@ class HttpClient:
 
 def retry_after(answer: httpx.Response) -> float | None:
     """Return the seconds of the header ``Retry-After``, ``None`` without a usable one."""
-    value = answer.headers.get("Retry-After", "").strip()
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 7 else None
+    return seconds(answer.headers.get("Retry-After", "").strip())
 
 
 def refusal(answer: httpx.Response, what: str) -> ExchangeError:
     """Return the error that stands for an answer that is no success; `what` names the call."""
-    status = answer.status_code
-    msg = f"{what}: HTTP {status}: {read_error(answer.content)}"
-    if status == 401:
-        return AuthenticationFailed(msg)
-    if status == 429:
-        return RateLimited(msg, retry_after(answer))
-    if status == 425 or status >= 500:
-        return ExchangeUnavailable(msg)
-    return ExchangeError(msg)
+    return error_of(answer.status_code, answer.content, what, retry_after(answer))

@@ -25,12 +25,35 @@ _MILLIS_LIMIT = 10**14
 _JSON = msgspec.json.Decoder(float_hook=Decimal)
 
 
+_MAX_DEPTH = 1_000
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def is_too_deep(raw: bytes) -> bool:
+    """Return whether a frame nests deeper than any message does, or may do so.
+
+    A decoder that recurses relies on the interpreter's recursion limit, and libraries are known to
+    raise that beyond what the stack can hold: then a hostile frame would end the process.
+    """
+    if len(raw) <= _MAX_DEPTH or raw.count(b"[") + raw.count(b"{") <= _MAX_DEPTH:
+        return False
+    depth = 0
+    for bracket in raw.translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > _MAX_DEPTH:
+            return True
+    return False
+
+
 def parse_json(raw: bytes) -> Any:
     """Return any JSON value, with exact ``Decimal`` instead of binary floating point.
 
     Raises:
         ValueError: Not JSON, or nested too deeply.
     """
+    if is_too_deep(raw):
+        msg = "JSON nested too deeply"
+        raise ValueError(msg)
     try:
         return _JSON.decode(raw)
     except RecursionError as exc:

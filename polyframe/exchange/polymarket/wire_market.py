@@ -17,7 +17,14 @@ from typing import Any
 
 import msgspec
 
-from polyframe.exchange.polymarket.wire import Skips, epoch_ms, optional_side, parse_json, text
+from polyframe.exchange.polymarket.wire import (
+    Skips,
+    epoch_ms,
+    is_too_deep,
+    optional_side,
+    parse_json,
+    text,
+)
 from polyframe.model.events import (
     BestQuote,
     BookDelta,
@@ -116,6 +123,9 @@ class MarketDecoder:
 
     def decode(self, frame: bytes) -> Sequence[MarketMessage]:
         """Return the messages of one frame in order; never raises for what is in it."""
+        if is_too_deep(frame):
+            self._skips.add("json", "nested too deeply")
+            return ()
         try:
             wire = _decode_fast(frame)
         except (ValueError, RecursionError):
