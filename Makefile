@@ -1,21 +1,23 @@
 # Works from a fresh clone: each target makes the virtual environment that it needs and keeps it
 # until pyproject.toml changes. Both are editable installs, so they follow the source as it changes.
+# The venue's official packages cannot be installed beside ours: each has an environment of its own.
 
 PYTHON ?= python3
 ARGS ?=
 
 TEST_ENV := .venv-test
 DEMO_ENV := .venv
+OFFICIAL_ENVS := .venv-polymarket-client .venv-py-clob-client-v2
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help test guards demo clean check-python
+.PHONY: help test guards demo official clean check-python
 
 help: ## say what there is (this text)
 	@echo "make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
 
-test: $(TEST_ENV)/.installed ## lint, formatting, types, import contracts and tests; stops at the first failure
+test: $(TEST_ENV)/.installed official ## lint, formatting, types, import contracts and tests; stops at the first failure
 	@echo "== ruff check"
 	@$(TEST_ENV)/bin/ruff check
 	@echo "== ruff format --check"
@@ -33,8 +35,10 @@ guards: $(TEST_ENV)/.installed ## take each guard of the core away and see that 
 demo: $(DEMO_ENV)/.installed ## run `polyframe demo`; ARGS="..." passes options to it
 	@$(DEMO_ENV)/bin/polyframe demo $(ARGS)
 
-clean: ## remove both virtual environments, caches and builds
-	rm -rf $(TEST_ENV) $(DEMO_ENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+official: $(OFFICIAL_ENVS:%=%/.installed) ## install the venue's official packages, which tests compare with
+
+clean: ## remove the virtual environments, caches and builds
+	rm -rf $(TEST_ENV) $(DEMO_ENV) $(OFFICIAL_ENVS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find polyframe tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(TEST_ENV)/.installed: pyproject.toml | check-python
@@ -47,6 +51,12 @@ $(DEMO_ENV)/.installed: pyproject.toml | check-python
 	@echo "== install into $(DEMO_ENV)"
 	@$(PYTHON) -m venv $(DEMO_ENV)
 	@$(DEMO_ENV)/bin/python $(PIP_INSTALL) -e '.[venue,data]'
+	@touch $@
+
+.venv-%/.installed: tests/conformance/clients/%.txt | check-python
+	@echo "== install into .venv-$*"
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python $(PIP_INSTALL) -r $<
 	@touch $@
 
 check-python:
