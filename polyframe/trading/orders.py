@@ -38,6 +38,7 @@ class OrderTable:
         fills: By (trade id, client id), in order of first sight, failed ones included.
         volume: USD traded, both sides, failed trades not counted.
         bought: The part of `volume` that was paid for shares.
+        cost_to_come: USD that buys may still pay for shares, without fees.
     """
 
     def __init__(self, market: Market, account: Account, holdings: Holdings) -> None:
@@ -57,6 +58,11 @@ class OrderTable:
         self._unsettled: dict[tuple[str, str], None] = {}
         self._shares_held: dict[str, Decimal] = {}
         self._cash_held: dict[str, Decimal] = {}
+        # What is to come of each order in shares and USD, and added up as it changes: the risk guard
+        # asks for the sums before every order.
+        self._to_come: dict[str, tuple[Decimal, Decimal]] = {}
+        self._shares_to_come: dict[tuple[Side, Outcome], Decimal] = {}
+        self.cost_to_come = ZERO
 
     # ---------------------------------------------------------------------------- reading
 
@@ -74,6 +80,15 @@ class OrderTable:
         for client_id in self._open | self._awaiting:
             order = self._orders[client_id]
             yield order, may_fill(order, self.tracks[client_id])
+
+    def shares_to_come(self, side: Side, outcome: Outcome) -> Decimal:
+        """Return the shares of `outcome` that may still be bought or sold, by all orders together."""
+        return self._shares_to_come.get((side, outcome), ZERO)
+
+    @property
+    def open_count(self) -> int:
+        """How many orders may still fill."""
+        return len(self._open)
 
     @property
     def is_settled(self) -> bool:
@@ -138,6 +153,7 @@ class OrderTable:
         del self._orders[old]
         self._open.pop(old, None)
         self._awaiting.pop(old, None)
+        self._count_to_come(parked, ZERO)
         for number in trades.values():
             if number is not None:
                 self._holdings.hand_over(order.outcome, number, parked.strategy, order.strategy)
@@ -249,9 +265,12 @@ class OrderTable:
         client_id = order.client_id
         _mark(self._open, client_id, order.is_open)
         _mark(self._awaiting, client_id, bool(unreported(order, track)))
+        shares = may_fill(order, track)
+        self._count_to_come(order, shares)
         if order.is_external:
             return
-        shares = may_fill(order, track) if self._holdings.winner is None else ZERO
+        if self._holdings.winner is not None:
+            shares = ZERO
         if order.side is Side.SELL:
             _keep(self._shares_held, client_id, shares)
             return
@@ -261,6 +280,16 @@ class OrderTable:
         elif cost < held:
             self._account.release(self._key(client_id), held - cost)
         _keep(self._cash_held, client_id, cost)
+
+    def _count_to_come(self, order: Order, shares: Decimal) -> None:
+        """Let the sums of what is to come contain `shares` of an order, instead of what they did."""
+        key = (order.side, order.outcome)
+        cost = exact(order.price * shares) if order.side is Side.BUY else ZERO
+        shares_before, cost_before = self._to_come.pop(order.client_id, (ZERO, ZERO))
+        if shares:
+            self._to_come[order.client_id] = (shares, cost)
+        self._shares_to_come[key] = self.shares_to_come(*key) + shares - shares_before
+        self.cost_to_come += cost - cost_before
 
     def _key(self, client_id: str) -> str:
         # With the market's name: two series may use the same client ids, and share the account.

@@ -73,14 +73,9 @@ def risk_facts(
         network_time: Seconds of the event loop's clock.
     """
     outcome = request.outcome
-    position = state.position(outcome).size
-    unpaired = state.position(outcome.other).size
-    for order, shares in state.to_come():
-        if order.side is Side.BUY and order.outcome is outcome:
-            position += shares
-        elif order.side is Side.SELL and order.outcome is not outcome:
-            unpaired -= shares
-    open_orders = state.open_orders()
+    position = state.position(outcome).size + state.shares_to_come(Side.BUY, outcome)
+    offered = state.shares_to_come(Side.SELL, outcome.other)
+    unpaired = state.position(outcome.other).size - offered
     bid = ZERO if quote.bid is None else quote.bid
     ask = ONE if quote.ask is None else quote.ask
     return RiskFacts(
@@ -90,7 +85,7 @@ def risk_facts(
         end=state.market.window.end,
         time=time,
         network_time=network_time,
-        open_orders=len(open_orders),
+        open_orders=state.open_count,
         committed=committed(state),
         position=position,
         unpaired=unpaired - position,
@@ -100,14 +95,16 @@ def risk_facts(
         book_age=time - quote.received,
         spread=ask - bid,
         has_intent=bool(request.intent)
-        and any(o.strategy == strategy and o.intent == request.intent for o in open_orders),
+        and any(
+            (order.strategy, order.intent) == (strategy, request.intent)
+            for order in state.open_orders()
+        ),
     )
 
 
 def committed(state: CycleView) -> Decimal:
     """Return the USD paid for shares in a cycle and what its open buys may still pay, less fees."""
-    coming = (o.price * shares for o, shares in state.to_come() if o.side is Side.BUY)
-    return sum(coming, state.bought)
+    return state.bought + state.cost_to_come
 
 
 def realised_loss(state: CycleView) -> Decimal:

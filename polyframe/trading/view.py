@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.order import Order
+from polyframe.model.order import Order, Side
 from polyframe.model.position import Position
 from polyframe.model.trade import Fill
 from polyframe.trading.account import Account
@@ -68,6 +68,20 @@ class CycleView:
     def to_come(self) -> Iterator[tuple[Order, Decimal]]:
         """Yield the orders of which fills may still come, with the shares, foreign ones included."""
         return self._table.to_come()
+
+    def shares_to_come(self, side: Side, outcome: Outcome) -> Decimal:
+        """Return the shares of `outcome` that orders may still buy or sell, foreign ones included."""
+        return self._table.shares_to_come(side, outcome)
+
+    @property
+    def cost_to_come(self) -> Decimal:
+        """USD that buys may still pay for shares, without fees, foreign ones included."""
+        return self._table.cost_to_come
+
+    @property
+    def open_count(self) -> int:
+        """How many orders may still fill, foreign ones included."""
+        return self._table.open_count
 
     def position(self, outcome: Outcome, strategy: str | None = None) -> Position:
         """Return what a strategy holds, by default all of them and nobody (``""``) together.

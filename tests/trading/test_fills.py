@@ -391,6 +391,9 @@ def test_a_late_order_takes_over_what_came_before_it() -> None:
     position = desk.state.position(UP, "alpha")
     assert (position.size, position.cost, position.fees) == decs("4", "2", "0.07")
     assert (desk.account.cash, desk.account.reserved) == decs("997.93", "3.105")
+    # What may still come is that of one order, not of two.
+    to_come = desk.state.shares_to_come(BUY, UP), desk.state.cost_to_come
+    assert to_come == decs("6", "3")
     assert ignored(desk.answer("c1", "rejected")) == "exists"
     desk.trade("t1", desk.leg("v1", "4"), status=T.FAILED)
     assert (desk.order("c1").filled, desk.account.cash) == decs("0", "1000")

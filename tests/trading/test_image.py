@@ -9,7 +9,9 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 
-from polyframe.trading.account import Account
+from polyframe.model.market import Outcome
+from polyframe.model.order import Side
+from polyframe.trading.account import Account, Stock
 from polyframe.trading.commands import CycleCommand
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.image import CycleImage, TrackImage
@@ -37,7 +39,7 @@ def restored(state: CycleState) -> CycleState:
     """Return a copy that went through a file, with an account whose cash is counted like ours."""
     account = Account(dec("0"))
     copy = CycleState.restored(reread(state.image()), account)
-    account.take_stock(state.account.cash, 0)
+    account.take_stock(Stock(state.account.cash))
     return copy
 
 
@@ -54,6 +56,12 @@ def test_a_restored_state_is_the_state_and_goes_on_like_it(
     copy = restored(state)
     assert state.image() == copy.image()
     assert state.snapshot() == copy.snapshot()
+    assert state.cost_to_come == copy.cost_to_come
+    assert all(
+        state.shares_to_come(side, outcome) == copy.shares_to_come(side, outcome)
+        for side in Side
+        for outcome in Outcome
+    )
     for command in after:
         assert state.apply(command) == copy.apply(command)
     assert state.snapshot() == copy.snapshot()

@@ -52,6 +52,18 @@ def may_trade(state: CycleState, order: Order) -> Decimal:
     return missing if missing > dec("0.01") else Decimal(0)
 
 
+def check_sums(state: CycleState) -> None:
+    """Check what is added up as orders change against adding it up anew."""
+    coming = list(state.to_come())
+    for outcome in Outcome:
+        for side in Side:
+            parts = [n for order, n in coming if (order.side, order.outcome) == (side, outcome)]
+            assert state.shares_to_come(side, outcome) == sum(parts)
+    buys = [order.price * shares for order, shares in coming if order.side is Side.BUY]
+    assert state.cost_to_come == sum(buys)
+    assert state.open_count == len(state.open_orders())
+
+
 def check_orders(state: CycleState) -> None:
     """Check each order against its fills, and the fills against the positions."""
     for order in state.orders.values():
@@ -68,6 +80,7 @@ def check_orders(state: CycleState) -> None:
             assert order.size - order.matched <= dec("0.01") or any(
                 fill.client_id == order.client_id for fill in state.fills.values()
             )
+    check_sums(state)
     for outcome in Outcome:
         for strategy in ("alpha", "beta"):
             position = state.position(outcome, strategy)
