@@ -21,7 +21,13 @@ from polyframe.trading.ledger import CycleRecord, CycleStatus
 from polyframe.trading.reconcile import ReconcileReport, describe
 
 _TOLD_ORDERS = frozenset(
-    {OrderStatus.LIVE, OrderStatus.UNKNOWN, OrderStatus.CANCELLED, OrderStatus.REJECTED}
+    {
+        OrderStatus.LIVE,
+        OrderStatus.UNKNOWN,
+        OrderStatus.CANCELLED,
+        OrderStatus.EXPIRED,
+        OrderStatus.REJECTED,
+    }
 )
 
 

@@ -55,8 +55,13 @@ class OrderStatus(StrEnum):
     CANCELLING = "cancelling"
     """A cancel is on its way; fills may still come."""
     FILLED = "filled"
+    """All of it is matched."""
     CANCELLED = "cancelled"
+    """It was ended: by a cancel, as a FOK or FAK that found too little, or by the venue."""
+    EXPIRED = "expired"
+    """It ended by itself: its market is over, or its time is (GTD)."""
     REJECTED = "rejected"
+    """Refused, or it never came to exist."""
 
     @property
     def is_final(self) -> bool:
@@ -64,7 +69,9 @@ class OrderStatus(StrEnum):
         return self in _FINAL
 
 
-_FINAL = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED})
+_FINAL = frozenset(
+    {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
+)
 
 
 class PlaceResult(StrEnum):

@@ -108,6 +108,16 @@ class ApplyCancelAnswer:
 
 
 @frozen
+class ExpireOrder:
+    """An order is over because its market is, though nobody says what became of it."""
+
+    generation: int
+    client_id: str
+    text: str
+    now_ms: int
+
+
+@frozen
 class ApplyOrderReport:
     """What the venue says of one order (PROTOCOL §5.2), by the stream or by a query."""
 
@@ -191,6 +201,7 @@ CycleCommand = (
     | CancelOrder
     | ApplyPlaceAnswer
     | ApplyCancelAnswer
+    | ExpireOrder
     | ApplyOrderReport
     | ApplyTradeReport
     | AdjustPosition

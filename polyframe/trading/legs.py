@@ -397,7 +397,7 @@ def _is_undecided(order: Order) -> bool:
     if order.status in DOUBTFUL or order.status is OrderStatus.CANCELLING:
         return True
     # A FOK or FAK that was matched: the trades tell how much.
-    return order.is_open and order.order_type in {OrderType.FOK, OrderType.FAK}
+    return order.is_open and not order.order_type.rests
 
 
 def _is_missing(order: Order) -> bool:

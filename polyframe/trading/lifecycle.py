@@ -53,7 +53,7 @@ def next_status(
     if is_complete(order, track):
         return OrderStatus.FILLED
     if not market_open:
-        return OrderStatus.CANCELLED
+        return OrderStatus.EXPIRED
     if wanted is not None and wanted is not OrderStatus.LIVE:
         return wanted
     if order.status is OrderStatus.CANCELLING and wanted is None:

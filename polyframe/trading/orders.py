@@ -17,7 +17,9 @@ from polyframe.trading.lifecycle import OrderTrack, may_fill, next_status, unrep
 from polyframe.trading.positions import Booking, Holdings, exact
 
 _RESOLVED = "market resolved"
-_EXPLAINED = frozenset({OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.UNKNOWN})
+_EXPLAINED = frozenset(
+    {OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.UNKNOWN}
+)
 
 
 class OrderTable:

@@ -34,6 +34,7 @@ from polyframe.trading.commands import (
     ApplyResolution,
     ApplyTradeReport,
     CycleCommand,
+    ExpireOrder,
     Ignored,
     Reply,
 )
@@ -400,10 +401,10 @@ class Settlement:
             log.error("%s: no resolution within %.0f h", market.slug, GIVE_UP_AFTER / 3600)
             # Its book closed hours ago: nothing rests there, whatever was never reported.
             for order in cycle.state.open_orders():
-                command = ApplyCancelAnswer(
-                    market.generation, order.client_id, True, "given up", self._now_ms()
+                text = "market over, never resolved"
+                self._apply(
+                    cycle, ExpireOrder(market.generation, order.client_id, text, self._now_ms())
                 )
-                self._apply(cycle, command)
         cycle.is_done = True
         cycle.closed.set()
         self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))

@@ -35,6 +35,7 @@ from polyframe.trading.commands import (
     Change,
     CycleCommand,
     Denied,
+    ExpireOrder,
     Ignored,
     PlaceOrder,
     Query,
@@ -53,6 +54,8 @@ _PROGRESS = {
     TradeStatus.FAILED: 3,
 }
 _ENDED = ("CANCELED", "CANCELLED", "INVALID")
+_EXPIRED = ("MARKET_RESOLVED", "EXPIRED")
+"""Words of the venue for an order whose market or time is over (PROTOCOL §5.2)."""
 
 
 class CycleState(CycleView):
@@ -200,6 +203,12 @@ class CycleState(CycleView):
             )
         return self._step(order, command.now_ms, OrderStatus.LIVE)
 
+    def _expire(self, command: ExpireOrder) -> Reply:
+        order = self.orders.get(command.client_id)
+        if order is None:
+            return Ignored("unknown_order")
+        return self._step(order, command.now_ms, OrderStatus.EXPIRED, command.text)
+
     def _order_report(self, command: ApplyOrderReport) -> Reply:
         report = command.report
         known = self.order_by_venue_id(report.order_id)
@@ -219,7 +228,7 @@ class CycleState(CycleView):
         rest = order.size - order.matched
         wanted, reason = None, ""
         if report.kind is OrderEventKind.CANCELLATION or status.startswith(_ENDED):
-            wanted = OrderStatus.CANCELLED if rest > DUST else OrderStatus.FILLED
+            wanted = _ended_by(status) if rest > DUST else OrderStatus.FILLED
             reason = _venue_reason(report.status)
         elif (
             report.kind is OrderEventKind.UPDATE
@@ -393,12 +402,18 @@ class CycleState(CycleView):
         CancelOrder: _cancel,
         ApplyPlaceAnswer: _place_answer,
         ApplyCancelAnswer: _cancel_answer,
+        ExpireOrder: _expire,
         ApplyOrderReport: _order_report,
         ApplyTradeReport: _trade_report,
         AdjustPosition: _adjust,
         ApplyResolution: _resolve,
         Query: _query,
     }
+
+
+def _ended_by(status: str) -> OrderStatus:
+    is_over = any(word in status for word in _EXPIRED)
+    return OrderStatus.EXPIRED if is_over else OrderStatus.CANCELLED
 
 
 def _venue_reason(status: str) -> str:

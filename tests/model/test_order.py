@@ -55,8 +55,13 @@ class TestOrder:
 
     @pytest.mark.parametrize("status", OrderStatus)
     def test_open_until_final(self, status: OrderStatus) -> None:
-        """Only filled, cancelled and rejected orders are over; a lost answer leaves one open."""
-        final = status in {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED}
+        """Filled, cancelled, expired and rejected orders are over; a lost answer leaves one open."""
+        final = status in {
+            OrderStatus.FILLED,
+            OrderStatus.CANCELLED,
+            OrderStatus.EXPIRED,
+            OrderStatus.REJECTED,
+        }
         assert status.is_final is final
         assert evolve(ORDER, status=status).is_open is not final
 

@@ -185,7 +185,7 @@ def test_the_resolution_ends_the_asking() -> None:
     async def act(stage: Stage) -> None:
         await stage.env.clock.sleep(120)
         asked = len(exchange.queried)
-        assert OrderStatus.CANCELLED is the_order(stage).status
+        assert OrderStatus.EXPIRED is the_order(stage).status
         assert FIRST.slug not in stage.env.settlement.pending
         await settle()
         assert not [t for t in asyncio.all_tasks() if "find out" in t.get_name()]

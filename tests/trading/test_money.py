@@ -28,6 +28,7 @@ _FORWARD = {
     S.CANCELLING: 4,
     S.FILLED: 5,
     S.CANCELLED: 5,
+    S.EXPIRED: 5,
     S.REJECTED: 5,
 }
 

@@ -338,7 +338,7 @@ def test_what_the_venue_calls_matched_only_grows_and_fills_nothing() -> None:
     [
         ("CANCELED", "CANCELED"),
         ("INVALID", "INVALID"),
-        ("CANCELED_EXPIRED_ORDER", "EXPIRED_ORDER"),
+        ("CANCELED_ORDER_TIMED_OUT", "ORDER_TIMED_OUT"),
         ("CANCELED_order couldn't be fully filled.", "order couldn't be fully filled."),
         ("LIVE", "LIVE"),
         ("SYSTEM_HALT", "SYSTEM_HALT"),
@@ -354,11 +354,35 @@ def test_a_cancellation_ends_the_order_with_the_venues_words(status: str, reason
     assert ignored(desk.report("v1", CANCELLATION, status)) == "final"
 
 
+@pytest.mark.parametrize("reason", ["EXPIRED_ORDER", "MARKET_RESOLVED"])
+@pytest.mark.parametrize("is_cancelling", [False, True])
+def test_an_order_whose_time_or_market_is_over_expires(reason: str, is_cancelling: bool) -> None:
+    """That is no cancel, also while one is under way; it is final, and holds nothing."""
+    desk = Desk()
+    desk.live()
+    if is_cancelling:
+        desk.cancel()
+    assert kinds(desk.report("v1", CANCELLATION, f"CANCELED_{reason}")) == ["order expired"]
+    assert desk.order("c1").reason == reason
+    assert desk.account.reserved == 0
+    assert ignored(desk.cancel_answer("c1", cancelled=True)) == "final"
+    assert desk.status("c1") is S.EXPIRED
+
+
+def test_a_complete_order_is_filled_although_its_market_is_over() -> None:
+    """A CANCELLATION at the end of the market that says that all was matched."""
+    desk = Desk()
+    desk.live()
+    assert kinds(desk.report("v1", CANCELLATION, "CANCELED_MARKET_RESOLVED", "10")) == [
+        "order filled"
+    ]
+
+
 def test_a_looked_up_order_that_is_cancelled_ends_too() -> None:
     """A query has no type of event: the prefix of its status decides."""
     desk = Desk()
     desk.live()
-    assert kinds(desk.report("v1", UPDATE, "canceled_market_resolved")) == ["order cancelled"]
+    assert kinds(desk.report("v1", UPDATE, "canceled_market_resolved")) == ["order expired"]
 
 
 def test_a_killed_fok_is_cancelled_by_its_event_and_the_refusal_changes_nothing() -> None:

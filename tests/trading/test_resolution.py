@@ -62,7 +62,7 @@ def test_open_orders_end_with_their_market() -> None:
     desk.live("c3", SELL, "0.9", "10")
     applied(desk.place("c4"))
     desk.report("x1", PLACEMENT)
-    assert kinds(desk.resolve()) == ["order cancelled"] * 4
+    assert kinds(desk.resolve()) == ["order expired"] * 4
     assert desk.order("c2").reason == "market resolved"
     assert desk.account.reserved == desk.state.reserved_cash == 0
     assert desk.state.open_orders() == ()
@@ -107,7 +107,7 @@ def test_late_fills_change_the_payout_too() -> None:
     desk.resolve(UP)
     assert kinds(desk.trade("t1", desk.leg("v1", "10", "0.4"))) == [
         "trade MATCHED",
-        "order cancelled",
+        "order expired",
     ]
     assert desk.order("c1").filled == 10
     assert (desk.account.cash, desk.account.claimable) == decs("996", "10")
@@ -187,8 +187,8 @@ def test_foreign_orders_of_a_resolved_market_are_over() -> None:
     """A report that comes late tracks the order, but never as an open one."""
     desk = Desk()
     desk.resolve(UP)
-    assert kinds(desk.report("x1", PLACEMENT)) == ["order cancelled"]
-    assert kinds(desk.trade("t1", desk.leg("x2", "4"))) == ["trade MATCHED", "order cancelled"]
+    assert kinds(desk.report("x1", PLACEMENT)) == ["order expired"]
+    assert kinds(desk.trade("t1", desk.leg("x2", "4"))) == ["trade MATCHED", "order expired"]
     assert desk.order("x2").reason == "market resolved"
     assert desk.state.open_orders() == ()
     assert desk.state.payout == 4

@@ -187,7 +187,7 @@ def test_resting_orders_end_with_the_resolution() -> None:
         assert stage.env.account.reserved == 0
         old = stage.env.settlement.state(FIRST.slug)
         assert old is not None
-        assert {OrderStatus.CANCELLED} == {o.status for o in old.orders.values()}
+        assert {OrderStatus.EXPIRED} == {o.status for o in old.orders.values()}
 
     play(act)
 
