@@ -124,10 +124,12 @@ class PublicApi:
         return JSONResponse({token: price_text(ask - bid) for token, (bid, ask) in tops.items()})
 
     async def _last_trades(self, request: Request) -> Response:
+        """Return the last trade of each token; one that was never traded is left out."""
         rows = []
         for token, live, outcome in await self._entries(request):
             price, side = live.last_trade(outcome)
-            rows.append({"token_id": token, "price": price or "0.5", "side": side})
+            if price:
+                rows.append({"token_id": token, "price": price, "side": side})
         return JSONResponse(rows)
 
     async def _list(self, request: Request) -> list[dict[str, Any]]:

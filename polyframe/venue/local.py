@@ -30,6 +30,7 @@ from polyframe.venue.hub import Hub
 from polyframe.venue.intents import Reader
 from polyframe.venue.listing import Listing
 from polyframe.venue.modes import VenueMode
+from polyframe.venue.relayer import relayer_routes
 from polyframe.venue.server import EmbeddedServer
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.signatures import Recovery
@@ -121,6 +122,7 @@ class LocalVenue:
                 *AccountApi(desk, self._blotter, self._accounts).routes(),
                 *KeysApi(self._accounts, self._hub, self._heartbeats, self._blotter).routes(),
                 *DataApi(self._accounts, self._blotter, self._listing, self._floor).routes(),
+                *relayer_routes(),
                 WebSocketRoute("/ws/market", self._hub.serve_market),
                 WebSocketRoute("/ws/user", self._hub.serve_user),
             ]

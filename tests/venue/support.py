@@ -16,7 +16,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 from polyframe.model.market import Market, Outcome
-from polyframe.model.series import Series, Window
+from polyframe.model.series import Series
 from polyframe.venue import (
     LocalVenue,
     Print,
@@ -90,10 +90,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def make_market(start: int = START, asset: str = "btc") -> VenueMarket:
-    """Return a 15-minute market."""
-    series = Series(asset, "15m")
-    window = Window(start, start + PERIOD)
+def make_market(start: int = START, asset: str = "btc", period: str = "15m") -> VenueMarket:
+    """Return the market of the window that begins at `start`."""
+    series = Series(asset, period)
+    window = series.window_at(start)
     slug = series.slug(window)
     condition = "0x" + hashlib.sha256(slug.encode()).hexdigest()
     market = Market(
