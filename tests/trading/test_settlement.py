@@ -302,6 +302,11 @@ def test_giving_up_frees_the_cash() -> None:
         assert stage.env.account.reserved > 0
         await stage.env.settlement.wait_settled()
         assert 0 == stage.env.account.reserved
+        dead = stage.env.settlement.state(FIRST.slug)
+        assert dead is not None
+        (order,) = dead.orders.values()
+        assert OrderStatus.EXPIRED is order.status
+        assert order.reason == "market over, never resolved"
 
     play(act, exchange=exchange)
 
