@@ -39,6 +39,7 @@ from polyframe.trading.settlement import Settlement
 from polyframe.trading.snapshotfile import Owner
 from polyframe.trading.snapshots import Snapshots
 from polyframe.trading.snapshotstore import FolderStore, Store
+from polyframe.trading.stocktaking import count_cash
 
 log = logging.getLogger(__name__)
 
@@ -252,8 +253,7 @@ class Environment:
         """Bring back what an earlier run has left, start the account's stream, count the cash."""
         if self.snapshots is None:
             stream.start()
-            before_ms = int(self.clock.time() * 1000)
-            self.account.take_stock(await self.exchange.fetch_balance(), before_ms)
+            self.account.take_stock(await count_cash(self.exchange, self.clock))
         else:
             exchange = self.exchange
             self.snapshots.open(Owner(exchange.name, exchange.account_name, exchange.is_live))

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from attrs import frozen
 from typing_extensions import override
 
 from polyframe.model.money import ZERO
+from polyframe.model.trade import Fill, TradeStatus
+
+
+@frozen
+class Stock:
+    """A count of the cash.
+
+    Attributes:
+        cash: USD.
+        trades: Ids of the trades of the last hours that are in it.
+        old_ms: Trades matched before this instant, in epoch milliseconds, are in it all the same.
+    """
+
+    cash: Decimal
+    trades: frozenset[str] = frozenset()
+    old_ms: int = 0
 
 
 class Account:
@@ -24,21 +41,18 @@ class Account:
         self._claimable = ZERO
         self._reservations: dict[str, Decimal] = {}
         self._reserved = ZERO
-        self._counted_at_ms = 0
+        self._stock = Stock(cash)
 
-    def take_stock(self, cash: Decimal, now_ms: int) -> None:
-        """Take over the venue's count of the cash; it contains every trade up to now.
+    def take_stock(self, stock: Stock) -> None:
+        """Take over the venue's count of the cash."""
+        self._cash = stock.cash
+        self._stock = stock
 
-        Args:
-            cash: USD that the venue says there are.
-            now_ms: Epoch milliseconds of market time before it was asked.
-        """
-        self._cash = cash
-        self._counted_at_ms = now_ms
-
-    def is_counted(self, time_ms: int) -> bool:
-        """Return whether the venue's count contains a trade that was matched at `time_ms`."""
-        return 0 < time_ms < self._counted_at_ms
+    def is_counted(self, fill: Fill) -> bool:
+        """Return whether the venue's count contains the money of a fill."""
+        if fill.trade_id in self._stock.trades:
+            return True
+        return fill.status is not TradeStatus.FAILED and 0 < fill.time_ms < self._stock.old_ms
 
     @property
     def cash(self) -> Decimal:

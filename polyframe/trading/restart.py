@@ -21,7 +21,7 @@ from polyframe.exchange.base import Exchange
 from polyframe.model.events import OrderChanged, OrderReport, TradeChanged, TradeReport
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderStatus, PlaceResult
-from polyframe.trading.account import Account
+from polyframe.trading.account import Account, Stock
 from polyframe.trading.commands import ApplyCancelAnswer, ApplyPlaceAnswer
 from polyframe.trading.comparison import Comparison
 from polyframe.trading.ledger import Journal
@@ -29,11 +29,10 @@ from polyframe.trading.reconcile import DOUBTFUL, NOT_FOUND, ReconcileReport, Re
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.snapshots import Found, Snapshots
 from polyframe.trading.state import CycleState
+from polyframe.trading.stocktaking import TRIES, count_cash
 
 log = logging.getLogger(__name__)
 
-_TRIES = 5
-"""Counts of the cash after which the last one is taken, although trades keep coming in."""
 _AT_ONCE = 4
 """Cycles that are compared at the same time."""
 _ENDED = "the program ended before the answer"
@@ -135,10 +134,10 @@ class Restart:
             ExchangeError: The venue did not answer.
         """
         await self._look()
-        cash, before_ms = ZERO, 0
-        for attempt in range(1, _TRIES + 1):
-            moves, before_ms = self._moves(), int(self._clock.time() * 1000)
-            cash = await self._exchange.fetch_balance()
+        stock = Stock(ZERO)
+        for attempt in range(1, TRIES + 1):
+            moves = self._moves()
+            stock = await count_cash(self._exchange, self._clock)
             if not self._cycles:
                 break
             await self._look()
@@ -147,7 +146,7 @@ class Restart:
             log.info("the account moved while its cash was counted (%d)", attempt)
         else:
             log.warning("the account keeps moving; its cash is as of the last count")
-        self._account.take_stock(cash, before_ms)
+        self._account.take_stock(stock)
 
     def _moves(self) -> list[tuple[Decimal, Decimal]]:
         """Return what has moved cash so far, by cycle."""

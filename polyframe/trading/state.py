@@ -291,16 +291,15 @@ class CycleState(CycleView):
             fill = evolve(known, status=report.status)
         else:
             return "duplicate"
-        flow = self.cash_flow
         self._table.record(fill, known)
-        if known is None and order.is_external and self.account.is_counted(fill.time_ms):
-            # A trade of an earlier run: the cash was read after it. It counts for the position and
-            # for the cycle; should it fail, its money comes back.
-            moved = self.cash_flow - flow
-            if moved < 0:
-                self.account.receive(-moved)
+        if known is None and order.is_external and self.account.is_counted(fill):
+            # It was matched before the cash was counted: it counts for the position and for the
+            # cycle. Should it fail, also if it has failed by now, its money comes back.
+            moved = exact(fill.price * fill.size)
+            if fill.side is Side.BUY:
+                self.account.receive(moved + fill.fee)
             else:
-                self.account.spend(moved)
+                self.account.spend(moved - fill.fee)
         changed = self._table.refresh(order, command.now_ms)
         changes.append(self._trade_changed(fill, None if known is None else known.status))
         if changed:

@@ -336,15 +336,22 @@ def test_a_cancel_of_a_late_order_is_tried_again() -> None:
     play(act, exchange=exchange)
 
 
-def test_trades_from_before_the_start_are_not_paid_twice() -> None:
+@pytest.mark.parametrize(
+    ("is_listed", "seconds"),
+    [(True, -60), (True, 200), (False, -4000)],
+    ids=["listed", "by a clock that is behind", "too old for the list"],
+)
+def test_trades_from_before_the_start_are_not_paid_twice(is_listed: bool, seconds: int) -> None:
     """The cash read at the start contains them; they count for the position and the profit."""
+    exchange = FakeExchange()
+    before = trade_report(FIRST, "t0", "0xearlier")
+    before = msgspec.structs.replace(before, match_time_ms=(START + seconds) * 1000)
+    if is_listed:
+        exchange.trades.append(before)
 
     async def act(stage: Stage) -> None:
         await stage.open_cycle()
-        before = trade_report(FIRST, "t0", "0xearlier")
-        stage.env.router.on_user_message(
-            msgspec.structs.replace(before, match_time_ms=(START - 60) * 1000)
-        )
+        stage.env.router.on_user_message(before)
         state = stage.trading.state(FIRST)
         assert state is not None
         assert TEN == state.position(UP).size
@@ -357,7 +364,50 @@ def test_trades_from_before_the_start_are_not_paid_twice() -> None:
         stage.env.router.on_user_message(msgspec.structs.replace(before, status=TradeStatus.FAILED))
         assert Decimal(1000) == stage.env.account.cash
 
-    play(act)
+    play(act, exchange=exchange)
+
+
+def test_a_counted_trade_that_is_heard_of_when_it_has_failed() -> None:
+    """Its money was missing when the cash was counted, and is back now."""
+    exchange = FakeExchange()
+    trade = msgspec.structs.replace(
+        trade_report(FIRST, "t0", "0xearlier"), match_time_ms=(START - 60) * 1000
+    )
+    exchange.trades.append(trade)
+
+    async def act(stage: Stage) -> None:
+        exchange.trades.clear()
+        await stage.open_cycle()
+        stage.env.router.on_user_message(msgspec.structs.replace(trade, status=TradeStatus.FAILED))
+        assert Decimal(1000) + 5 + FEE == stage.env.account.cash
+
+    play(act, exchange=exchange)
+
+
+def test_a_trade_that_comes_while_the_cash_is_counted() -> None:
+    """It is counted anew: whether the first answer contained the trade cannot be known."""
+
+    class Busy(FakeExchange):
+        counts = 0
+
+        async def fetch_balance(self) -> Decimal:
+            self.counts += 1
+            if self.counts == 1:
+                cash = self.balance
+                report = trade_report(FIRST, "t0", "0xother")
+                self.trades.append(msgspec.structs.replace(report, match_time_ms=START * 1000))
+                self.balance -= 5 + FEE
+                return cash
+            return self.balance
+
+    exchange = Busy()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        assert exchange.balance == stage.env.account.cash
+        assert TEN == stage.trading.snapshot().fills[0].size
+
+    play(act, exchange=exchange)
 
 
 def test_old_cycles_are_let_go() -> None:
