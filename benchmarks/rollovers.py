@@ -101,15 +101,7 @@ async def real(rollovers: int, speed: float) -> None:
 
 
 def virtual(rollovers: int) -> None:
-    from tests.support.fake import FakeExchange
-
-    class Thrifty(FakeExchange):
-        def market_stream(self, *args: object, **kwargs: object):  # type: ignore[no-untyped-def]  # noqa: ANN202
-            stream = super().market_stream(*args, **kwargs)  # type: ignore[arg-type]
-            self.all_streams.clear()
-            self.streams.clear()
-            self.lookups.clear()
-            return stream
+    from tests.support.thrifty import Thrifty
 
     clock = VirtualClock(START)
     warm_up = 40

@@ -19,8 +19,9 @@ from polyframe.trading.ledger import CycleRecord
 from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.settlement import KEPT
 from polyframe.trading.state import CycleState
-from tests.support.fake import START, FakeExchange, trade_report
+from tests.support.fake import START, trade_report
 from tests.support.stage import Stage, play
+from tests.support.thrifty import Thrifty
 
 WARM_UP, CYCLES = 40, 240
 
@@ -56,20 +57,6 @@ def alive(*kinds: type) -> dict[str, int]:
         if type(thing) in kinds:
             counts[type(thing).__name__] += 1
     return counts
-
-
-class Thrifty(FakeExchange):
-    """Forgets what tests usually look at, so that only the framework could grow."""
-
-    def market_stream(self, *args: object, **kwargs: object):  # type: ignore[no-untyped-def]
-        stream = super().market_stream(*args, **kwargs)  # type: ignore[arg-type]
-        self.all_streams.clear()
-        self.streams.clear()
-        self.lookups.clear()
-        self.placed.clear()
-        self.known.clear()
-        self.queried.clear()
-        return stream
 
 
 def test_nothing_grows_over_two_hundred_rollovers() -> None:
