@@ -28,6 +28,12 @@ class Count(StrEnum):
     BOOK_MISMATCH = "book_mismatch"
     """Tops of book that differ from the venue's own, by outcome."""
 
+    # Requests
+    REQUESTS_PACED = "requests_paced"
+    """Requests that waited for the venue's limits or were refused for them, by limit."""
+    SERVER_CLOCK = "server_clock"
+    """Differences found between the venue's clock and ours, by kind."""
+
     # Reference prices
     REFERENCE_PRICES = "reference_prices"
     """Reference prices taken, by source."""

@@ -12,7 +12,7 @@ from attrs import Attribute, define, field
 
 from polyframe.clock import Clock
 from polyframe.counters import Counters
-from polyframe.errors import ConfigError
+from polyframe.errors import ConfigError, ExchangeError
 from polyframe.exchange.base import (
     MAX_BATCH,
     CancelAnswer,
@@ -31,6 +31,8 @@ from polyframe.exchange.polymarket.orders import (
     signed_body,
     unsigned_body,
 )
+from polyframe.exchange.polymarket.pacing import Pacer, RateLimits
+from polyframe.exchange.polymarket.serverclock import ServerClock
 from polyframe.exchange.polymarket.signing import LocalSigner, Signer
 from polyframe.exchange.polymarket.wire import Skips
 from polyframe.exchange.polymarket.wire_market import MarketDecoder
@@ -96,6 +98,8 @@ class PolymarketExchange:
         redeems: Whether winning shares turn into cash by themselves at this account.
         stream_settings: How streams are kept alive.
         request_timeout: Seconds for a whole REST request, and for the signature of an order.
+        rate_limits: How fast the venue is asked; by default its own limits, and none at a venue on
+            this machine.
 
     Raises:
         ConfigError: Credentials and signer are of two different keys.
@@ -108,11 +112,13 @@ class PolymarketExchange:
     stream_settings: StreamSettings = field(factory=StreamSettings)
     request_timeout: float = field(default=10.0, validator=_positive)
     confirm_live: str = field(default="", kw_only=True)
+    rate_limits: RateLimits | None = field(default=None, kw_only=True)
     name: str = field(init=False, default="polymarket")
     is_live: bool = field(init=False)
     _clock: Clock | None = field(init=False, default=None, repr=False)
     _counters: Counters | None = field(init=False, default=None, repr=False)
     _skips: Skips | None = field(init=False, default=None, repr=False)
+    _server_clock: ServerClock | None = field(init=False, default=None, repr=False)
     _rest: RestClient | None = field(init=False, default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -144,7 +150,10 @@ class PolymarketExchange:
         return cls(hosts, credentials, redeems=True)
 
     async def open(self, clock: Clock, counters: Counters) -> None:
-        """Open the connection pool. `clock` stamps signatures; no request is sent yet.
+        """Open the connection pool; ask the real venue for its time.
+
+        Requests are stamped with the venue's time as far as it is known. A venue on this machine
+        goes by our clock, whatever that is.
 
         Raises:
             RuntimeError: It is open already.
@@ -158,8 +167,42 @@ class PolymarketExchange:
             msg = "PolymarketExchange: open() was called twice"
             raise RuntimeError(msg)
         self._clock, self._counters, self._skips = clock, counters, Skips(counters)
-        http = HttpClient(clock, self.credentials, self.request_timeout)
+        limits = self.rate_limits or (RateLimits() if self.is_live else None)
+        self._server_clock = ServerClock(clock, counters) if self.is_live else None
+        http = HttpClient(
+            clock,
+            self.credentials,
+            self.request_timeout,
+            pacer=None if limits is None else Pacer(limits, counters),
+            server_clock=self._server_clock,
+            services={
+                self.hosts.clob: "clob",
+                self.hosts.gamma: "gamma",
+                self.hosts.data: "data",
+            },
+        )
         self._rest = RestClient(http, self.hosts, self._user_decoder(), counters, self._skips)
+        if self._server_clock is not None and self.credentials is not None:
+            try:
+                await self.measure_clock()
+            except ExchangeError as error:
+                _log.warning("the venue's time is not known yet: %s", error)
+
+    async def measure_clock(self) -> float:
+        """Ask for the venue's time and return how many seconds it is ahead of ours.
+
+        Every answer of the real venue corrects this further. At a venue on this machine it is told
+        and not used.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        clock = self._opened_clock()
+        measured = self._server_clock or ServerClock(clock, self._accounts[0])
+        before = clock.time()
+        told = await self._client.fetch_time()
+        measured.note(told, before, clock.time())
+        return measured.offset
 
     async def close(self) -> None:
         """Close the connection pool; streams are closed by who started them. Safe to repeat."""
@@ -315,10 +358,14 @@ class PolymarketExchange:
             raise RuntimeError(_NOT_OPEN)
         return self._counters, self._skips
 
-    def _time(self) -> float:
+    def _opened_clock(self) -> Clock:
         if self._clock is None:
             raise RuntimeError(_NOT_OPEN)
-        return self._clock.time()
+        return self._clock
+
+    def _time(self) -> float:
+        clock = self._opened_clock()
+        return (self._server_clock or clock).time()
 
     def _trading_account(self) -> tuple[Credentials, Signer]:
         """Return who trades.

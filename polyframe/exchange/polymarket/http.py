@@ -15,7 +15,9 @@ from polyframe.errors import (
     ExchangeUnavailable,
 )
 from polyframe.exchange.polymarket.auth import Credentials
+from polyframe.exchange.polymarket.pacing import Pacer
 from polyframe.exchange.polymarket.refusals import error_of, seconds
+from polyframe.exchange.polymarket.serverclock import ServerClock
 from polyframe.exchange.polymarket.wire import parse_json
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -33,6 +35,9 @@ class HttpClient:
         credentials: For private calls.
         timeout: Seconds for a whole request; half of them to connect.
         transport: In place of the network, for tests.
+        pacer: Keeps the venue's limits; none by default.
+        server_clock: Stamps signatures with the venue's time, and learns it from every answer.
+        services: The name that the pacer knows each base URL by.
     """
 
     def __init__(
@@ -41,10 +46,17 @@ class HttpClient:
         credentials: Credentials | None,
         timeout: float,
         transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        pacer: Pacer | None = None,
+        server_clock: ServerClock | None = None,
+        services: Mapping[str, str] | None = None,
     ) -> None:
         self._clock = clock
         self._credentials = credentials
         self._timeout = timeout
+        self._pacer = pacer
+        self._server_clock = server_clock
+        self._services = dict(services or {})
         half = timeout / 2
         self._client = httpx.AsyncClient(
             # No proxies or netrc files from the environment: orders take the way that is configured.
@@ -71,6 +83,7 @@ class HttpClient:
         body: bytes = b"",
         private: bool = False,
         headers: Mapping[str, str] | None = None,
+        count: int = 1,
     ) -> httpx.Response:
         """Send one request, once, and return whatever the venue answers.
 
@@ -82,23 +95,30 @@ class HttpClient:
             body: JSON bytes; they are what is signed and sent.
             private: Whether to sign.
             headers: More headers.
+            count: Orders that it places or cancels.
 
         Raises:
             ConfigError: A private call without credentials.
+            RateLimited: The venue's limits do not allow it soon enough; certainly nothing was sent.
             NotSent: No connection; certainly nothing arrived.
             ExchangeUnavailable: A time-out or a broken connection; it may have arrived.
         """
+        if private and self._credentials is None:
+            msg = "credentials: set them on PolymarketExchange to use the account"
+            raise ConfigError(msg)
+        service = self._services.get(base, "")
+        if self._pacer is not None:
+            await self._pacer.pass_through(service, method, path, count)
         sent = dict(headers or {})
-        if private:
-            if self._credentials is None:
-                msg = "credentials: set them on PolymarketExchange to use the account"
-                raise ConfigError(msg)
-            sent |= self._credentials.headers(int(self._clock.time()), method, path, body)
+        clock = self._server_clock or self._clock
+        if private and self._credentials is not None:
+            sent |= self._credentials.headers(int(clock.time()), method, path, body)
         if body:
             sent["Content-Type"] = "application/json"
+        before = self._clock.time()
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._client.request(
+                answer = await self._client.request(
                     method, base + path, params=params, content=body or None, headers=sent
                 )
         except _NOT_SENT as exc:
@@ -107,6 +127,16 @@ class HttpClient:
         except (httpx.HTTPError, TimeoutError) as exc:
             msg = f"{method} {path}: no answer ({type(exc).__name__}: {exc})"
             raise ExchangeUnavailable(msg) from exc
+        if self._server_clock is not None and private and "Age" not in answer.headers:
+            # Public answers may come out of a cache, with the time at which they went in.
+            date = answer.headers.get("Date", "")
+            self._server_clock.note_header(date, before, self._clock.time())
+        if self._pacer is not None:
+            if answer.status_code == 429:
+                self._pacer.note_refusal(service, method, path, retry_after(answer))
+            elif answer.headers.get("Poly-RateLimit-Warning", "").lower() == "true":
+                self._pacer.note_warning()
+        return answer
 
     async def json(
         self,
@@ -118,6 +148,7 @@ class HttpClient:
         body: bytes = b"",
         private: bool = False,
         absent: object = None,
+        count: int = 1,
     ) -> Any:
         """Send one request and return the JSON value of a good answer.
 
@@ -126,10 +157,13 @@ class HttpClient:
 
         Raises:
             ConfigError: A private call without credentials.
+            RateLimited: Ours or the venue's limits do not allow it.
             ExchangeUnavailable: No answer, 5xx, or an answer that is not JSON.
             ExchangeError: A refusal, of the class that its status and text mean.
         """
-        answer = await self.send(method, base, path, params=params, body=body, private=private)
+        answer = await self.send(
+            method, base, path, params=params, body=body, private=private, count=count
+        )
         if absent is not None and (
             answer.status_code == 404 or (answer.is_success and not answer.content.strip())
         ):

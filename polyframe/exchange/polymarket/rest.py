@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from polyframe.counters import Count, Counters
-from polyframe.errors import ConfigError, ExchangeError
+from polyframe.errors import ConfigError, ExchangeError, RateLimited
 from polyframe.exchange.base import CancelAnswer, PlaceAnswer
 from polyframe.exchange.polymarket.answers import cancel_answer, place_answer, place_answers
 from polyframe.exchange.polymarket.config import PolymarketHosts
@@ -122,6 +122,19 @@ class RestClient:
         slug = series.slug(window)
         return read_price_record(await self._gamma_row(slug), slug)
 
+    async def fetch_time(self) -> int:
+        """Return the venue's time in whole epoch seconds (§2.1).
+
+        Raises:
+            ExchangeError: The venue did not answer, or not with a time.
+        """
+        value = await self._clob("GET", "/time")
+        word = text(value)
+        if not (word.isascii() and word.isdigit() and len(word) <= 11):
+            msg = f"GET /time: expected epoch seconds, got {word[:40]!r}"
+            raise ExchangeError(msg)
+        return int(word)
+
     async def _gamma_row(self, slug: str) -> Any:
         path = f"/markets/slug/{_quoted(slug)}"
         return await self._http.json("GET", self._hosts.gamma, path, absent=_ABSENT)
@@ -144,19 +157,26 @@ class RestClient:
             orders: The body and the id of each.
         """
         venue_ids = [venue_id for _, venue_id in orders]
-        answer = await self._post("/orders", [body for body, _ in orders])
+        answer = await self._post("/orders", [body for body, _ in orders], len(orders))
         if isinstance(answer, PlaceAnswer):
             return [answer] * len(venue_ids)
         return place_answers(answer.status_code, answer.content, venue_ids, _retry_after(answer))
 
-    async def _post(self, path: str, body: Any) -> httpx.Response | PlaceAnswer:
+    async def _post(self, path: str, body: Any, count: int = 1) -> httpx.Response | PlaceAnswer:
         """Return the venue's answer, or what follows for the orders if there is none."""
         try:
             return await self._http.send(
-                "POST", self._hosts.clob, path, body=msgspec.json.encode(body), private=True
+                "POST",
+                self._hosts.clob,
+                path,
+                body=msgspec.json.encode(body),
+                private=True,
+                count=count,
             )
         except NotSent as exc:
             return PlaceAnswer(PlaceResult.REJECTED, "not_sent", str(exc))
+        except RateLimited as exc:  # by our own limits: the venue's come as an answer
+            return PlaceAnswer(PlaceResult.REJECTED, "rate_limited", str(exc))
         except ExchangeError as exc:
             return PlaceAnswer(PlaceResult.UNKNOWN, "no_answer", str(exc))
 
@@ -187,7 +207,7 @@ class RestClient:
         if len(ids) == 1:
             value = await self._clob("DELETE", "/order", body={"orderID": ids[0]}, private=True)
         else:
-            value = await self._clob("DELETE", "/orders", body=ids, private=True)
+            value = await self._clob("DELETE", "/orders", body=ids, private=True, count=len(ids))
         return cancel_answer(value, ids)
 
     async def fetch_open_orders(self, market: Market | None = None) -> list[OrderReport]:
@@ -278,6 +298,7 @@ class RestClient:
         body: Any = None,
         private: bool = False,
         absent: object = None,
+        count: int = 1,
     ) -> Any:
         return await self._http.json(
             method,
@@ -287,6 +308,7 @@ class RestClient:
             body=b"" if body is None else msgspec.json.encode(body),
             private=private,
             absent=absent,
+            count=count,
         )
 
     async def _pages(self, path: str, params: dict[str, str]) -> list[Any]:
