@@ -9,13 +9,15 @@ from urllib.parse import urlsplit
 from attrs import Attribute, field, frozen
 
 from polyframe.errors import ConfigError
+from polyframe.exchange.polymarket.proxy import check_proxy, shown_proxy
 
 
 def _base_url(value: object) -> str:
     return str(value).rstrip("/")
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Return whether the host of `url` is this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -38,7 +40,7 @@ def _check_url(plain: str, encrypted: str, url: str, name: str) -> None:
     except ValueError as exc:
         msg = f"{name}: {exc}"
         raise ConfigError(msg) from exc
-    if parts.scheme == plain and not _is_loopback(url):
+    if parts.scheme == plain and not is_loopback(url):
         msg = f"{name}: use {encrypted}:// for a host that is not this machine, got {url!r}"
         raise ConfigError(msg)
 
@@ -107,12 +109,12 @@ class PolymarketHosts:
     @property
     def is_loopback(self) -> bool:
         """Whether markets, orders and streams are on this machine; prices may be real ones."""
-        return all(_is_loopback(url) for url in (self.gamma, self.clob, self.ws))
+        return all(is_loopback(url) for url in (self.gamma, self.clob, self.ws))
 
     @property
     def live_is_trusted(self) -> bool:
         """Whether the host of `live` may see the credentials: it is no farther than the rest."""
-        return _is_loopback(self.live) or not self.is_loopback
+        return is_loopback(self.live) or not self.is_loopback
 
 
 def _positive(_: object, attribute: Attribute[float], value: float) -> None:
@@ -146,6 +148,7 @@ class StreamSettings:
             lasted at least this long.
         backoff_cap: Longest pause of all.
         user_queue: Decoded user messages that may wait for delivery; more are dropped and counted.
+        proxy: HTTP proxy of the streams; `PolymarketExchange.proxy` names it for all connections.
     """
 
     ping_interval: float = field(default=10.0, validator=_positive)
@@ -157,3 +160,4 @@ class StreamSettings:
     backoff_base: float = field(default=0.5, validator=_positive)
     backoff_cap: float = field(default=30.0, validator=_positive)
     user_queue: int = field(default=4096, validator=_at_least_one)
+    proxy: str | None = field(default=None, validator=check_proxy, repr=shown_proxy)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import Attribute, define, field
+from attrs import Attribute, define, evolve, field
 
 from polyframe.clock import Clock
 from polyframe.counters import Counters
@@ -32,6 +32,7 @@ from polyframe.exchange.polymarket.orders import (
     unsigned_body,
 )
 from polyframe.exchange.polymarket.pacing import Pacer, RateLimits
+from polyframe.exchange.polymarket.proxy import check_proxy, proxy_from_env, shown_proxy
 from polyframe.exchange.polymarket.serverclock import ServerClock
 from polyframe.exchange.polymarket.signing import LocalSigner, Signer
 from polyframe.exchange.polymarket.wire import Skips
@@ -98,6 +99,8 @@ class PolymarketExchange:
         redeems: Whether winning shares turn into cash by themselves at this account.
         stream_settings: How streams are kept alive.
         request_timeout: Seconds for a whole REST request, and for the signature of an order.
+        proxy: HTTP proxy of requests and streams, ``http://host:port``. By default the one that the
+            environment variable ``POLYMARKET_PROXY`` names, if the venue is not on this machine.
         rate_limits: How fast the venue is asked; by default its own limits, and none at a venue on
             this machine.
 
@@ -112,6 +115,7 @@ class PolymarketExchange:
     stream_settings: StreamSettings = field(factory=StreamSettings)
     request_timeout: float = field(default=10.0, validator=_positive)
     confirm_live: str = field(default="", kw_only=True)
+    proxy: str | None = field(default=None, kw_only=True, validator=check_proxy, repr=shown_proxy)
     rate_limits: RateLimits | None = field(default=None, kw_only=True)
     name: str = field(init=False, default="polymarket")
     is_live: bool = field(init=False)
@@ -156,6 +160,7 @@ class PolymarketExchange:
         goes by our clock, whatever that is.
 
         Raises:
+            ConfigError: The environment names a proxy that is none.
             RuntimeError: It is open already.
         """
         # Heavy, and of no use to who only imports names.
@@ -169,6 +174,10 @@ class PolymarketExchange:
         self._clock, self._counters, self._skips = clock, counters, Skips(counters)
         limits = self.rate_limits or (RateLimits() if self.is_live else None)
         self._server_clock = ServerClock(clock, counters) if self.is_live else None
+        proxy = self.proxy or (proxy_from_env() if self.is_live else None)
+        if proxy is not None:
+            _log.info("requests and streams go through the proxy %s", shown_proxy(proxy))
+            self.stream_settings = evolve(self.stream_settings, proxy=proxy)
         http = HttpClient(
             clock,
             self.credentials,
@@ -180,6 +189,7 @@ class PolymarketExchange:
                 self.hosts.gamma: "gamma",
                 self.hosts.data: "data",
             },
+            proxy=proxy,
         )
         self._rest = RestClient(http, self.hosts, self._user_decoder(), counters, self._skips)
         if self._server_clock is not None and self.credentials is not None:

@@ -20,7 +20,7 @@ from polyframe.exchange.polymarket.refusals import error_of, seconds
 from polyframe.exchange.polymarket.serverclock import ServerClock
 from polyframe.exchange.polymarket.wire import parse_json
 
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 class NotSent(ExchangeUnavailable):
@@ -38,6 +38,7 @@ class HttpClient:
         pacer: Keeps the venue's limits; none by default.
         server_clock: Stamps signatures with the venue's time, and learns it from every answer.
         services: The name that the pacer knows each base URL by.
+        proxy: HTTP proxy, ``http://host:port``; none by default, whatever the environment says.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class HttpClient:
         pacer: Pacer | None = None,
         server_clock: ServerClock | None = None,
         services: Mapping[str, str] | None = None,
+        proxy: str | None = None,
     ) -> None:
         self._clock = clock
         self._credentials = credentials
@@ -61,6 +63,7 @@ class HttpClient:
         self._client = httpx.AsyncClient(
             # No proxies or netrc files from the environment: orders take the way that is configured.
             trust_env=False,
+            proxy=proxy,
             timeout=httpx.Timeout(timeout, connect=half, pool=half),
             limits=httpx.Limits(
                 max_connections=64, max_keepalive_connections=16, keepalive_expiry=60

@@ -10,9 +10,10 @@ import httpx
 from polyframe.clock import Clock, WallClock
 from polyframe.errors import ConfigError, ExchangeError
 from polyframe.exchange.polymarket.auth import Credentials
-from polyframe.exchange.polymarket.config import PolymarketHosts
+from polyframe.exchange.polymarket.config import PolymarketHosts, StreamSettings, is_loopback
 from polyframe.exchange.polymarket.eip712 import login
 from polyframe.exchange.polymarket.http import HttpClient, refusal
+from polyframe.exchange.polymarket.proxy import proxy_from_env
 from polyframe.exchange.polymarket.wallet import WalletSigner, checked_signature
 from polyframe.exchange.polymarket.wire import parse_json, text
 
@@ -47,6 +48,7 @@ async def create_or_derive_credentials(
     nonce: int = 0,
     timeout: float = 10.0,
     clock: Clock | None = None,
+    proxy: str | None = None,
 ) -> Credentials:
     """Return the API key of the signer's wallet: a new one, or the one that it made before.
 
@@ -59,18 +61,20 @@ async def create_or_derive_credentials(
         nonce: Number of the API key, from 0.
         timeout: Seconds for each of at most two requests.
         clock: Tells the time that is signed; the system's by default.
+        proxy: HTTP proxy; by default the one that ``POLYMARKET_PROXY`` names, if `host` is not this
+            machine.
 
     Raises:
-        ConfigError: `host` or `nonce` cannot be.
+        ConfigError: `host`, `nonce` or `proxy` cannot be.
         AuthenticationFailed: The venue did not accept the signature, or our clock is off.
         ExchangeError: No answer, or one without a key.
     """
     if nonce < 0:
         msg = f"nonce: expected a whole number of at least 0, got {nonce!r}"
         raise ConfigError(msg)
-    base = PolymarketHosts(clob=host).clob
-    time = clock or WallClock()
-    http = HttpClient(time, None, timeout)
+    base, time = PolymarketHosts(clob=host).clob, clock or WallClock()
+    way = StreamSettings(proxy=proxy).proxy or (None if is_loopback(base) else proxy_from_env())
+    http = HttpClient(time, None, timeout, proxy=way)
     try:
         for method, path in (_CREATE, _DERIVE):
             headers = await login_headers(signer, int(time.time()), nonce)

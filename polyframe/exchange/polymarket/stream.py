@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from typing_extensions import override
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -48,6 +49,15 @@ class ConnectionGivenUp(Exception):
 def _tls() -> ssl.SSLContext:
     # Reading the system's certificates takes milliseconds: once, not with every connection.
     return ssl.create_default_context()
+
+
+class _Connect(connect):
+    """A connection to the host that was named, or none: the secrets go nowhere else."""
+
+    @override
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Follow no redirect."""
+        return exc
 
 
 def backoff(settings: StreamSettings, random_source: random.Random) -> Iterator[float]:
@@ -222,15 +232,12 @@ class ReconnectingStream(ABC):
             await connection.close()
 
     async def _open(self) -> ClientConnection:
-        parts = urlsplit(self._url)
-        secure = parts.scheme == "wss"
-        return await connect(
+        secure = urlsplit(self._url).scheme == "wss"
+        return await _Connect(
             self._url,
-            # With both named here no redirect leads to another host; the secrets go to this one.
-            host=parts.hostname,
-            port=parts.port or (443 if secure else 80),
             ssl=_tls() if secure else None,
-            proxy=None,
+            # Only the proxy that is configured, none of the environment.
+            proxy=self._settings.proxy,
             open_timeout=self._settings.open_timeout,
             # The venue has a heartbeat of its own (PROTOCOL §4.2).
             ping_interval=None,
