@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
+from polyframe.venue.faults import VenueFault, VenueFaults
 from polyframe.venue.settings import VenueSettings
 from polyframe.venue.sources import MarketSource
 from polyframe.venue.values import VenueMarket
 
-_LOOK_BACK, _LOOK_AHEAD = 90_000, 7_200
+_LOOK_BACK = 90_000
 
 
 class Listing:
@@ -18,15 +21,21 @@ class Listing:
         source: Where the markets come from.
         clock: The venue's time.
         settings: When a market is minted, hydrated and resolved.
+        faults: Which markets are late.
     """
 
-    def __init__(self, source: MarketSource, clock: Clock, settings: VenueSettings) -> None:
+    def __init__(
+        self, source: MarketSource, clock: Clock, settings: VenueSettings, faults: VenueFaults
+    ) -> None:
+        self._faults = faults
         self._source = source
         self._clock = clock
         self._settings = settings
         self._hidden: dict[str, float | None] = {}
         self._conditions: dict[str, VenueMarket] = {}
         self._tokens: dict[str, tuple[VenueMarket, Outcome]] = {}
+        self._near: deque[VenueMarket] = deque()
+        self._looked_to = 0.0
 
     # ------------------------------------------------------------------ phases
 
@@ -36,11 +45,20 @@ class Listing:
 
     def hydrated(self, market: VenueMarket) -> bool:
         """Return whether the CLOB knows the market and Gamma shows its token ids."""
-        return self._clock.time() >= self.minted_at(market) + self._settings.hydration
+        if self._clock.time() < self.minted_at(market) + self._settings.hydration:
+            return False
+        return self._faults.strike(VenueFault.MARKET_UNHYDRATED, slug=market.slug) is None
 
     def trading(self, market: VenueMarket) -> bool:
         """Return whether orders are taken."""
-        return self.hydrated(market) and self._clock.time() < market.end
+        if not self.hydrated(market):
+            return False
+        if self._clock.time() < market.end:
+            return True
+        return (
+            self.winner(market) is None
+            and self._faults.strike(VenueFault.CLOSE_LATE, slug=market.slug) is not None
+        )
 
     def resolves_at(self, market: VenueMarket) -> float:
         """Return the epoch seconds at which the market is resolved."""
@@ -50,16 +68,18 @@ class Listing:
         """Return who won, ``None`` before the resolution."""
         if self._clock.time() < self.resolves_at(market):
             return None
+        if self._faults.strike(VenueFault.RESOLUTION_LATE, slug=market.slug):
+            return None
         return self._source.winner(market)
 
     # ------------------------------------------------------------------ finding
 
     def by_slug(self, slug: str) -> VenueMarket | None:
         """Return the market as Gamma finds it: minted, and not hidden."""
-        if slug in self._hidden:
-            until = self._hidden[slug]
-            if until is None or self._clock.time() < until:
-                return None
+        if self._is_hidden(slug):
+            return None
+        if self._faults.strike(VenueFault.MARKET_HIDDEN, slug=slug):
+            return None
         market = self._source.market(slug)
         if market is None or self._clock.time() < self.minted_at(market):
             return None
@@ -96,14 +116,8 @@ class Listing:
 
         Markets that Gamma hides are left out.
         """
-        now = self._clock.time()
-        found = []
-        start = now - _LOOK_BACK
-        while (market := self._source.next_market(start)) and self.minted_at(market) <= now:
-            if self.by_slug(market.slug) is not None:
-                found.append(market)
-            start = market.start + 1
-        return found
+        self._look_around()
+        return [market for market in self._near if not self._is_hidden(market.slug)]
 
     def next_minted(self, after: float) -> VenueMarket | None:
         """Return the first market that is minted at epoch second `after` or later."""
@@ -113,13 +127,27 @@ class Listing:
         """Let Gamma not find `slug` until epoch second `until`, ``None`` for ever."""
         self._hidden[slug] = until
 
+    def _is_hidden(self, slug: str) -> bool:
+        if slug not in self._hidden:
+            return False
+        until = self._hidden[slug]
+        return until is None or self._clock.time() < until
+
     def _look_around(self) -> None:
-        # Somebody may know a token from an earlier run: learn the markets near the present.
+        """Learn the markets near the present: somebody may know a token from an earlier run.
+
+        Each market is looked at once, however often somebody asks for what is not there.
+        """
         now = self._clock.time()
-        start = now - _LOOK_BACK
-        while (market := self._source.next_market(start)) and market.start < now + _LOOK_AHEAD:
+        self._looked_to = max(self._looked_to, now - _LOOK_BACK)
+        while market := self._source.next_market(self._looked_to):
+            if self.minted_at(market) > now:
+                break
             self._register(market)
-            start = market.start + 1
+            self._near.append(market)
+            self._looked_to = market.start + 1
+        while self._near and self._near[0].start < now - _LOOK_BACK:
+            self._near.popleft()
 
     def _register(self, market: VenueMarket) -> None:
         self._conditions[market.condition_id] = market

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute
 
 from polyframe.clock import Clock
@@ -15,6 +16,7 @@ from polyframe.errors import ConfigError
 from polyframe.venue.account import VenueAccount
 from polyframe.venue.accounts import Accounts
 from polyframe.venue.blotter import Blotter
+from polyframe.venue.bounds import Bounds
 from polyframe.venue.clob_account import AccountApi
 from polyframe.venue.clob_keys import KeysApi
 from polyframe.venue.clob_markets import MarketsApi
@@ -31,6 +33,7 @@ from polyframe.venue.intents import Reader
 from polyframe.venue.listing import Listing
 from polyframe.venue.modes import VenueMode
 from polyframe.venue.relayer import relayer_routes
+from polyframe.venue.rest import internal_error, unknown_path
 from polyframe.venue.server import EmbeddedServer
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.signatures import Recovery
@@ -125,10 +128,11 @@ class LocalVenue:
                 *relayer_routes(),
                 WebSocketRoute("/ws/market", self._hub.serve_market),
                 WebSocketRoute("/ws/user", self._hub.serve_user),
-            ]
+            ],
+            exception_handlers={HTTPException: unknown_path, Exception: internal_error},
         )
-        self._faults = HttpFaults(app, self.stats)
-        self._server = EmbeddedServer(self._faults, host, port)
+        self._faults = HttpFaults(Bounds(app, self.settings), self.stats)
+        self._server = EmbeddedServer(self._faults, host, port, self.settings)
 
     @property
     def url(self) -> str:

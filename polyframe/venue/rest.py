@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -38,6 +39,18 @@ def refused(refusal: Refusal) -> Response:
         content["retry_after_seconds"] = refusal.retry_after
         headers["Retry-After"] = str(refusal.retry_after)
     return JSONResponse(content, refusal.status, headers)
+
+
+async def unknown_path(_: Request, problem: Exception) -> Response:
+    """Answer a request that no route takes."""
+    status = problem.status_code if isinstance(problem, HTTPException) else 404
+    text = problem.detail if isinstance(problem, HTTPException) else "Not Found"
+    return error(status, text)
+
+
+async def internal_error(_: Request, _problem: Exception) -> Response:
+    """Answer a request that failed here; what went wrong is for the log, not for the client."""
+    return error(500, "Internal server error")
 
 
 def route(method: str, path: str, handler: Handler) -> Route:

@@ -7,24 +7,76 @@ import contextlib
 import socket
 from asyncio.transports import BaseTransport
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from polyframe.venue.settings import VenueSettings
+
 _GRACE = 0.3
 """Real seconds that open connections get to end by themselves."""
 
 
 class _Http(H11Protocol):
-    """Writes no access log; to switch it off in uvicorn would touch loggers of the whole program."""
+    """Has no patience with a head that does not come, and no room for more than so many others.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    It writes no access log; to switch it off in uvicorn would touch loggers of the whole program.
+    """
+
+    def __init__(self, *args: Any, settings: VenueSettings, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.access_log = False
+        self._settings = settings
+        self._patience: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.max_connections:
+            transport.abort()
+        else:
+            self._wait()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        else:
+            self._wait()
+
+    @override
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._upgraded = True
+        self._stop_waiting()
+        super().handle_websocket_upgrade(event)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    _upgraded = False
+
+    def _wait(self) -> None:
+        if self._patience is None and not self._upgraded and not self.transport.is_closing():
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(self._settings.header_timeout, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self) -> None:
+        self._patience = None
+        self.transport.abort()
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
@@ -81,10 +133,12 @@ class EmbeddedServer:
         app: The application.
         host: Address to bind.
         port: Port to bind, 0 for any free one.
+        settings: How many connections, how large frames and how slow heads there may be.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, settings: VenueSettings) -> None:
         self._app = app
+        self._settings = settings
         self._stopping = False
         self._host = host
         self._port = port
@@ -110,8 +164,9 @@ class EmbeddedServer:
         port: int = listener.getsockname()[1]
         config = uvicorn.Config(
             self._serve,
-            http=_Http,
+            http=partial(_Http, settings=self._settings),  # type: ignore[arg-type]
             ws=_WebSocket,
+            ws_max_size=self._settings.max_body,
             interface="asgi3",
             loop="none",
             lifespan="off",

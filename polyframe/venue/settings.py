@@ -54,6 +54,11 @@ class VenueSettings:
         gtd_margin: Seconds before its expiration at which such an order ends.
         history: Orders that are over, and trades, that one account can still read; the oldest go.
         max_open_orders: Orders of one account that may be open at once.
+        max_connections: Connections that may be open at once; further ones are dropped.
+        max_body: Bytes that the body of a request, or a frame, may have.
+        max_subscriptions: Tokens, or markets, that one WebSocket may want; further ones are ignored.
+        header_timeout: Real seconds that the head of a request may take.
+        body_timeout: Real seconds that the body of a request may take.
     """
 
     mint_ahead: float = field(default=86_400.0, validator=_positive)
@@ -78,6 +83,11 @@ class VenueSettings:
     gtd_margin: float = field(default=60.0, validator=_not_negative)
     history: int = field(default=50_000, validator=_positive)
     max_open_orders: int = field(default=5_000, validator=_positive)
+    max_connections: int = field(default=1_000, validator=_positive)
+    max_body: int = field(default=262_144, validator=_positive)
+    max_subscriptions: int = field(default=1_000, validator=_positive)
+    header_timeout: float = field(default=10.0, validator=_positive)
+    body_timeout: float = field(default=10.0, validator=_positive)
 
     def __attrs_post_init__(self) -> None:
         if self.confirmed_after < self.mined_after:
