@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from polyframe.model.fees import FeeSchedule
     from polyframe.model.market import Market, Outcome, Resolution
     from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
-    from polyframe.model.position import Position
+    from polyframe.model.position import Outlook, Position
     from polyframe.model.reference import PriceRecord, PriceSource, PriceToBeat, ReferencePrice
     from polyframe.model.series import Series, Window
     from polyframe.model.trade import Fill, TradeStatus
@@ -115,6 +115,7 @@ __all__ = [
     "OrderStatus",
     "OrderType",
     "Outcome",
+    "Outlook",
     "Placed",
     "PolyframeError",
     "PolymarketExchange",
@@ -228,7 +229,7 @@ _HOMES = {
         "OrderType",
         "Side",
     ),
-    "model.position": ("Position",),
+    "model.position": ("Outlook", "Position"),
     "model.reference": (
         "PriceRecord",
         "PriceSource",

@@ -34,3 +34,28 @@ class Position:
     def average_price(self) -> Decimal | None:
         """Mean cost of a held share in USD, ``None`` when nothing is held."""
         return self.cost / self.size if self.size else None
+
+    def unrealised(self, price: Decimal) -> Decimal:
+        """Return what the held shares would earn in USD at `price` each, without fees."""
+        return self.size * price - self.cost
+
+
+@frozen
+class Outlook:
+    """How a cycle stands, and how it would end: USD, exactly.
+
+    Attributes:
+        realised: Profit of what was sold or paid out, without fees.
+        unrealised: What the held shares would earn at the best bids, without fees; ``None`` while a
+            bid that is needed is not known. An empty side of a known book bids 0.
+        fees: Fees paid.
+        if_up: Profit of the whole cycle, after fees and with what is realised so far, if Up wins and
+            nothing more is traded; once the market is resolved, the profit.
+        if_down: Likewise, if Down wins.
+    """
+
+    realised: Decimal
+    unrealised: Decimal | None
+    fees: Decimal
+    if_up: Decimal
+    if_down: Decimal

@@ -13,7 +13,7 @@ from polyframe.model.events import PriceChanged
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderRequest, OrderType, Side
-from polyframe.model.position import Position
+from polyframe.model.position import Outlook, Position
 from polyframe.model.trade import Fill
 from polyframe.trading.legs import LegsPlan, LegsResult, OnMissing
 from polyframe.trading.opencancel import CancelReport
@@ -246,6 +246,14 @@ class StrategyTrading:
     def position(self, outcome: Outcome) -> Position:
         """Return what this strategy holds of `outcome`."""
         return self._find().position(outcome, self._strategy)
+
+    def outlook(self) -> Outlook:
+        """Return how this strategy stands, and how the cycle would end for it.
+
+        Held shares are marked at the best bids of now; in ``on_cycle_end`` none is known any more.
+        """
+        state = self._find()
+        return state.outlook(self._service.bids(self._market), self._strategy)
 
     def sellable(self, outcome: Outcome) -> Decimal:
         """Return the shares of `outcome` that no open sell order holds."""

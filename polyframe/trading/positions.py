@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.position import Position
+from polyframe.model.position import Outlook, Position
 from polyframe.trading.account import Account
 
 _STEP = Decimal("1e-12")
@@ -262,6 +262,29 @@ class Holdings:
             realised=sum((part.realised for part in parts), ZERO),
         )
 
+    def outlook(self, strategy: str | None, bids: Mapping[Outcome, Decimal]) -> Outlook:
+        """Return how a strategy (all and nobody together with ``None``) stands.
+
+        Args:
+            strategy: Whose positions.
+            bids: Best bids in USD, as far as they are known.
+        """
+        parts = [part for name, part in self.positions() if strategy in (None, name)]
+        realised = sum((part.realised for part in parts), ZERO)
+        fees = sum((part.fees for part in parts), ZERO)
+        held = [part for part in parts if part.size]
+        unrealised = None
+        if all(part.outcome in bids for part in held):
+            unrealised = sum((part.unrealised(bids[part.outcome]) for part in held), ZERO)
+        ends = dict.fromkeys(Outcome, realised - fees - sum((p.cost for p in parts), ZERO))
+        if self.winner is None:
+            for outcome in Outcome:
+                paid = self._paid_if(outcome).items()
+                ends[outcome] += sum(
+                    (usd for (name, _), usd in paid if strategy in (None, name)), ZERO
+                )
+        return Outlook(realised, unrealised, fees, ends[Outcome.UP], ends[Outcome.DOWN])
+
     def shortfalls(self) -> tuple[tuple[str, Outcome, Decimal], ...]:
         """Return shares sold beyond what was held, where there are any."""
         return tuple(
@@ -283,17 +306,22 @@ class Holdings:
         else:
             self._account.spend(-amount)
 
-    def _pay_out(self) -> None:
-        if self.winner is None:
-            return
-        winning = [key for key in sorted(self._books) if key[1] is self.winner]
+    def _paid_if(self, winner: Outcome) -> dict[tuple[str, Outcome], Decimal]:
+        """Return the USD that each position would be paid if `winner` won."""
+        winning = [key for key in sorted(self._books) if key[1] is winner]
         held = sum((self._books[key].size for key in winning), ZERO)
-        self._paid = {}
+        paid = {}
         for key in winning:
             book = self._books[key]
             missing = min(book.shortfall, held)
             held -= missing
-            self._paid[key] = book.size - missing
+            paid[key] = book.size - missing
+        return paid
+
+    def _pay_out(self) -> None:
+        if self.winner is None:
+            return
+        self._paid = self._paid_if(self.winner)
         payout = sum(self._paid.values(), ZERO)
         if payout >= self.payout:
             self._account.add_claim(payout - self.payout)

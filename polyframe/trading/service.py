@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
+from decimal import Decimal
 from functools import partial
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from polyframe.model.events import (
     TradeReport,
 )
 from polyframe.model.market import Market, Outcome
+from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
 from polyframe.trading.account import Account
@@ -531,6 +533,13 @@ class TradingService:
             what = "price"
             raise StaleCycleError(what, market.generation, self.generation)
         return self._view.price(outcome)
+
+    def bids(self, market: Market) -> dict[Outcome, Decimal]:
+        """Return the best bids of a market as far as they are known; nobody bidding is 0."""
+        if self._view is None or market.generation != self.generation:
+            return {}
+        quotes = (self._view.price(outcome) for outcome in Outcome)
+        return {quote.outcome: quote.bid or ZERO for quote in quotes if quote.known}
 
     def record(self) -> CycleRecord | None:
         """Return the account of the current cycle as it is now, ``None`` while trading is paused."""

@@ -12,7 +12,7 @@ from typing_extensions import override
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, Side
-from polyframe.model.position import Position
+from polyframe.model.position import Outlook, Position
 from polyframe.model.trade import Fill
 from polyframe.trading.account import Account
 from polyframe.trading.commands import Snapshot
@@ -91,6 +91,17 @@ class CycleView:
         if strategy is None:
             return self._holdings.total(outcome)
         return self._holdings.position(strategy, outcome)
+
+    def outlook(
+        self, bids: Mapping[Outcome, Decimal] | None = None, strategy: str | None = None
+    ) -> Outlook:
+        """Return how a strategy stands and would end, by default all of them and nobody together.
+
+        Args:
+            bids: Best bids in USD, as far as they are known.
+            strategy: Whose positions.
+        """
+        return self._holdings.outlook(strategy, bids or {})
 
     def sellable(self, outcome: Outcome, strategy: str) -> Decimal:
         """Return the shares of a strategy that no open sell holds.

@@ -20,6 +20,7 @@ from polyframe.trading.commands import (
     ApplyTradeReport,
     CancelOrder,
     CycleCommand,
+    ExpireOrder,
     PlaceOrder,
     Query,
 )
@@ -39,7 +40,16 @@ _MATCHED = st.sampled_from(decs("0", "2", "5", "9.995", "10"))
 _STRATEGIES = st.sampled_from(["alpha", "beta"])
 _TRADES = st.sampled_from(["t1", "t2", "t3", "t4"])
 _STATUSES = st.sampled_from(
-    ["LIVE", "MATCHED", "INVALID", "CANCELED", "CANCELED_MARKET_RESOLVED", "UNMATCHED", ""]
+    [
+        "LIVE",
+        "MATCHED",
+        "INVALID",
+        "CANCELED",
+        "CANCELED_MARKET_RESOLVED",
+        "CANCELED_EXPIRED_ORDER",
+        "UNMATCHED",
+        "",
+    ]
 )
 _TIMES = st.integers(1, 10**6)
 
@@ -128,6 +138,7 @@ def commands(generation: int) -> st.SearchStrategy[CycleCommand]:
             _TIMES,
         ),
         st.builds(CancelOrder, cycle, clients | st.just("v3"), _TIMES),
+        st.builds(ExpireOrder, cycle, clients | st.just("v3"), st.just("over"), _TIMES),
         st.builds(
             ApplyCancelAnswer,
             cycle,
