@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
-from polyframe.errors import ExchangeError
+from polyframe.errors import AuthenticationFailed, ExchangeError
 from polyframe.exchange.base import Exchange
 from polyframe.model.events import OrderChanged, OrderReport, TradeChanged, TradeReport
 from polyframe.model.money import ZERO
@@ -33,6 +35,10 @@ from polyframe.trading.stocktaking import TRIES, count_cash
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Network seconds between two attempts to get an answer."""
 _AT_ONCE = 4
 """Cycles that are compared at the same time."""
 _ENDED = "the program ended before the answer"
@@ -137,7 +143,7 @@ class Restart:
         stock = Stock(ZERO)
         for attempt in range(1, TRIES + 1):
             moves = self._moves()
-            stock = await count_cash(self._exchange, self._clock)
+            stock = await self._patiently(lambda: count_cash(self._exchange, self._clock))
             if not self._cycles:
                 break
             await self._look()
@@ -162,12 +168,29 @@ class Restart:
 
         async def look(cycle: _RestoredCycle) -> None:
             async with turn:
-                await cycle.compare()
+                await self._patiently(cycle.compare)
 
         looks = (look(cycle) for cycle in self._cycles)
         for result in await asyncio.gather(*looks, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
+
+    @staticmethod
+    async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask, and ask again: a start needs many answers, and one may be missing.
+
+        Raises:
+            ExchangeError: The venue did not answer for some seconds.
+        """
+        for pause in _PAUSES:
+            try:
+                return await ask()
+            except AuthenticationFailed:
+                raise
+            except ExchangeError as error:
+                log.warning("starting: %s; asking again in %g s", error, pause)
+                await asyncio.sleep(pause)
+        return await ask()
 
 
 class _RestoredCycle:

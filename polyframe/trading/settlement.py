@@ -343,8 +343,9 @@ class Settlement:
             self._ledger.changed(cycle.state.market, reply.changes, is_late=not cycle.is_resumable)
             if self._snapshots is not None:
                 self._snapshots.changed(cycle.state.market.slug)
+        # At once: claims are the account's, another cycle's failed trade would take them.
+        self._redeem(cycle)
         if cycle.is_done:
-            self._redeem(cycle)
             self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))
         return reply
 
@@ -369,7 +370,6 @@ class Settlement:
         cycle = self._cycles[slug]
         generation = cycle.state.market.generation
         self._apply(cycle, ApplyResolution(generation, winner, self._now_ms()))
-        self._redeem(cycle)
 
     def note_reconciled(self, state: CycleState, report: ReconcileReport) -> None:
         """Write down a comparison of a restored cycle with the venue."""

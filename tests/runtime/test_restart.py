@@ -20,7 +20,8 @@ from polyframe.errors import (
     StrategyDefinitionError,
 )
 from polyframe.exchange.base import PlaceAnswer
-from polyframe.model.market import Outcome
+from polyframe.model.events import OrderReport
+from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Order, OrderRequest, OrderStatus, PlaceResult, Side
 from polyframe.model.trade import TradeStatus
 from polyframe.strategy import Strategy, check_definition
@@ -394,6 +395,33 @@ def test_opening_fails_if_the_venue_does_not_answer() -> None:
         run.second()
     run.exchange.look_error = None
     assert began(run.second())[0] is True
+
+
+def test_a_start_asks_again_when_an_answer_is_missing() -> None:
+    """A start needs many answers: one that is missing does not prevent it."""
+    run = Run()
+    run.first(buy)
+    exchange = run.exchange
+    looks, balance = exchange.fetch_open_orders, exchange.fetch_balance
+    missing = {"looks": 2, "balance": 2}
+
+    def fail(what: str) -> None:
+        missing[what] -= 1
+        if missing[what] >= 0:
+            raise ExchangeUnavailable(what)
+
+    async def look(market: Market | None = None) -> list[OrderReport]:
+        fail("looks")
+        return await looks(market)
+
+    async def count() -> Decimal:
+        fail("balance")
+        return await balance()
+
+    exchange.fetch_open_orders = look  # type: ignore[method-assign]
+    exchange.fetch_balance = count  # type: ignore[method-assign]
+    assert began(run.second())[0] is True
+    assert max(missing.values()) < 0
 
 
 def test_the_cash_is_counted_between_two_looks_that_agree() -> None:

@@ -16,7 +16,9 @@ from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderStatus
 from polyframe.model.trade import TradeStatus
 from polyframe.trading import settlement
+from polyframe.trading.commands import ApplyResolution
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from polyframe.trading.state import CycleState
 from tests.support.fake import START, FakeExchange, make_market, order_report, trade_report
 from tests.support.stage import Stage, play, settle
 
@@ -408,6 +410,25 @@ def test_a_trade_that_comes_while_the_cash_is_counted() -> None:
         assert TEN == stage.trading.snapshot().fills[0].size
 
     play(act, exchange=exchange)
+
+
+def test_a_payout_that_grows_before_the_books_are_closed_is_cash_at_once() -> None:
+    """Claims are the account's: left alone, a failed trade of another cycle would take them."""
+
+    async def act(stage: Stage) -> None:
+        account, late = stage.env.account, stage.env.settlement
+        state = CycleState(make_market(start=START - 900), account)
+        market, now_ms = state.market, START * 1000
+        state.apply(ApplyResolution(state.generation, UP, now_ms))
+        late.restore(state)
+        late.take(trade_report(market, "t1", "0xsold"))
+        assert account.claimable == 0
+        late.take(
+            msgspec.structs.replace(trade_report(market, "t1", "0xsold"), status=TradeStatus.FAILED)
+        )
+        assert Decimal(1000) == account.cash
+
+    play(act)
 
 
 def test_old_cycles_are_let_go() -> None:
