@@ -22,14 +22,10 @@ class OrderEngine:
 
     Args:
         account: The cash that all cycles share.
-
-    Attributes:
-        stale: How many commands of another generation were turned away, by name of the command.
     """
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        self.stale: dict[str, int] = {}
         self._state: CycleState | None = None
         self._newest: int | None = None
 
@@ -58,9 +54,7 @@ class OrderEngine:
             return Applied()
         if self._state is not None and self._state.generation == command.generation:
             return self._state.apply(command)
-        name = type(command).__name__
-        self.stale[name] = self.stale.get(name, 0) + 1
-        return Stale(name, command.generation, self.generation)
+        return Stale(type(command).__name__, command.generation, self.generation)
 
     def reset(self, market: Market | None, resumed: CycleState | None = None) -> CycleState | None:
         """Replace the whole trading state by a fresh one, or by none.
