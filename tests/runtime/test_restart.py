@@ -186,6 +186,18 @@ def test_a_restart_within_the_cycle_goes_on() -> None:
     assert (2, Decimal("1.60"), (Mood.KEEN,), 0) == fields
 
 
+def test_orders_after_a_restart_have_ids_of_their_own() -> None:
+    """Ids are counted on from the earlier run's, so that no new order is taken for an old one."""
+    run = Run()
+    run.first(buy)
+
+    async def again(stage: Stage) -> None:
+        await buy(stage)
+        assert [f"{FIRST.slug}-{n}" for n in (1, 2)] == [o.client_id for o in placed(stage)]
+
+    run.second(again)
+
+
 def test_a_fresh_start_is_not_resumed() -> None:
     """With an empty store a cycle begins as ever, and says so."""
     is_resumed, orders, _, fields = began(Run().second())
