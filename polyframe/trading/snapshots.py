@@ -44,7 +44,9 @@ log = logging.getLogger(__name__)
 INTERVAL = 0.25
 """Network seconds from a change to its snapshot, and between two looks at marked fields."""
 SHARE = 20
-"""Between two rounds of writing passes at least this many times what the last one took."""
+"""Between two rounds of writing passes at least this many times what the last one took,"""
+LONGEST = 10.0
+"""but no more than these network seconds, however slow the disk was once."""
 
 T = TypeVar("T")
 
@@ -132,18 +134,19 @@ class Snapshots:
     async def close(self) -> None:
         """Write what has changed and give the store back. Safe to repeat."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        threads, self._threads = self._threads, None
-        if threads is not None:
-            # A round that is under way ends first: its files are older than the last ones.
-            threads.shutdown()
-        if self._is_open:
-            self._is_open = False
+        try:
             if task is not None:
-                self._count(self._write(*self._due()))
-            self._store.close()
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                # The one thread ends a round that is under way before it begins this one.
+                await self._round()
+        finally:
+            threads, self._threads = self._threads, None
+            if threads is not None:
+                threads.shutdown()
+            if self._is_open:
+                self._is_open = False
+                self._store.close()
 
     # ------------------------------------------------------------------ what happens
 
@@ -186,13 +189,13 @@ class Snapshots:
         if watched.is_list_broken:
             self._counters.add(Count.SNAPSHOTS, "sent_failed")
             return
-        data = encode_sent(order)
-        if not watched.has_list:
-            data = encode_sent_header(self._owner, market) + data
         try:
+            data = encode_sent(order)
+            if not watched.has_list:
+                data = encode_sent_header(self._owner, market) + data
             self._store.append(watched.bucket.sent_key, data)
             watched.has_list = True
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - the order is registered: it has to leave
             # Whether a part of the line was written is not known: nothing may follow it.
             watched.is_list_broken = True
             self._counters.add(Count.SNAPSHOTS, "sent_failed")
@@ -230,13 +233,30 @@ class Snapshots:
             await asyncio.sleep(INTERVAL)
             self._wake.clear()
             began = loop.time()
-            images, gone = self._due()
+            try:
+                await self._round()
+            except Exception:  # a defect must not end the writing for the rest of the run
+                log.exception("a round of snapshots failed")
+                self._wake.set()
+                await asyncio.sleep(LONGEST)
+            await asyncio.sleep(min(SHARE * (loop.time() - began), LONGEST))
+
+    async def _round(self) -> None:
+        """Write what has changed and delete what is over."""
+        images, gone = self._due()
+        try:
             if self._threads is None:
-                failed = self._write(images, gone)
+                done = self._write(images, gone)
             else:
-                failed = await loop.run_in_executor(self._threads, self._write, images, gone)
-            self._count(failed)
-            await asyncio.sleep(SHARE * (loop.time() - began))
+                loop = asyncio.get_running_loop()
+                done = await loop.run_in_executor(self._threads, self._write, images, gone)
+        except BaseException:
+            # Cancelled before the thread took it, perhaps: the next round does it once more.
+            for bucket, _ in images:
+                self.changed(bucket.slug)
+            self._gone += gone
+            raise
+        self._count(done)
 
     def _due(self) -> tuple[list[tuple[Bucket, Content]], list[Bucket]]:
         """Return what has to be written and what to be deleted, as values of this instant."""
@@ -270,14 +290,14 @@ class Snapshots:
 
     def _write(
         self, images: list[tuple[Bucket, Content]], gone: list[Bucket]
-    ) -> list[tuple[Bucket, OSError | None]]:
+    ) -> list[tuple[Bucket, Exception | None]]:
         """Write and delete files, in the thread; return how each snapshot went."""
-        done: list[tuple[Bucket, OSError | None]] = []
+        done: list[tuple[Bucket, Exception | None]] = []
         for bucket, content in images:
             try:
                 self._store.write(bucket.snapshot_key, encode(self._owner, content))
                 done.append((bucket, None))
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - one that fails must not keep back others
                 done.append((bucket, error))
         for bucket in gone:
             try:
@@ -288,7 +308,7 @@ class Snapshots:
                 log.warning("snapshot %s cannot be deleted: %s", bucket.snapshot_key, error)
         return done
 
-    def _count(self, done: list[tuple[Bucket, OSError | None]]) -> None:
+    def _count(self, done: list[tuple[Bucket, Exception | None]]) -> None:
         for bucket, error in done:
             if error is None:
                 self._counters.add(Count.SNAPSHOTS, "written")
@@ -311,7 +331,7 @@ class Snapshots:
             return
         watched.has_list = watched.is_list_broken = False
 
-    def _say_failing(self, error: OSError) -> None:
+    def _say_failing(self, error: Exception) -> None:
         log.log(
             logging.DEBUG if self._is_failing else logging.ERROR,
             "snapshots cannot be written, a restart would know less: %s",

@@ -6,6 +6,7 @@ A store keeps files by key, ``series/name``. It knows nothing of what is in them
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import IO, Protocol
 from typing_extensions import override
 
 from polyframe.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9@.-]*")
 _LOCK = ".lock"
@@ -119,6 +122,12 @@ class FolderStore:
             )
             raise ConfigError(msg) from error
         self._lock = lock
+        for part in self.folder.glob(f"*/*{_PART}"):
+            # A write was cut off: what it was to replace is still there.
+            try:
+                part.unlink()
+            except OSError as error:
+                log.warning("snapshots: %s cannot be deleted: %s", part, error)
 
     def close(self) -> None:
         """Close all files and unlock the folder."""
@@ -268,5 +277,8 @@ def _sync_folder(folder: Path) -> None:
         return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives cannot
+            raise
     finally:
         os.close(handle)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +119,39 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
         FolderStore(tmp_path / "file")
     with pytest.raises(ConfigError, match="does not exist; make it first"):
         FolderStore(tmp_path / "no" / "kept")
+
+
+def test_what_was_written_in_part_goes_with_the_next_start(tmp_path: Path) -> None:
+    """The rest of a write that was cut off does not stay for ever."""
+    part = tmp_path / "btc-updown-15m" / "one@1.snapshot.part"
+    part.parent.mkdir()
+    part.write_bytes(b"half")
+    store = FolderStore(tmp_path)
+    store.open()
+    assert not part.exists()
+    store.close()
+
+
+def test_a_drive_that_cannot_sync_folders_keeps_files_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network drives refuse it; any other failure is one."""
+    sync, refusal = os.fsync, errno.EINVAL
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(refusal, "not for folders")
+        sync(handle)
+
+    store = FolderStore(tmp_path)
+    store.open()
+    monkeypatch.setattr(os, "fsync", fsync)
+    store.write(KEY, b"kept")
+    assert b"kept" == store.read(KEY)
+    refusal = errno.EIO
+    with pytest.raises(OSError, match="not for folders"):
+        store.write(KEY, b"lost")
+    store.close()
 
 
 def test_files_of_other_names_are_left_alone(tmp_path: Path) -> None:
