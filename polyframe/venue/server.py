@@ -14,7 +14,7 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from polyframe.venue.settings import VenueSettings
@@ -34,10 +34,12 @@ class _Http(H11Protocol):
         self.access_log = False
         self._settings = settings
         self._patience: asyncio.TimerHandle | None = None
+        self._upgraded = False
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
         if len(self.connections) > self._settings.max_connections:
             transport.abort()
         else:
@@ -46,7 +48,9 @@ class _Http(H11Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        # There is none before the first request, whatever its type says.
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
             self._stop_waiting()
         else:
             self._wait()
@@ -61,8 +65,6 @@ class _Http(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
-
-    _upgraded = False
 
     def _wait(self) -> None:
         if self._patience is None and not self._upgraded and not self.transport.is_closing():
