@@ -233,13 +233,14 @@ class Snapshots:
             await asyncio.sleep(INTERVAL)
             self._wake.clear()
             began = loop.time()
+            pause = LONGEST
             try:
                 await self._round()
+                pause = min(SHARE * (loop.time() - began), LONGEST)
             except Exception:  # a defect must not end the writing for the rest of the run
                 log.exception("a round of snapshots failed")
                 self._wake.set()
-                await asyncio.sleep(LONGEST)
-            await asyncio.sleep(min(SHARE * (loop.time() - began), LONGEST))
+            await asyncio.sleep(pause)
 
     async def _round(self) -> None:
         """Write what has changed and delete what is over."""

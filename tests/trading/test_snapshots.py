@@ -91,7 +91,7 @@ def test_a_source_that_raises_does_not_end_the_writing(caplog: pytest.LogCapture
         place(snapshots, state)
         await asyncio.sleep(1)
         state.image = image  # type: ignore[method-assign]
-        await asyncio.sleep(LONGEST)
+        await asyncio.sleep(LONGEST + 1)
         assert BUCKET.snapshot_key in store.files
 
     def broken() -> CycleImage:
