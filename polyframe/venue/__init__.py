@@ -16,6 +16,7 @@ for _package in ("starlette", "uvicorn"):
         raise ModuleNotFoundError(_text, name=_error.name) from _error
 
 from polyframe.venue.account import Credentials, VenueAccount
+from polyframe.venue.faults import InjectedFault, VenueFault, VenueFaults
 from polyframe.venue.local import LocalVenue
 from polyframe.venue.modes import VenueMode
 from polyframe.venue.recorded import ResolvedMarketsSource
@@ -26,6 +27,7 @@ from polyframe.venue.values import Print, Snapshot, SourceEvent, VenueMarket
 
 __all__ = [
     "Credentials",
+    "InjectedFault",
     "LocalVenue",
     "MarketSource",
     "Print",
@@ -34,6 +36,8 @@ __all__ = [
     "SourceEvent",
     "SyntheticSource",
     "VenueAccount",
+    "VenueFault",
+    "VenueFaults",
     "VenueMarket",
     "VenueMode",
     "VenueSettings",

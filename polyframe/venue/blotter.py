@@ -18,6 +18,7 @@ from polyframe.model.money import PRICE_UNITS, ZERO
 from polyframe.model.order import Side
 from polyframe.model.trade import TradeStatus
 from polyframe.venue.account import VenueAccount
+from polyframe.venue.faults import VenueFault, VenueFaults
 from polyframe.venue.hub import Hub
 from polyframe.venue.live import LiveMarket
 from polyframe.venue.matching import MakerFill, Match
@@ -43,6 +44,8 @@ from polyframe.venue.values import (
     up_terms,
 )
 
+_UNSETTLED = (VenueFault.TRADE_FAILED, VenueFault.TRADE_RETRYING, VenueFault.TRADE_LATE)
+
 
 @define(eq=False)
 class _Journal:
@@ -63,6 +66,7 @@ class Blotter:
         tasks: Owner of the settlement of trades.
         settings: How long settlement takes, what makers get back, how much is remembered.
         stats: Where trades and fills are counted.
+        faults: Which trades are not settled as they should be.
     """
 
     def __init__(
@@ -72,15 +76,15 @@ class Blotter:
         tasks: TaskSet,
         settings: VenueSettings,
         stats: VenueStats,
+        faults: VenueFaults,
     ) -> None:
         self.orders: dict[str, VenueOrder] = {}
-        self.failing = 0
-        """How many of the next trades are not settled."""
         self._hub = hub
         self._clock = clock
         self._tasks = tasks
         self._settings = settings
         self._stats = stats
+        self._faults = faults
         self._journals: defaultdict[VenueAccount, _Journal] = defaultdict(_Journal)
         self._open_in: Counter[str] = Counter()
 
@@ -306,19 +310,25 @@ class Blotter:
             self._hub.to_user(account, trade.market.condition_id, message)
 
     async def _settle(self, trade: VenueTrade, live: LiveMarket) -> None:
-        fails = self.failing > 0
-        if fails:
-            self.failing -= 1
-        matched = self._clock.time()
-        await self._clock.sleep_until(matched + self._settings.mined_after)
-        if not fails:
-            trade.transaction = "0x" + secrets.token_hex(32)
-        self._change(trade, TradeStatus.RETRYING if fails else TradeStatus.MINED, live)
-        await self._clock.sleep_until(matched + self._settings.confirmed_after)
-        if not fails:
-            self._change(trade, TradeStatus.CONFIRMED, live)
-        elif _take_back(trade):
-            self._change(trade, TradeStatus.FAILED, live)
+        fate = self._faults.strike(*_UNSETTLED)
+        kind = None if fate is None else fate.kind
+        mined = self._clock.time() + self._settings.mined_after
+        confirmed = mined + self._settings.confirmed_after - self._settings.mined_after
+        if fate is not None and kind is VenueFault.TRADE_LATE:
+            late = fate.late()
+            mined, confirmed = mined + late, confirmed + late
+        await self._clock.sleep_until(mined)
+        if kind in {VenueFault.TRADE_FAILED, VenueFault.TRADE_RETRYING}:
+            self._change(trade, TradeStatus.RETRYING, live)
+            await self._clock.sleep_until(confirmed)
+        if kind is VenueFault.TRADE_FAILED:
+            if _take_back(trade):
+                self._change(trade, TradeStatus.FAILED, live)
+            return
+        trade.transaction = "0x" + secrets.token_hex(32)
+        self._change(trade, TradeStatus.MINED, live)
+        await self._clock.sleep_until(confirmed)
+        self._change(trade, TradeStatus.CONFIRMED, live)
 
     def _change(self, trade: VenueTrade, status: TradeStatus, live: LiveMarket) -> None:
         trade.status = status

@@ -17,12 +17,12 @@ from polyframe.venue.account import VenueAccount
 from polyframe.venue.accounts import Accounts, Login
 from polyframe.venue.blotter import Blotter, usd
 from polyframe.venue.expiry import Expiry
+from polyframe.venue.faults import VenueFault, VenueFaults
 from polyframe.venue.floor import Floor
 from polyframe.venue.intents import NO_BOOK, Intent, Reader, Refusal, check_tick
 from polyframe.venue.listing import Listing
 from polyframe.venue.live import LiveMarket
 from polyframe.venue.matching import Match
-from polyframe.venue.modes import Turnstile
 from polyframe.venue.records import (
     CANCELED,
     EXPIRED,
@@ -32,6 +32,7 @@ from polyframe.venue.records import (
     VenueOrder,
 )
 from polyframe.venue.settings import VenueSettings, VenueStats
+from polyframe.venue.turnstile import Turnstile
 from polyframe.venue.values import (
     SHARE,
     Lifetime,
@@ -79,6 +80,7 @@ class Desk:
         clock: The venue's time.
         settings: Behaviour.
         stats: Where orders are counted.
+        faults: What is to go wrong.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Desk:
         clock: Clock,
         settings: VenueSettings,
         stats: VenueStats,
+        faults: VenueFaults,
     ) -> None:
         self._reader = reader
         self._accounts = accounts
@@ -102,7 +105,8 @@ class Desk:
         self._settings = settings
         self._stats = stats
         self._expiry = expiry
-        self.turnstile = Turnstile()
+        self._faults = faults
+        self.turnstile = Turnstile(faults)
         self._held: set[str] = set()
         expiry.on_expired = self._expired
         floor.in_use = blotter.in_use
@@ -282,6 +286,8 @@ class Desk:
         refused: dict[str, str] = {}
         for order_id in dict.fromkeys(order_ids):
             order = self._blotter.order(account, order_id)
+            if order is not None and order.is_open and self._faults.strike(VenueFault.CANCEL_RACE):
+                self.fill(order_id)
             if order is None:
                 refused[order_id] = f"Order not found or already canceled: {order_id}"
             elif not order.is_open:
@@ -296,6 +302,27 @@ class Desk:
                 live.publish()
                 canceled.append(order_id)
         return {"canceled": canceled, "not_canceled": refused}
+
+    def fill(self, order_id: str, shares: int | None = None) -> int:
+        """Let a stranger take an open order, whatever stands before it in the queue.
+
+        Args:
+            order_id: The order.
+            shares: Base units, everything that is open by default.
+
+        Returns:
+            The base units that were filled, 0 if the order does not rest.
+        """
+        order = self._blotter.orders.get(order_id)
+        if order is None or not order.is_open:
+            return 0
+        live = self._floor.live(order.market)
+        fill = live.book.force(order_id, shares)
+        if fill is None:
+            return 0
+        self._blotter.made(live, [fill], None)
+        live.publish(books=True)
+        return fill.size
 
     def withdraw(self, order_id: str) -> bool:
         """Let the venue itself end an order; return whether it was open (§5.3)."""

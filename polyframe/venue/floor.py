@@ -8,6 +8,7 @@ from polyframe.clock import Clock
 from polyframe.model.market import Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.venue import messages
+from polyframe.venue.faults import VenueFault, VenueFaults
 from polyframe.venue.hub import Hub, MarketConnection
 from polyframe.venue.listing import Listing
 from polyframe.venue.live import LiveMarket
@@ -29,6 +30,7 @@ class Floor:
         tasks: Owner of the background tasks.
         settings: Behaviour.
         stats: Where things are counted.
+        faults: Which resolutions are late, or not told.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Floor:
         tasks: TaskSet,
         settings: VenueSettings,
         stats: VenueStats,
+        faults: VenueFaults,
     ) -> None:
         self._source = source
         self._listing = listing
@@ -48,6 +51,7 @@ class Floor:
         self._tasks = tasks
         self._settings = settings
         self._stats = stats
+        self._faults = faults
         self._live: dict[str, LiveMarket] = {}
         self.in_use: Callable[[VenueMarket], bool] = lambda _: False
         """Tells whether own orders rest in a market."""
@@ -106,10 +110,13 @@ class Floor:
     async def _resolve(self, live: LiveMarket) -> None:
         market = live.market
         await self._clock.sleep_until(self._listing.resolves_at(market))
+        while (late := self._faults.find(VenueFault.RESOLUTION_LATE, market.slug)) is not None:
+            await late.wait_over()
         winner = self._source.winner(market)
         if self.on_resolved is not None:
             self.on_resolved(live, winner)
-        if self._settings.tell_resolution:
+        untold = self._faults.strike(VenueFault.RESOLUTION_UNTOLD, slug=market.slug)
+        if self._settings.tell_resolution and untold is None:
             message = messages.market_resolved(market, winner, live.now_ms())
             self._hub.to_market(market, message, custom=True)
         live.retire()

@@ -16,6 +16,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from polyframe.venue.account import VenueAccount
 from polyframe.venue.accounts import Accounts, Login
+from polyframe.venue.faults import VenueFault, VenueFaults
+from polyframe.venue.line import Line
 from polyframe.venue.messages import PONG, encode
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.values import VenueMarket
@@ -23,6 +25,8 @@ from polyframe.venue.values import VenueMarket
 Channel = Literal["market", "user"]
 
 _POLICY = 1008
+_MAX_DUMP = 500
+"""Tokens of one connection above which no pictures are sent (PROTOCOL §4.1)."""
 _MAX_BUFFER = 4 << 20
 """Bytes that the transport of one WebSocket may hold."""
 
@@ -99,15 +103,21 @@ class Hub:
         accounts: Who may have a user channel.
         settings: Time-outs and the length of the queues.
         stats: Where connections are counted.
+        faults: What happens to messages on their way.
     """
 
-    def __init__(self, accounts: Accounts, settings: VenueSettings, stats: VenueStats) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        settings: VenueSettings,
+        stats: VenueStats,
+        faults: VenueFaults,
+    ) -> None:
         self._accounts = accounts
+        self._faults = faults
+        self._line = Line(faults)
         self.settings = settings
         self.stats = stats
-        self.frozen = False
-        self.twice = False
-        """Whether each message of the user channel is sent twice."""
         self.on_tokens: Callable[[MarketConnection, list[str], bool], None] = _nobody
         """Called when a connection wants further tokens; the flag tells whether to send books."""
         self._market: set[MarketConnection] = set()
@@ -123,7 +133,7 @@ class Hub:
     def to_market(self, market: VenueMarket, message: Any, *, custom: bool = False) -> None:
         """Send to everybody who wants a token of `market` (`custom`: and custom messages)."""
         tokens = market.tokens
-        self._to_market_channel(
+        self._to(
             message,
             (
                 c
@@ -134,18 +144,18 @@ class Hub:
 
     def to_token(self, token: str, message: Any, *, custom: bool = False) -> None:
         """Send to everybody who wants `token` (`custom`: and custom messages)."""
-        self._to_market_channel(
+        self._to(
             message,
             (c for c in self._market if token in c.tokens and (c.custom or not custom)),
         )
 
     def to_custom(self, message: Any) -> None:
         """Send to everybody who wants custom messages, whatever the tokens."""
-        self._to_market_channel(message, (c for c in self._market if c.custom))
+        self._to(message, (c for c in self._market if c.custom))
 
     def to_one(self, connection: MarketConnection, message: Any) -> None:
         """Send to one connection of the market channel."""
-        self._to_market_channel(message, (connection,))
+        self._to(message, (connection,))
 
     def to_user(self, account: VenueAccount, condition_id: str, message: Any) -> None:
         """Send to the user connections of `account` that want this market."""
@@ -156,17 +166,16 @@ class Hub:
             self._to_user(account, condition_id, message)
 
     def _to_user(self, account: VenueAccount, condition_id: str, message: Any) -> None:
-        for _ in range(2 if self.twice else 1):
-            self._to(
-                message,
-                (
-                    c
-                    for c in self._user
-                    if c.login is not None
-                    and c.login.account is account
-                    and (c.markets is None or condition_id in c.markets)
-                ),
-            )
+        self._to(
+            message,
+            (
+                c
+                for c in self._user
+                if c.login is not None
+                and c.login.account is account
+                and (c.markets is None or condition_id in c.markets)
+            ),
+        )
 
     def log_out(self, api_key: str) -> None:
         """Drop the user connections of a key that was taken back."""
@@ -174,16 +183,12 @@ class Hub:
             if connection.login is not None and connection.login.api_key == api_key:
                 connection.abort()
 
-    def _to_market_channel(self, message: Any, connections: Iterable[MarketConnection]) -> None:
-        if not self.frozen:
-            self._to(message, connections)
-
     def _to(self, message: Any, connections: Iterable[Connection]) -> None:
         receivers = list(connections)
         if receivers:
             text = encode(message)
             for connection in receivers:
-                connection.send(text)
+                self._line.deliver(connection.channel, connection, text)
 
     def connections(self, kind: str) -> list[Connection]:
         """Return the connections of ``"market"``, ``"user"`` or ``"all"``.
@@ -253,17 +258,23 @@ class Hub:
         if not isinstance(ids, list) or not all(isinstance(token, str) for token in ids):
             return True
         if operation == "unsubscribe":
-            connection.tokens.difference_update(ids)
+            if late := self._faults.strike(VenueFault.UNSUBSCRIBE_LATE):
+                loop = asyncio.get_running_loop()
+                loop.call_later(late.late(), connection.tokens.difference_update, ids)
+            else:
+                connection.tokens.difference_update(ids)
             return True
         if operation != "subscribe" and str(frame.get("type", "")).lower() != "market":
             return True
         if isinstance(frame.get("custom_feature_enabled"), bool):
             connection.custom = frame["custom_feature_enabled"]
         fresh = [token for token in dict.fromkeys(ids) if token not in connection.tokens]
+        del fresh[max(self.settings.max_subscriptions - len(connection.tokens), 0) :]
         connection.subscribed = connection.subscribed or bool(ids) or connection.custom
         if fresh:
             # Before the tokens count: nothing may come in front of the first picture.
-            self.on_tokens(connection, fresh, frame.get("initial_dump") is not False)
+            few = len(connection.tokens) + len(fresh) <= _MAX_DUMP
+            self.on_tokens(connection, fresh, few and frame.get("initial_dump") is not False)
             connection.tokens.update(fresh)
         return True
 
@@ -272,6 +283,8 @@ class Hub:
             return connection.subscribed
         markets = frame.get("markets")
         wanted = {m for m in markets if isinstance(m, str)} if isinstance(markets, list) else set()
+        if len(wanted | (connection.markets or set())) > self.settings.max_subscriptions:
+            return connection.subscribed
         operation = frame.get("operation")
         if connection.subscribed and connection.markets is not None:
             if operation == "subscribe":

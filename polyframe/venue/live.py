@@ -156,6 +156,12 @@ class LiveMarket:
         )
         if not near_edge and not any(p % self.tick for p in (*event.bids, *event.asks)):
             return False
+        return self.refine_tick()
+
+    def refine_tick(self) -> bool:
+        """Make the tick fine and tell; return whether it was coarse."""
+        if self.tick == _FINE_TICK:
+            return False
         old, self.tick = self.tick, _FINE_TICK
         for outcome in Outcome:
             message = messages.tick_size_change(self.market, outcome, old, self.tick, self.now_ms())

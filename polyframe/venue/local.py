@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 from collections.abc import Mapping
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -15,6 +17,7 @@ from polyframe.clock import Clock
 from polyframe.errors import ConfigError
 from polyframe.venue.account import VenueAccount
 from polyframe.venue.accounts import Accounts
+from polyframe.venue.admin import AdminApi
 from polyframe.venue.blotter import Blotter
 from polyframe.venue.bounds import Bounds
 from polyframe.venue.clob_account import AccountApi
@@ -24,10 +27,17 @@ from polyframe.venue.clob_public import PublicApi
 from polyframe.venue.data_api import DataApi
 from polyframe.venue.desk import Desk
 from polyframe.venue.expiry import Expiry
-from polyframe.venue.faults import HttpFaults
+from polyframe.venue.faults import (
+    MAX_SECONDS,
+    InjectedFault,
+    VenueFault,
+    VenueFaults,
+    read_mode,
+)
 from polyframe.venue.floor import Floor
 from polyframe.venue.gamma import GammaApi
 from polyframe.venue.heartbeats import Heartbeats
+from polyframe.venue.httpfaults import HttpFaults
 from polyframe.venue.hub import Hub
 from polyframe.venue.intents import Reader
 from polyframe.venue.listing import Listing
@@ -39,6 +49,7 @@ from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.signatures import Recovery
 from polyframe.venue.sources import MarketSource
 from polyframe.venue.tasks import TaskSet
+from polyframe.venue.values import SHARE, size_shares
 
 _DAY = 86_400
 
@@ -92,6 +103,7 @@ class LocalVenue:
         self.account = account or VenueAccount.random()
         self.settings = settings or VenueSettings()
         self.stats = VenueStats(skipped=source.skipped)
+        self.admin_token = secrets.token_urlsafe(24)
         self._clock = clock
         self._host = host
         self._port = port
@@ -99,12 +111,13 @@ class LocalVenue:
         recovery = Recovery()
         self._accounts = Accounts(clock, self.settings, recovery)
         self._accounts.add(self.account)
-        self._listing = Listing(source, clock, self.settings)
-        self._hub = Hub(self._accounts, self.settings, self.stats)
+        self.faults = faults = VenueFaults()
+        self._listing = Listing(source, clock, self.settings, faults)
+        self._hub = Hub(self._accounts, self.settings, self.stats, faults)
         self._floor = Floor(
-            source, self._listing, self._hub, clock, self._tasks, self.settings, self.stats
+            source, self._listing, self._hub, clock, self._tasks, self.settings, self.stats, faults
         )
-        self._blotter = Blotter(self._hub, clock, self._tasks, self.settings, self.stats)
+        self._blotter = Blotter(self._hub, clock, self._tasks, self.settings, self.stats, faults)
         self._desk = desk = Desk(
             Reader(self._accounts, recovery, self.settings.chain_id),
             self._accounts,
@@ -115,6 +128,7 @@ class LocalVenue:
             clock,
             self.settings,
             self.stats,
+            faults,
         )
         self._heartbeats = Heartbeats(desk.cancel_key, self._tasks, self.settings)
         app = Starlette(
@@ -126,13 +140,15 @@ class LocalVenue:
                 *KeysApi(self._accounts, self._hub, self._heartbeats, self._blotter).routes(),
                 *DataApi(self._accounts, self._blotter, self._listing, self._floor).routes(),
                 *relayer_routes(),
+                *AdminApi(self, self.settings).routes(),
                 WebSocketRoute("/ws/market", self._hub.serve_market),
                 WebSocketRoute("/ws/user", self._hub.serve_user),
             ],
             exception_handlers={HTTPException: unknown_path, Exception: internal_error},
         )
-        self._faults = HttpFaults(Bounds(app, self.settings), self.stats)
-        self._server = EmbeddedServer(self._faults, host, port, self.settings)
+        self._standing: dict[str, InjectedFault] = {}
+        served = HttpFaults(Bounds(app, self.settings), faults, self.stats)
+        self._server = EmbeddedServer(served, host, port, self.settings)
 
     @property
     def url(self) -> str:
@@ -212,11 +228,18 @@ class LocalVenue:
         Args:
             market: Whether it is frozen from now on. What it missed is not sent later.
         """
-        self._hub.frozen = market
+        self._stand(VenueFault.MARKET_FREEZE, market)
 
     def duplicate(self, user: bool) -> None:
         """Send each message of the user channel twice from now on, or no longer (§5.6)."""
-        self._hub.twice = user
+        self._stand(VenueFault.USER_DUPLICATE, user)
+
+    def _stand(self, kind: VenueFault, begin: bool) -> None:
+        standing = self._standing.pop(kind, None)
+        if standing is not None:
+            standing.stop()
+        if begin:
+            self._standing[kind] = self.faults.inject(kind, seconds=MAX_SECONDS)
 
     def send_raw(self, kind: Literal["market", "user", "all"], text: str) -> int:
         """Send one text frame as it stands to all these WebSockets; return how many."""
@@ -248,7 +271,14 @@ class LocalVenue:
         Raises:
             ConfigError: `status` is not an HTTP status.
         """
-        self._faults.fail_next(path_suffix, status, body, dict(headers or {}), accept=accept)
+        self.faults.inject(
+            VenueFault.REPLY_ERROR if accept else VenueFault.HTTP_ERROR,
+            count=1,
+            path=path_suffix,
+            status=status,
+            body=body,
+            headers=headers or {},
+        )
 
     def delay_next(self, path_suffix: str, seconds: float) -> None:
         """Let the next request whose path ends with `path_suffix` wait for real seconds.
@@ -256,7 +286,10 @@ class LocalVenue:
         Raises:
             ConfigError: `seconds` is negative.
         """
-        self._faults.delay_next(path_suffix, seconds)
+        if seconds < 0:
+            msg = f"seconds: expected a number of at least 0, got {seconds!r}"
+            raise ConfigError(msg)
+        self.faults.inject(VenueFault.REQUEST_LATE, count=1, path=path_suffix, delay=seconds)
 
     def set_mode(self, mode: VenueMode | str, *, retry_after: int = 0) -> None:
         """Take less than everything from now on (PROTOCOL §2.7).
@@ -268,11 +301,7 @@ class LocalVenue:
         Raises:
             ConfigError: There is no such mode.
         """
-        try:
-            self._desk.turnstile.mode = VenueMode(mode)
-        except ValueError:
-            msg = f"mode: expected one of {', '.join(VenueMode)}, got {mode!r}"
-            raise ConfigError(msg) from None
+        self._desk.turnstile.mode = read_mode("mode", mode)
         self._desk.turnstile.retry_after = retry_after
 
     def fail_trades(self, count: int) -> None:
@@ -287,7 +316,12 @@ class LocalVenue:
         if count < 0:
             msg = f"count: expected a number of trades of at least 0, got {count!r}"
             raise ConfigError(msg)
-        self._blotter.failing = count
+        standing = self._standing.pop(VenueFault.TRADE_FAILED, None)
+        if standing is not None:
+            standing.stop()
+        if count:
+            kind = VenueFault.TRADE_FAILED
+            self._standing[kind] = self.faults.inject(kind, count=count)
 
     def withdraw_order(self, order_id: str) -> bool:
         """End an open order as the venue does by itself: status INVALID (§5.3).
@@ -296,6 +330,34 @@ class LocalVenue:
             Whether the order was open.
         """
         return self._desk.withdraw(order_id)
+
+    def fill_order(self, order_id: str, shares: Decimal | None = None) -> Decimal:
+        """Let a stranger take an open order, whatever stands before it in the queue.
+
+        Args:
+            order_id: The order.
+            shares: How many, all that is open by default.
+
+        Returns:
+            The shares that were filled, 0 if the order does not rest.
+
+        Raises:
+            ConfigError: `shares` is not above 0.
+        """
+        size = None if shares is None else int(shares * SHARE)
+        if size is not None and size <= 0:
+            msg = f"shares: expected a number above 0, got {shares}"
+            raise ConfigError(msg)
+        return size_shares(self._desk.fill(order_id, size))
+
+    def refine_tick(self, slug: str) -> bool:
+        """Make the price step of a market fine, as the venue does near the edges (§4.6).
+
+        Returns:
+            Whether there is such a market and its step was coarse.
+        """
+        market = self._listing.by_slug(slug)
+        return market is not None and self._floor.live(market).refine_tick()
 
     def hide_market(self, slug: str, until: float | None = None) -> None:
         """Let Gamma answer 404 for `slug` though it exists.

@@ -262,6 +262,15 @@ class MatchingBook:
         (self._bids if order.is_bid else self._asks).own.remove(order)
         return order.remaining
 
+    def force(self, order_id: str, size: int | None = None) -> MakerFill | None:
+        """Fill an own order out of turn: `size` base units, or all; ``None`` if it rests not."""
+        order = self._orders.get(order_id)
+        if order is None:
+            return None
+        part = order.remaining if size is None else min(size, order.remaining)
+        self._fill(self._bids if order.is_bid else self._asks, order, part)
+        return MakerFill(order_id, order.price, part)
+
     def _fill(self, side: _Side, order: Resting, size: int) -> None:
         side.fill(order, size)
         if order.remaining == 0:

@@ -54,6 +54,8 @@ class VenueSettings:
         gtd_margin: Seconds before its expiration at which such an order ends.
         history: Orders that are over, and trades, that one account can still read; the oldest go.
         max_open_orders: Orders of one account that may be open at once.
+        admin: Whether every program on this machine may use ``{url}/admin``; else only one that
+            sends `LocalVenue.admin_token`.
         max_connections: Connections that may be open at once; further ones are dropped.
         max_body: Bytes that the body of a request, or a frame, may have.
         max_subscriptions: Tokens, or markets, that one WebSocket may want; further ones are ignored.
@@ -83,6 +85,7 @@ class VenueSettings:
     gtd_margin: float = field(default=60.0, validator=_not_negative)
     history: int = field(default=50_000, validator=_positive)
     max_open_orders: int = field(default=5_000, validator=_positive)
+    admin: bool = False
     max_connections: int = field(default=1_000, validator=_positive)
     max_body: int = field(default=262_144, validator=_positive)
     max_subscriptions: int = field(default=1_000, validator=_positive)
