@@ -111,3 +111,72 @@ def demo(
         sys.stderr.write(f"polyframe demo: {error}\n")
         code = 1
     raise typer.Exit(code)
+
+
+_VENUE_HELP = (
+    "Serve a venue on this machine that any client of the real one can trade at.\n\n"
+    "It prints where it serves what, and the API keys of its accounts. With made-up order books "
+    "at normal speed it follows this machine's clock; docs/venue.md says what differs from the "
+    "real venue.\n\n"
+    "Ctrl-C ends it (exit code 130; after SIGTERM 143)."
+)
+
+
+@app.command(help=_VENUE_HELP)
+def venue(
+    *,
+    data: Annotated[
+        Source,
+        typer.Option(
+            help="Order books: made up from --seed, without end, or recorded ones of 18 real "
+            "markets (package resolvedkit)."
+        ),
+    ] = Source.SYNTHETIC,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="The same as --data synthetic.")
+    ] = False,
+    series: Annotated[
+        str, typer.Option(help="Series of the synthetic markets.")
+    ] = "btc-updown-15m",
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic order books.")] = 1,
+    speed: Annotated[
+        float, typer.Option(callback=_check_speed, help="Market seconds per real second.")
+    ] = 1.0,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port to bind; 0 takes any free one.")
+    ] = 0,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Allow an address that other machines can reach.")
+    ] = False,
+    accounts: Annotated[
+        int, typer.Option(min=1, max=100, help="Accounts that are there from the start.")
+    ] = 1,
+    cash: Annotated[str, typer.Option(help="USD of each account.")] = "1000",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON, for programs.")
+    ] = False,
+) -> None:
+    """Serve a venue on this machine that any client of the real one can trade at."""
+    try:
+        from polyframe.cli.venue import VenueOptions, run_venue
+
+        options = VenueOptions(
+            source=Source.SYNTHETIC if synthetic else data,
+            series=series,
+            seed=seed,
+            speed=speed,
+            host=host,
+            port=port,
+            allow_remote=allow_remote,
+            accounts=accounts,
+            cash=cash,
+            as_json=as_json,
+        )
+        code = run_venue(options)
+    except ModuleNotFoundError as error:
+        code = explain_missing(error)
+    except ConfigError as error:
+        sys.stderr.write(f"polyframe venue: {error}\n")
+        code = 2
+    raise typer.Exit(code)
