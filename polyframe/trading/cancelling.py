@@ -13,6 +13,7 @@ from polyframe.model.market import Market
 from polyframe.model.order import Order
 from polyframe.trading.commands import Applied, ApplyCancelAnswer, CancelOrder, CycleCommand, Reply
 from polyframe.trading.ledger import Journal
+from polyframe.trading.opencancel import BATCH
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +54,24 @@ class Cancelling:
         orders: Sequence[Order],
         apply: Callable[[ApplyCancelAnswer], object],
     ) -> ExchangeError | None:
-        """Ask the venue once to cancel all of `orders`, and apply what it says of each.
+        """Ask the venue to cancel all of `orders`, and apply what it says of each.
+
+        One request takes up to `BATCH` of them; one that fails stops no other.
 
         Returns:
-            Why there was no answer, ``None`` if there was one. It is logged and counted already.
+            Why there was no answer to the first of them that got none, ``None`` if all were
+            answered. It is logged and counted already.
         """
+        batches = [orders[first : first + BATCH] for first in range(0, len(orders), BATCH)]
+        failures = [await self._send_batch(market, batch, apply) for batch in batches]
+        return next((failed for failed in failures if failed is not None), None)
+
+    async def _send_batch(
+        self,
+        market: Market,
+        orders: Sequence[Order],
+        apply: Callable[[ApplyCancelAnswer], object],
+    ) -> ExchangeError | None:
         failed: ExchangeError | None = None
         answer = CancelAnswer()
         try:

@@ -12,7 +12,7 @@ from polyframe.errors import StaleCycleError
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.order import Order, OrderRequest, OrderType, Side
+from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
 from polyframe.model.position import Outlook, Position
 from polyframe.model.trade import Fill
 from polyframe.trading.legs import LegsPlan, LegsResult, OnMissing
@@ -175,6 +175,7 @@ class StrategyTrading:
     async def cancel_all(self, outcome: Outcome | None = None) -> list[Order]:
         """Cancel all open orders of this strategy (of one outcome); return them as they are then.
 
+        One request takes back what rests; an order whose own answer is still to come waits for it.
         All are tried, also when one fails.
 
         Raises:
@@ -183,11 +184,15 @@ class StrategyTrading:
         """
         self._check("cancel_all")
         wanted = [o for o in self.open_orders() if outcome is None or o.outcome is outcome]
-        results = await asyncio.gather(*(self.cancel(o) for o in wanted), return_exceptions=True)
+        resting = [o.client_id for o in wanted if o.status is not OrderStatus.SUBMITTING]
+        batches = [resting, *([o.client_id] for o in wanted if o.client_id not in resting)]
+        cancels = (self._service.cancel_many(self._market, batch) for batch in batches if batch)
+        results = await asyncio.gather(*cancels, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        return [result for result in results if isinstance(result, Order)]
+        orders = self._find().orders
+        return [orders[order.client_id] for order in wanted]
 
     async def cancel_exchange_open_orders(
         self,
