@@ -18,6 +18,7 @@ from polyframe.clock import Clock, WallClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
 from polyframe.exchange.base import DataStream, Exchange
+from polyframe.logmode import close_mode, mark_loggers, open_mode
 from polyframe.model.money import ZERO
 from polyframe.model.series import Series
 from polyframe.router import SessionEventRouter
@@ -112,6 +113,7 @@ class Environment:
         self._user_stream: DataStream | None = None
         self._is_open = False
         self._was_opened = False
+        self._mode = ""
         self._claimed: set[Series] = set()
 
     def _make_snapshots(self, store: Store | str | Path) -> Snapshots:
@@ -215,6 +217,7 @@ class Environment:
             msg = "environment: it opens once; make a new one"
             raise ConfigError(msg)
         self._was_opened = True
+        self._mode = open_mode(is_live=self.exchange.is_live)
         self.ledger.begin(
             clock=self.clock,
             counters=self.counters,
@@ -223,6 +226,7 @@ class Environment:
         )
         try:
             await self.exchange.open(self.clock, self.counters)
+            mark_loggers()  # it may have loaded more of us
             self._user_stream = self.exchange.user_stream(self.router)
             if self._user_stream is not None:
                 await self._open_account(self._user_stream)
@@ -236,8 +240,8 @@ class Environment:
             await see_through(self._close(), "close environment", patient=not interrupted)
             raise
         self._is_open = True
-        mode = "LIVE, real money" if self.exchange.is_live else "not live, no real money"
-        log.info("environment open on %s (%s)", self.exchange.name, mode)
+        money = "LIVE, real money" if self.exchange.is_live else "no real money"
+        log.info("environment open on %s (%s)", self.exchange.name, money)
         return self
 
     async def __aexit__(
@@ -303,6 +307,7 @@ class Environment:
         async with AsyncExitStack() as stack:
             # Left in the opposite order, each one although another fails. The ledger comes last,
             # because until then something may happen; each row has been written at once.
+            stack.callback(close_mode, self._mode)
             stack.callback(self.ledger.close)
             if self.snapshots is not None:
                 stack.push_async_callback(self.snapshots.close)

@@ -24,6 +24,7 @@ import msgspec
 from attrs import define, field
 
 from polyframe.errors import PolyframeError, StrategyDefinitionError
+from polyframe.logmode import marked
 from polyframe.model.events import (
     CycleEndReason,
     MarketTraded,
@@ -153,7 +154,7 @@ class Strategy:
         """A logger that names strategy and market in every line."""
         context = self._running()
         return _CycleLog(
-            logging.getLogger("polyframe.strategy." + context.name),
+            marked(logging.getLogger("polyframe.strategy." + context.name)),
             {"market": context.session.slug},
         )
 

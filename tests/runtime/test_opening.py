@@ -68,7 +68,7 @@ def test_opening_goes_on_without_a_stream_that_does_not_come(
     assert took == pytest.approx(USER_STREAM_TIMEOUT)
     assert [
         record.message for record in caplog.records if record.name == "polyframe.environment"
-    ] == ["the account's stream is not up yet; it goes on trying"]
+    ] == ["[paper] the account's stream is not up yet; it goes on trying"]
 
 
 def test_the_account_has_one_connection_however_many_cycles() -> None:
