@@ -13,9 +13,6 @@ from attrs import frozen
 
 from polyframe.venue.faults import VenueFault, VenueFaults
 
-_KEPT = 64
-"""Old books of a connection that may come again."""
-
 
 class Receiver(Protocol):
     """A connection as far as the line knows it."""
@@ -172,6 +169,12 @@ class Line:
         books = self._books.setdefault(receiver, [])
         if '"bids"' in text:
             books.append(text)
-            del books[:-_KEPT]
-        if len(books) > 1 and self._faults.strike(kind):
+            del books[1:-1]
+        # The books of both tokens have one time: the second is not newer than the first.
+        if len(books) > 1 and _time(books[0]) < _time(books[-1]) and self._faults.strike(kind):
             self._send(receiver, books[0])
+
+
+def _time(text: str) -> int:
+    message = json.loads(text)
+    return int((message[0] if isinstance(message, list) else message)["timestamp"])
