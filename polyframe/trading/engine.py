@@ -52,9 +52,9 @@ class OrderEngine:
                 raise ValueError(msg)
             self.reset(command.market)
             return Applied()
-        if self._state is not None and self._state.generation == command.generation:
-            return self._state.apply(command)
-        return Stale(type(command).__name__, command.generation, self.generation)
+        if self._state is None:
+            return Stale(type(command).__name__, command.generation, None)
+        return self._state.apply(command)
 
     def reset(self, market: Market | None, resumed: CycleState | None = None) -> CycleState | None:
         """Replace the whole trading state by a fresh one, or by none.
