@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -692,3 +694,15 @@ def test_every_kind_says_what_it_can_be_told() -> None:
         bounds = {"seconds": 1} if kind.value in LASTING else {"count": 1}
         row = VenueFaults().inject(kind, **bounds).row()
         assert OPTIONS.get(kind, frozenset()) <= row.keys()
+
+
+def test_the_document_lists_every_kind() -> None:
+    """Each kind has a row with what it can be told, and no row is about anything else."""
+    page = Path(__file__).parents[2] / "docs" / "venue-faults.md"
+    rows = re.findall(
+        r"^\| `(\w+)` \|[^|]*\|([^|]*)\|$", page.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    told = {kind: set(re.findall(r"`(\w+)`", options)) for kind, options in rows}
+    assert told.keys() == set(VenueFault)
+    for kind, options in told.items():
+        assert OPTIONS.get(VenueFault(kind), frozenset()) <= options, kind
