@@ -278,18 +278,18 @@ class Environment:
             self.snapshots.start()
         await self._wait_user_stream()
 
-    def keep_fields(self, strategy: Strategy, name: str, slug: str) -> None:
-        """Give a fresh strategy the marked fields of an earlier run, and keep them from now on.
+    def keep_fields(self, strategy: Strategy, name: str, slug: str, *, is_resumed: bool) -> None:
+        """Keep the marked fields of a fresh strategy; if its cycle is resumed, give it those of then.
 
         Fields that cannot be read are refused as a whole: it starts with its defaults.
         """
         if self.snapshots is None or not persistent_fields(strategy):
             return
         stored = self._fields.get(slug, {}).pop(name, None)
-        if stored is not None:
+        if stored is not None and is_resumed:
             try:
                 decode_fields(strategy, stored)
-            except (ValueError, TypeError) as error:
+            except Exception as error:  # noqa: BLE001 - validators may raise whatever they like
                 self.counters.add(Count.SNAPSHOTS_REFUSED, "fields")
                 log.error("%s: its fields of an earlier run are refused: %s", name, error)
         self.snapshots.add_fields(slug, name, lambda: encode_fields(strategy))

@@ -317,8 +317,14 @@ def decode_fields(strategy: Strategy, data: msgspec.Raw) -> None:
         for a in persistent_fields(strategy)
         if a.name in stored
     }
-    for name, value in values.items():
-        setattr(strategy, name, value)
+    before = {name: getattr(strategy, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(strategy, name, value)
+    except Exception:
+        for name, value in before.items():
+            object.__setattr__(strategy, name, value)  # past validators, which may look at others
+        raise
 
 
 def _type_of(strategy: Strategy, attribute: attrs.Attribute[Any]) -> Any:

@@ -288,6 +288,7 @@ class Trader:
         if new is None or market is None:
             return
         is_first, desk.is_first = desk.is_first, False
+        is_first |= desk.trading.is_resumed
         if is_first and self._env.snapshots is not None and self._env.has_account:
             # An earlier run may have traded this cycle: first the venue is asked.
             name = f"start of {new.slug}"
@@ -314,7 +315,8 @@ class Trader:
 
     def _start(self, desk: _Desk, mount: _Mount, session: ExchangeSession) -> None:
         strategy = fresh(mount.template)
-        self._env.keep_fields(strategy, mount.name, session.slug)
+        is_resumed = desk.trading.is_resumed
+        self._env.keep_fields(strategy, mount.name, session.slug, is_resumed=is_resumed)
         run = StrategyRun(
             strategy,
             name=mount.name,
@@ -323,7 +325,7 @@ class Trader:
             trading=desk.trading.handle(mount.name),
             counters=self._env.counters,
             on_failed=lambda run, where, error: self._on_failed(desk, mount, run, where, error),
-            is_resumed=desk.trading.is_resumed,
+            is_resumed=is_resumed,
         )
         desk.runs.append(run)
         run.start()

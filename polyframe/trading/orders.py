@@ -262,6 +262,12 @@ class OrderTable:
         for client_id in list(self._cash_held):
             self._hold(self._orders[client_id], self.tracks[client_id])
 
+    def forsake(self) -> None:
+        """Release the cash that is held, whatever the orders can still cost."""
+        for client_id, held in self._cash_held.items():
+            self._account.release(self._key(client_id), held)
+        self._cash_held.clear()
+
     def _hold(self, order: Order, track: OrderTrack) -> None:
         """Make the indexes and reservations fit the order."""
         client_id = order.client_id

@@ -269,8 +269,11 @@ class TradingService:
                 report = await self.reconcile("start")
             except StaleCycleError:
                 return False
-            if not report.error:
-                return True
+            except Exception:  # a defect must not keep the strategies out for the rest of the cycle
+                log.exception("%s: comparing with the venue failed", self.series)
+            else:
+                if not report.error:
+                    return True
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
 

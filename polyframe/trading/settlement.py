@@ -151,7 +151,8 @@ class Settlement:
         """
         cycle = self._add(state)
         self._redeem(cycle)
-        cycle.is_resumable = self._clock.time() < state.market.window.end
+        # A resolved market is over, also if our clock was set back into its window.
+        cycle.is_resumable = self._clock.time() < state.market.window.end and state.winner is None
         status = CycleStatus.OPEN if cycle.is_resumable else CycleStatus.RESOLVING
         self._ledger.put(record_of(state, status))
 
@@ -172,15 +173,19 @@ class Settlement:
             market.down_token,
             market.window,
         )
-        if not same:
-            # It stays with the settlement side, so that nothing of it is lost.
-            self._counters.add(Count.SNAPSHOTS_REFUSED, "wrong_market")
-            log.error("%s: the market of its snapshot had other tokens; not resumed", market.slug)
-            return None
         self._remove(cycle)
         if cycle.settling is not None:
             cycle.settling.cancel()
-        return cycle.state
+        if same:
+            return cycle.state
+        # Nothing of it can be true in this market, and nothing of it may stand in its way.
+        cycle.state.forsake()
+        self.own.forget(cycle.state)
+        if self._snapshots is not None:
+            self._snapshots.set_aside(
+                market.slug, "wrong_market", "its market has other tokens now"
+            )
+        return None
 
     def _add(self, state: CycleState) -> _DeadCycle:
         cycle = _DeadCycle(state)

@@ -223,6 +223,14 @@ class Snapshots:
             self._gone.append(watched.bucket)
             self._wake.set()
 
+    def set_aside(self, slug: str, reason: str, text: str) -> None:
+        """Refuse the bucket of a cycle that was believed at first."""
+        watched = self._cycles.pop(slug, None)
+        if watched is not None:
+            for key in (watched.bucket.snapshot_key, watched.bucket.sent_key):
+                if key in self._store.keys():  # noqa: SIM118 - no dict
+                    self.refuse(key, reason, text)
+
     # ------------------------------------------------------------------ writing
 
     async def _run(self) -> None:

@@ -244,6 +244,10 @@ class CycleView:
         state._table.hold_restored()
         return state
 
+    def forsake(self) -> None:
+        """Give back the cash that its orders hold: they are of no market that we know."""
+        self._table.forsake()
+
     @override
     def __repr__(self) -> str:
         return (
