@@ -31,6 +31,8 @@ class Count(StrEnum):
     # Requests
     REQUESTS_PACED = "requests_paced"
     """Requests that waited for the venue's limits or were refused for them, by limit."""
+    HEARTBEATS = "heartbeats"
+    """Signs of life for the venue's dead man's switch, by result."""
     SERVER_CLOCK = "server_clock"
     """Differences found between the venue's clock and ours, by kind."""
 

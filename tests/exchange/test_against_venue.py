@@ -298,6 +298,103 @@ def test_a_lost_answer_is_found_by_its_id() -> None:
     asyncio.run(main())
 
 
+def test_orders_are_cancelled_by_market_and_all_at_once() -> None:
+    """What rests is cancelled without naming it, and the answer says what it was."""
+
+    async def main() -> None:
+        async with _scene() as scene:
+            low = scene.order(Decimal("0.01"), post_only=True)
+            first, _ = await scene.place(low)
+            second, _ = await scene.place(low)
+            answer = await scene.exchange.cancel_market(scene.market)
+            assert answer.cancelled == {first, second}
+            third, _ = await scene.place(low)
+            assert (await scene.exchange.cancel_all()).cancelled == {third}
+            assert await scene.exchange.fetch_open_orders() == []
+            assert (await scene.exchange.cancel_all()).cancelled == frozenset()
+
+    asyncio.run(main())
+
+
+def test_the_engine_answers_public_questions() -> None:
+    """Rules, books and prices of a market come from the engine itself."""
+
+    async def main() -> None:
+        async with _scene() as scene:
+            data, market = scene.exchange.market_data, scene.market
+            rules = await data.rules(market.condition_id)
+            assert rules is not None
+            assert rules.tokens == {"Up": market.up_token, "Down": market.down_token}
+            assert (rules.tick_size, rules.min_size) == (market.tick_size, market.min_size)
+            assert rules.fees == market.fees
+            assert rules.is_accepting
+            assert await data.rules("0x" + "0" * 64) is None
+            books = await data.books([market.up_token, market.down_token, "1"])
+            assert list(books) == [market.up_token, market.down_token]
+            book = await data.book(market.up_token)
+            assert book is not None
+            bid, ask = max(p for p, _ in book.bids), min(p for p, _ in book.asks)
+            assert 0 < bid < ask
+            spread = await data.spread(market.up_token)
+            assert spread is not None
+            assert spread > 0
+            assert await data.midpoint(market.up_token) is not None
+            assert await data.tick_size(market.up_token) == market.tick_size
+            assert await data.version() == 2
+            assert await data.is_up()
+
+    asyncio.run(main())
+
+
+def test_a_position_is_on_record_once_it_is_settled() -> None:
+    """The account's shares, trades and activity can be checked after the fact."""
+
+    async def main() -> None:
+        settings = VenueSettings(mined_after=0.1, confirmed_after=0.2)
+        async with _scene(settings=settings) as scene, _account(scene) as sink:
+            await scene.place(scene.order(await scene.best_ask() + Decimal("0.02")))
+
+            def is_confirmed() -> bool:
+                return any(
+                    isinstance(message, TradeReport) and message.status is TradeStatus.CONFIRMED
+                    for message in sink.messages
+                )
+
+            await sink.until(is_confirmed)
+            records = scene.exchange.data_api
+            (position,) = await records.positions([scene.market.condition_id])
+            assert (position.token, position.outcome) == (scene.market.up_token, "Up")
+            trades = await records.trades()
+            assert sum(trade.size for trade in trades) == position.size
+            activity = await records.activity([scene.market.condition_id])
+            assert {item.kind for item in activity} == {"TRADE"}
+            shares = await scene.exchange.fetch_shares(scene.market, Outcome.UP)
+            assert shares == position.size
+            assert not await scene.exchange.is_closed_only()
+
+    asyncio.run(main())
+
+
+def test_the_venue_cancels_when_the_heart_stops() -> None:
+    """With a heartbeat orders rest; when it ends, they are gone soon after."""
+
+    async def main() -> None:
+        settings = VenueSettings(heartbeat_timeout=0.4)
+        async with _scene(settings=settings) as scene, _account(scene) as sink:
+            beating = PolymarketExchange(
+                scene.exchange.hosts, scene.exchange.credentials, heartbeat=0.1
+            )
+            await beating.open(scene.exchange._opened_clock(), scene.counters)
+            order_id, _ = await scene.place(scene.order(Decimal("0.01"), post_only=True))
+            await asyncio.sleep(0.8)  # twice as long as the venue waits for a sign of life
+            assert len(await scene.exchange.fetch_open_orders()) == 1
+            await beating.close()
+            await sink.until(lambda: OrderEventKind.CANCELLATION in _kinds(sink, order_id))
+            assert scene.counters.get(Count.HEARTBEATS, "sent") >= 5
+
+    asyncio.run(main())
+
+
 def test_troubles_of_the_venue_have_types() -> None:
     """A restart, a limit and an outage come back as answers for orders and errors elsewhere."""
 

@@ -476,3 +476,58 @@ def test_the_balance_is_in_usd(balance: Any, usd: str) -> None:
     venue = Venue({"balance": balance, "allowances": {}})
     assert venue.ask(lambda rest: rest.fetch_balance(2)) == Decimal(usd)
     assert venue.paths == ["GET balance-allowance?asset_type=COLLATERAL&signature_type=2"]
+
+
+# -- the whole account ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "request_line", "body"),
+    [
+        (
+            lambda rest: rest.cancel_market(CONDITION),
+            "DELETE cancel-market-orders",
+            f'{{"market":"{CONDITION}"}}'.encode(),
+        ),
+        (lambda rest: rest.cancel_all(), "DELETE cancel-all", b""),
+    ],
+)
+def test_orders_are_cancelled_without_naming_them(
+    call: Callable[[RestClient], Awaitable[CancelAnswer]], request_line: str, body: bytes
+) -> None:
+    """The answer says which they were; what is signed is what is sent (PROTOCOL §2.4)."""
+    answer = {"canceled": ["0xa"], "not_canceled": {"0xb": "already canceled or matched"}}
+    venue = Venue(answer)
+    assert venue.ask(call) == CancelAnswer(
+        cancelled=frozenset({"0xa"}), refused={"0xb": "already canceled or matched"}
+    )
+    assert venue.paths == [request_line]
+    request = venue.requests[0]
+    assert request.content == body
+    signed = CREDENTIALS.headers(int(NOW), "DELETE", request.url.path[5:], body)
+    assert request.headers["POLY_SIGNATURE"] == signed["POLY_SIGNATURE"]
+    junk: Any
+    for junk in ({}, [], {"canceled": None, "not_canceled": 7}, {"canceled": [None]}):
+        assert Venue(junk).ask(call) == CancelAnswer()
+
+
+def test_shares_are_asked_for_afresh() -> None:
+    """The engine remembers balances: it is told to look before it is asked (§2.6)."""
+    venue = Venue(b"", {"balance": "7250000"})
+    assert venue.ask(lambda rest: rest.fetch_shares("123", 1)) == Decimal("7.25")
+    query = "asset_type=CONDITIONAL&token_id=123&signature_type=1"
+    assert venue.paths == [
+        f"GET balance-allowance/update?{query}",
+        f"GET balance-allowance?{query}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "closed"),
+    [({"closed_only": True}, True), ({"closed_only": False}, False), ([], False)],
+)
+def test_whether_the_account_may_only_close(answer: Any, closed: bool) -> None:
+    """An account that was restricted is recognised before it places an order."""
+    venue = Venue(answer)
+    assert venue.ask(lambda rest: rest.is_closed_only()) is closed
+    assert venue.paths == ["GET auth/ban-status/closed-only"]

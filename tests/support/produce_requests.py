@@ -8,9 +8,10 @@ import pytest
 
 from polyframe.clock import VirtualClock
 from polyframe.counters import Count, Counters
-from polyframe.errors import RateLimited
+from polyframe.errors import ExchangeUnavailable, RateLimited
 from polyframe.exchange.polymarket.pacing import Pacer, RateLimits
 from polyframe.exchange.polymarket.serverclock import ServerClock
+from tests.exchange import test_heartbeat as heartbeat
 from tests.support.produce_events import Producer
 
 NOW = 1_790_586_000
@@ -59,12 +60,24 @@ def _told(*seconds: int) -> Counters:
     return counters
 
 
+def _beating(*answers: object) -> Counters:
+    """Return the counts of a heartbeat that got these answers."""
+    counters = Counters()
+    for reason, count in heartbeat.play(*answers, seconds=22)[1].items():
+        counters.add(Count.HEARTBEATS, reason, count)
+    return counters
+
+
 REQUESTS: dict[tuple[Count, str], Producer] = {
     (Count.REQUESTS_PACED, "waited:<limit>"): _paced(_orders),
     (Count.REQUESTS_PACED, "refused:<limit>"): _paced(_orders),
     (Count.REQUESTS_PACED, "cancel_not_held"): _paced(_cancels),
     (Count.REQUESTS_PACED, "refused_by_venue"): _paced(_refused),
     (Count.REQUESTS_PACED, "warned_by_venue"): _paced(_warned),
+    (Count.HEARTBEATS, "sent"): lambda: _beating("a"),
+    (Count.HEARTBEATS, "corrected"): lambda: _beating(heartbeat.wrong("x"), "b"),
+    (Count.HEARTBEATS, "failed"): lambda: _beating(ExchangeUnavailable("no")),
+    (Count.HEARTBEATS, "too_late"): lambda: _beating(ExchangeUnavailable("no")),
     (Count.SERVER_CLOCK, "ahead"): lambda: _told(5),
     (Count.SERVER_CLOCK, "behind"): lambda: _told(-5),
     (Count.SERVER_CLOCK, "reset"): lambda: _told(0, 5),

@@ -149,6 +149,15 @@ def _refused(code: str, said: str) -> PlaceAnswer:
     return PlaceAnswer(PlaceResult.REJECTED, code, said)
 
 
+def named_ids(value: Any) -> list[str]:
+    """Return the ids that the answer to a cancel of unnamed orders speaks of."""
+    found = value if isinstance(value, dict) else {}
+    cancelled, refused = found.get("canceled"), found.get("not_canceled")
+    ids = [text(order_id) for order_id in (cancelled if isinstance(cancelled, list) else ())]
+    ids += refused if isinstance(refused, dict) else ()
+    return [order_id for order_id in dict.fromkeys(ids) if order_id]
+
+
 def cancel_answer(value: Any, asked: Sequence[str]) -> CancelAnswer:
     """Return what the answer to a cancel of the ids `asked` says (PROTOCOL §2.4).
 

@@ -103,7 +103,7 @@ class PolymarketHosts:
             ws=sockets,
             rtds=f"{sockets}/rtds",
             live=f"{sockets}/live",
-            data=f"{base}/data",
+            data=f"{base}/data-api",
         )
 
     @property

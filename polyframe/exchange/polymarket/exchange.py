@@ -39,20 +39,35 @@ from polyframe.exchange.polymarket.wire import Skips
 from polyframe.exchange.polymarket.wire_market import MarketDecoder
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderReport, TradeReport
-from polyframe.model.market import Market, Resolution
+from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.reference import PriceRecord, PriceSource
 from polyframe.model.series import Series, Window
 
 if TYPE_CHECKING:
+    from polyframe.exchange.polymarket.dataapi import DataClient
+    from polyframe.exchange.polymarket.heartbeat import Heartbeat
+    from polyframe.exchange.polymarket.http import HttpClient
+    from polyframe.exchange.polymarket.marketdata import MarketDataClient
     from polyframe.exchange.polymarket.rest import RestClient
 
 _log = logging.getLogger(__name__)
+
+_MAX_HEARTBEAT = 5.0
+"""The venue cancels after about ten seconds without one: one may be lost on the way."""
 
 
 def _positive(_: object, attribute: Attribute[float], value: float) -> None:
     if not value > 0:
         msg = f"{attribute.name}: expected seconds above 0, got {value!r}"
+        raise ConfigError(msg)
+
+
+def _heartbeat(_: object, attribute: Attribute[float | None], value: float | None) -> None:
+    if value is not None and not 0 < value <= _MAX_HEARTBEAT:
+        msg = (
+            f"{attribute.name}: expected seconds above 0, at most {_MAX_HEARTBEAT:g}, got {value!r}"
+        )
         raise ConfigError(msg)
 
 
@@ -103,9 +118,13 @@ class PolymarketExchange:
             environment variable ``POLYMARKET_PROXY`` names, if the venue is not on this machine.
         rate_limits: How fast the venue is asked; by default its own limits, and none at a venue on
             this machine.
+        heartbeat: Seconds between two signs of life; ``None`` (the default) sends none. Once they
+            have begun, the venue cancels all orders of the API key when they end: when the program
+            dies or loses the network, and also when it closes (PROTOCOL §2.6). 5 is usual.
 
     Raises:
-        ConfigError: Credentials and signer are of two different keys.
+        ConfigError: Credentials and signer are of two different keys, or a heartbeat without
+            credentials, or one that would always come too late.
     """
 
     hosts: PolymarketHosts = field(factory=PolymarketHosts)
@@ -117,13 +136,16 @@ class PolymarketExchange:
     confirm_live: str = field(default="", kw_only=True)
     proxy: str | None = field(default=None, kw_only=True, validator=check_proxy, repr=shown_proxy)
     rate_limits: RateLimits | None = field(default=None, kw_only=True)
+    heartbeat: float | None = field(default=None, kw_only=True, validator=_heartbeat)
     name: str = field(init=False, default="polymarket")
     is_live: bool = field(init=False)
     _clock: Clock | None = field(init=False, default=None, repr=False)
     _counters: Counters | None = field(init=False, default=None, repr=False)
     _skips: Skips | None = field(init=False, default=None, repr=False)
     _server_clock: ServerClock | None = field(init=False, default=None, repr=False)
+    _http: HttpClient | None = field(init=False, default=None, repr=False)
     _rest: RestClient | None = field(init=False, default=None, repr=False)
+    _heart: Heartbeat | None = field(init=False, default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.is_live = not self.hosts.is_loopback
@@ -131,6 +153,9 @@ class PolymarketExchange:
             self.signer = self.signer or LocalSigner(self.credentials.address)
         if self.credentials is not None and self.signer is not None:
             check_owner(self.signer, self.credentials)
+        if self.heartbeat is not None and self.credentials is None:
+            msg = "heartbeat: it needs credentials; leave it out for market data only"
+            raise ConfigError(msg)
 
     @property
     def account_name(self) -> str:
@@ -165,6 +190,7 @@ class PolymarketExchange:
         """
         # Heavy, and of no use to who only imports names.
         from polyframe.exchange.polymarket import market_stream, user_stream  # noqa: F401
+        from polyframe.exchange.polymarket.heartbeat import Heartbeat
         from polyframe.exchange.polymarket.http import HttpClient
         from polyframe.exchange.polymarket.rest import RestClient
 
@@ -191,12 +217,16 @@ class PolymarketExchange:
             },
             proxy=proxy,
         )
+        self._http = http
         self._rest = RestClient(http, self.hosts, self._user_decoder(), counters, self._skips)
         if self._server_clock is not None and self.credentials is not None:
             try:
                 await self.measure_clock()
             except ExchangeError as error:
                 _log.warning("the venue's time is not known yet: %s", error)
+        if self.heartbeat is not None:
+            self._heart = Heartbeat(self._rest.send_heartbeat, self.heartbeat, counters)
+            self._heart.start()
 
     async def measure_clock(self) -> float:
         """Ask for the venue's time and return how many seconds it is ahead of ours.
@@ -216,7 +246,10 @@ class PolymarketExchange:
 
     async def close(self) -> None:
         """Close the connection pool; streams are closed by who started them. Safe to repeat."""
-        rest, self._rest = self._rest, None
+        heart, self._heart = self._heart, None
+        if heart is not None:
+            await heart.close()
+        rest, self._rest, self._http = self._rest, None, None
         if rest is not None:
             await rest.close()
 
@@ -334,6 +367,14 @@ class PolymarketExchange:
         """Cancel orders by the venue's id."""
         return await self._client.cancel_orders(venue_ids)
 
+    async def cancel_market(self, market: Market) -> CancelAnswer:
+        """Cancel all open orders of the account in one market, whoever placed them."""
+        return await self._client.cancel_market(market.condition_id)
+
+    async def cancel_all(self) -> CancelAnswer:
+        """Cancel all open orders of the account, in all markets and of all programs."""
+        return await self._client.cancel_all()
+
     async def fetch_open_orders(self, market: Market | None = None) -> list[OrderReport]:
         """Return all open orders of the account (of one market), every page or an error."""
         return await self._client.fetch_open_orders(market)
@@ -354,7 +395,43 @@ class PolymarketExchange:
             0 if self.signer is None else self.signer.signature_type
         )
 
+    async def fetch_shares(self, market: Market, outcome: Outcome) -> Decimal:
+        """Return how many shares of an outcome the account can sell, as the engine sees it."""
+        signature_type = 0 if self.signer is None else self.signer.signature_type
+        return await self._client.fetch_shares(market.token(outcome), signature_type)
+
+    async def is_closed_only(self) -> bool:
+        """Return whether the account may only reduce what it has."""
+        return await self._client.is_closed_only()
+
+    @property
+    def market_data(self) -> MarketDataClient:
+        """Public questions to the engine: books, prices, rules of a market."""
+        from polyframe.exchange.polymarket.marketdata import MarketDataClient
+
+        return MarketDataClient(self._opened_http(), self.hosts, self._accounts[1])
+
+    @property
+    def data_api(self) -> DataClient:
+        """The venue's records of this account, for checks: they lag.
+
+        Raises:
+            ConfigError: No credentials: whose records?
+        """
+        from polyframe.exchange.polymarket.dataapi import DataClient
+
+        if self.credentials is None:
+            msg = "credentials: set them on PolymarketExchange to read the account's records"
+            raise ConfigError(msg)
+        user = self.credentials.address if self.signer is None else self.signer.maker
+        return DataClient(self._opened_http(), self.hosts, user, self._accounts[1])
+
     # -- parts --------------------------------------------------------------------------------
+
+    def _opened_http(self) -> HttpClient:
+        if self._http is None:
+            raise RuntimeError(_NOT_OPEN)
+        return self._http
 
     @property
     def _client(self) -> RestClient:

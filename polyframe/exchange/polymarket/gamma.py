@@ -185,10 +185,10 @@ def _tick(row: dict[str, Any]) -> Decimal:
     tick = _number(row, "orderPriceMinTickSize", "bad_tick")
     if tick is None:
         return _DEFAULT_TICK
-    units = tick * PRICE_UNITS
-    if not ZERO < tick < ONE or units != int(units) or PRICE_UNITS % int(units):
-        raise NotTradable("bad_tick", str(tick))
-    return tick.normalize()
+    try:
+        return checked_tick(tick)
+    except ValueError as exc:
+        raise NotTradable("bad_tick", str(exc)) from exc
 
 
 def _fees(row: dict[str, Any]) -> FeeSchedule:
@@ -202,6 +202,32 @@ def _fees(row: dict[str, Any]) -> FeeSchedule:
     # To trade with a wrong idea of the fee is worse than to wait.
     rate = _number(schedule, "rate", "bad_fees")
     exponent = _number(schedule, "exponent", "bad_fees")
+    try:
+        return checked_fees(rate, exponent)
+    except ValueError as exc:
+        raise NotTradable("bad_fees", str(exc)) from exc
+
+
+def checked_tick(tick: Decimal) -> Decimal:
+    """Return a price step.
+
+    Raises:
+        ValueError: It does not divide 1 USD into whole steps of at least 0.0001.
+    """
+    units = tick * PRICE_UNITS
+    if not ZERO < tick < ONE or units != int(units) or PRICE_UNITS % int(units):
+        msg = f"tick: expected a step that divides 1 USD, got {tick}"
+        raise ValueError(msg)
+    return tick.normalize()
+
+
+def checked_fees(rate: Decimal | None, exponent: Decimal | None) -> FeeSchedule:
+    """Return a fee schedule.
+
+    Raises:
+        ValueError: One of the two is missing, or makes no sense.
+    """
     if rate is None or exponent is None or exponent != int(exponent) or exponent > 10 or rate > ONE:
-        raise NotTradable("bad_fees", f"rate {rate}, exponent {exponent}")
+        msg = f"fees: rate {rate}, exponent {exponent}"
+        raise ValueError(msg)
     return FeeSchedule(rate=rate, exponent=int(exponent))

@@ -14,7 +14,12 @@ import msgspec
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError, RateLimited
 from polyframe.exchange.base import CancelAnswer, PlaceAnswer
-from polyframe.exchange.polymarket.answers import cancel_answer, place_answer, place_answers
+from polyframe.exchange.polymarket.answers import (
+    cancel_answer,
+    named_ids,
+    place_answer,
+    place_answers,
+)
 from polyframe.exchange.polymarket.config import PolymarketHosts
 from polyframe.exchange.polymarket.gamma import (
     NotTradable,
@@ -24,7 +29,7 @@ from polyframe.exchange.polymarket.gamma import (
     read_resolution,
 )
 from polyframe.exchange.polymarket.http import HttpClient, NotSent, retry_after
-from polyframe.exchange.polymarket.wire import Skips, text
+from polyframe.exchange.polymarket.wire import Skips, flag, text
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
 from polyframe.model.market import Market, Resolution
@@ -203,12 +208,41 @@ class RestClient:
             refused.update(answer.refused)
         return CancelAnswer(cancelled=frozenset(cancelled), refused=refused)
 
+    async def cancel_market(self, condition_id: str) -> CancelAnswer:
+        """Cancel all open orders of the account in one market, whoever placed them (§2.4).
+
+        Raises:
+            ExchangeError: The venue did not answer; nothing is known.
+        """
+        body = {"market": condition_id}
+        value = await self._clob("DELETE", "/cancel-market-orders", body=body, private=True)
+        return cancel_answer(value, named_ids(value))
+
+    async def cancel_all(self) -> CancelAnswer:
+        """Cancel all open orders of the account, in all markets (§2.4).
+
+        Raises:
+            ExchangeError: The venue did not answer; nothing is known.
+        """
+        value = await self._clob("DELETE", "/cancel-all", private=True)
+        return cancel_answer(value, named_ids(value))
+
     async def _cancel(self, ids: list[str]) -> CancelAnswer:
         if len(ids) == 1:
             value = await self._clob("DELETE", "/order", body={"orderID": ids[0]}, private=True)
         else:
             value = await self._clob("DELETE", "/orders", body=ids, private=True, count=len(ids))
         return cancel_answer(value, ids)
+
+    async def send_heartbeat(self, heartbeat_id: str) -> httpx.Response:
+        """Send one sign of life and return the venue's answer, whatever it is (§2.6).
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        body = msgspec.json.encode({"heartbeat_id": heartbeat_id})
+        path = "/v1/heartbeats"
+        return await self._http.send("POST", self._hosts.clob, path, body=body, private=True)
 
     async def fetch_open_orders(self, market: Market | None = None) -> list[OrderReport]:
         """Return all open orders of the account (of one market): every page, or an error."""
@@ -271,6 +305,37 @@ class RestClient:
             ExchangeError: The venue did not answer, or not with a balance.
         """
         params = {"asset_type": "COLLATERAL", "signature_type": str(signature_type)}
+        return await self._balance(params)
+
+    async def fetch_shares(self, token: str, signature_type: int) -> Decimal:
+        """Return how many shares of a token the account can sell, as the engine sees it (§2.6).
+
+        The engine remembers balances: it is told to look first, because right after a fill it would
+        still tell the old one.
+
+        Raises:
+            ExchangeError: The venue did not answer, or not with a balance.
+        """
+        params = {
+            "asset_type": "CONDITIONAL",
+            "token_id": token,
+            "signature_type": str(signature_type),
+        }
+        await self._clob(
+            "GET", "/balance-allowance/update", params=params, private=True, absent=_ABSENT
+        )
+        return await self._balance(params)
+
+    async def is_closed_only(self) -> bool:
+        """Return whether the account may only reduce what it has (§2.6).
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        value = await self._clob("GET", "/auth/ban-status/closed-only", private=True)
+        return flag(value.get("closed_only") if isinstance(value, dict) else None, default=False)
+
+    async def _balance(self, params: dict[str, str]) -> Decimal:
         value = await self._clob("GET", "/balance-allowance", params=params, private=True)
         found = value.get("balance") if isinstance(value, dict) else None
         try:
