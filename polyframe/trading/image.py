@@ -111,12 +111,31 @@ class CycleImage:
     def with_sent(self, orders: list[Order]) -> CycleImage:
         """Return the image with orders that left after it was taken.
 
-        An order of the same id at the venue that is in it already stays as it is.
+        One that is in it already, under either id, stays as it is. If it is in it as a foreign one,
+        it was placed here after all: what was known of it then belongs to it now.
         """
-        have = {name for order in self.orders for name in (order.client_id, order.venue_id)}
+        ours = [order for order in self.orders if not order.is_external]
+        have = {name for order in ours for name in (order.client_id, order.venue_id)}
         new = [o for o in orders if o.client_id not in have and o.venue_id not in have]
+        owners = {order.venue_id: order for order in new}
+        known = {o.client_id: track for o, track in zip(self.orders, self.tracks, strict=True)}
+        kept = [order for order in self.orders if order.client_id not in owners]
         return evolve(
             self,
-            orders=(*self.orders, *new),
-            tracks=(*self.tracks, *(TrackImage() for _ in new)),
+            orders=(*kept, *new),
+            tracks=(
+                *(known[order.client_id] for order in kept),
+                *(_taken_over(known.get(order.venue_id)) for order in new),
+            ),
+            fills=tuple(
+                evolve(fill, client_id=owner.client_id, strategy=owner.strategy)
+                if (owner := owners.get(fill.client_id)) is not None
+                else fill
+                for fill in self.fills
+            ),
         )
+
+
+def _taken_over(track: TrackImage | None) -> TrackImage:
+    """Return what is known of an order that was sent, from what was of a foreign one of its id."""
+    return TrackImage() if track is None else msgspec.structs.replace(track, size_known=True)

@@ -10,9 +10,9 @@ from attrs import evolve
 from hypothesis import given, settings
 
 from polyframe.model.market import Outcome
-from polyframe.model.order import Side
+from polyframe.model.order import OrderRequest, Side
 from polyframe.trading.account import Account, Stock
-from polyframe.trading.commands import CycleCommand
+from polyframe.trading.commands import Applied, CycleCommand, PlaceOrder
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.image import CycleImage, TrackImage
 from polyframe.trading.state import CycleState
@@ -96,6 +96,31 @@ def test_an_image_that_contradicts_itself_is_refused() -> None:
     told = TrackImage(trades=(("t9", 7),))
     assert "fills are not those" in flawed(tracks=(told, *image.tracks[1:]))
     assert image.flaw() == ""
+
+
+@settings(max_examples=100, deadline=None)
+@given(scripts(commands(G1), 25))
+def test_a_foreign_order_that_was_placed_here_after_the_image_is_taken_over(
+    before: list[CycleCommand],
+) -> None:
+    """The image and the list of sent orders together make the same state as the placing did."""
+    state = lived(before)
+    image = reread(state.image())
+    for venue_id in [order.venue_id for order in state.orders.values() if order.is_external]:
+        parked = state.orders[venue_id]
+        request = OrderRequest(parked.outcome, parked.side, parked.price, parked.size)
+        reply = state.apply(
+            PlaceOrder(G1, f"late {venue_id}", venue_id, "alpha", parked.token, request, 5)
+        )
+        if isinstance(reply, Applied) and reply.order is not None:
+            image = image.with_sent([reply.order])
+    assert image.flaw() == ""
+    copy = CycleState.restored(image, Account(dec("0")))
+    assert state.image().orders == copy.image().orders
+    assert state.image().tracks == copy.image().tracks
+    assert state.image().fills == copy.image().fills
+    assert state.snapshot().positions == copy.snapshot().positions
+    assert state.reserved_cash == copy.reserved_cash
 
 
 def test_orders_that_left_after_the_image_are_added_once() -> None:
