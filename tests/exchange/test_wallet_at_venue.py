@@ -142,8 +142,9 @@ def test_no_secret_shows_anywhere(caplog: pytest.LogCaptureFixture, tmp_path: Pa
                 await broken.fetch_balance()
             with pytest.raises(ConfigError) as mistyped:
                 PrivateKey(KEY + "0")
-            for caught in (refused, mistyped):
-                shown.append("".join(traceback.format_exception(caught.value)))
+            shown.extend(
+                "".join(traceback.format_exception(caught.value)) for caught in (refused, mistyped)
+            )
             await broken.close()
 
     asyncio.run(main())
