@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from starlette.routing import Route
 from polyframe.venue.accounts import Accounts, Login
 from polyframe.venue.blotter import Blotter
 from polyframe.venue.desk import Desk
-from polyframe.venue.intents import INVALID_PAYLOAD, Refusal
+from polyframe.venue.intents import INVALID_PAYLOAD, ORDER_ID, Refusal
 from polyframe.venue.modes import VenueMode
 from polyframe.venue.rest import SignedHandler, page, read_json, route, signed
 from polyframe.venue.typed_data import EXCHANGE, NEG_RISK_EXCHANGE
@@ -23,7 +22,6 @@ from polyframe.venue.values import SHARE
 UNLIMITED = (1 << 256) - 1
 
 _MAX_ORDERS, _MAX_CANCELS = 15, 1_000
-_ORDER_ID = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
 class AccountApi:
@@ -115,7 +113,7 @@ class AccountApi:
         return self._cancel(login, [order.order_id for order in orders])
 
     def _cancel(self, login: Login, ids: Sequence[object]) -> Response:
-        known = [text for text in ids if isinstance(text, str) and _ORDER_ID.fullmatch(text)]
+        known = [text for text in ids if isinstance(text, str) and ORDER_ID.fullmatch(text)]
         if len(known) != len(ids):
             raise Refusal(400, "Invalid orderID")
         self._desk.turnstile.check_cancel()

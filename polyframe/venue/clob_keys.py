@@ -11,7 +11,7 @@ from polyframe.venue.accounts import Accounts, KeyRefused, Login
 from polyframe.venue.blotter import Blotter
 from polyframe.venue.heartbeats import Heartbeats
 from polyframe.venue.hub import Hub
-from polyframe.venue.intents import INVALID_PAYLOAD, Refusal
+from polyframe.venue.intents import INVALID_PAYLOAD, ORDER_ID, Refusal
 from polyframe.venue.rest import Handler, SignedHandler, answering, error, read_json, route, signed
 
 
@@ -114,8 +114,10 @@ class KeysApi:
 
     async def _several_scoring(self, request: Request, login: Login) -> Response:
         ids = await read_json(request)
-        if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+        if not isinstance(ids, list):
             raise Refusal(400, INVALID_PAYLOAD)
+        if not all(isinstance(each, str) and ORDER_ID.fullmatch(each) for each in ids):
+            raise Refusal(400, "Invalid orderID")
         return JSONResponse({each: self._is_scoring(login, each) for each in ids})
 
     def _is_scoring(self, login: Login, order_id: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from polyframe.venue.account import VenueAccount
 from polyframe.venue.accounts import Accounts, Login
 from polyframe.venue.faults import VenueFault, VenueFaults
 from polyframe.venue.line import Line
-from polyframe.venue.messages import PONG, encode
+from polyframe.venue.messages import PONG, decode, encode
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.values import VenueMarket
 
@@ -324,6 +323,6 @@ async def _receive(socket: WebSocket) -> str | None:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # the latter: brackets in brackets without end
+        return decode(text.encode())
+    except ValueError:
         return None

@@ -41,7 +41,7 @@ _IDENTITY_FIELDS = (
     "metadata",
     "builder",
 )
-_BYTES32 = re.compile(r"0x[0-9a-fA-F]{64}")
+ORDER_ID = _BYTES32 = re.compile(r"0x[0-9a-fA-F]{64}")
 _DIGITS = re.compile(r"[0-9]{1,78}")
 _AMOUNT = re.compile(r"[0-9]{1,18}")
 """Base units: a million million shares are more than anybody has."""
@@ -154,6 +154,9 @@ class Reader:
             raise invalid
         if body.get("owner") != login.api_key:
             raise Refusal(400, "the order owner has to be the owner of the API KEY")
+        if "timestamp" not in order and "nonce" in order:
+            # The fields of version 1, which the exchange no longer takes (§0.4, §2.7).
+            raise Refusal(400, "order_version_mismatch")
         if not _well_formed(body, order):
             raise invalid
         order_id = self._identify(order, login.account, neg_risk=neg_risk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,11 +14,27 @@ from polyframe.venue.values import VenueMarket, mirrored, own_price, price_text,
 
 PONG = "PONG"
 _FINGERPRINT_LENGTH = 40
+_MAX_BRACKETS = 800
+"""500 tokens with a bracket each are the most that one request asks for; that many levels of them
+are within Python's own limit of recursion."""
 
 
 def encode(message: Any) -> str:
     """Return compact JSON text."""
     return msgspec.json.encode(message).decode()
+
+
+def decode(text: bytes) -> Any:
+    """Return the value of a JSON text that a client sent.
+
+    Raises:
+        ValueError: It is none, or has more brackets than any request of this protocol: thousands of
+            them within each other would overflow the stack of the parser.
+    """
+    if text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+        msg = f"text: expected at most {_MAX_BRACKETS} brackets"
+        raise ValueError(msg)
+    return json.loads(text)
 
 
 def fingerprint(*parts: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from starlette.routing import Route
 
 from polyframe.venue.accounts import Accounts, Login
 from polyframe.venue.intents import INVALID_PAYLOAD, Refusal
+from polyframe.venue.messages import decode
 
 PREFIX = "/clob"
 END_CURSOR = "LTE="
@@ -91,8 +91,8 @@ async def read_json(request: Request) -> Any:
         Refusal: It is not JSON.
     """
     try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError):  # the latter: brackets in brackets without end
+        return decode(await request.body())
+    except ValueError:
         raise Refusal(400, INVALID_PAYLOAD) from None
 
 

@@ -364,6 +364,25 @@ def test_brackets_without_end_are_an_invalid_payload(path: str) -> None:
     run(test)
 
 
+def test_half_characters_are_not_sent_back() -> None:
+    """A text that is no Unicode is refused where it would be part of the answer."""
+
+    async def test() -> None:
+        async with open_venue() as client:
+            for method, path, body in (
+                ("POST", "/orders-scoring", b'["\\ud800"]'),
+                ("DELETE", "/orders", b'["\\ud800"]'),
+                ("POST", "/prices", b'[{"token_id":"\\ud800"}]'),
+                ("DELETE", "/cancel-market-orders", b'{"market":"\\ud800"}'),
+            ):
+                headers = client.headers(method, path, body.decode())
+                url = f"{client.venue.url}/clob{path}"
+                answer = await client.http.request(method, url, content=body, headers=headers)
+                assert answer.status_code < 500, path
+
+    run(test)
+
+
 # ------------------------------------------------------------------ WebSockets
 
 

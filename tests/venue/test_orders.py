@@ -499,6 +499,20 @@ def test_malformed_bodies_are_invalid() -> None:
     run(test)
 
 
+def test_an_order_of_version_1_is_told_so() -> None:
+    """It has a nonce and no time stamp; clients then ask for the version again."""
+
+    async def test() -> None:
+        async with open_venue() as client:
+            body = client.order("BUY", "0.49", "10")
+            del body["order"]["timestamp"]
+            body["order"] |= {"nonce": "0", "feeRateBps": "0", "taker": "0x" + "0" * 40}
+            answer = await client.signed("POST", "/order", body)
+            assert (answer.status_code, answer.json()) == (400, {"error": "order_version_mismatch"})
+
+    run(test)
+
+
 def test_owner_and_signer_must_be_the_accounts() -> None:
     """The owner is the API key, the signer is the address of the key, in any case of letters."""
 
