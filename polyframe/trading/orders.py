@@ -206,6 +206,15 @@ class OrderTable:
             if self.tracks[fill.client_id].trades[fill.trade_id] is not None:
                 self._trade(fill, _notional(fill))
 
+    def booking_numbers(self) -> set[int]:
+        """Return the numbers under which fills are booked."""
+        return {
+            number
+            for track in self.tracks.values()
+            for number in track.trades.values()
+            if number is not None
+        }
+
     def booked(self) -> Iterator[tuple[int, str, Outcome, Booking]]:
         """Yield what is booked for fills, with numbers, strategies and outcomes."""
         for (trade_id, client_id), fill in self._fills.items():

@@ -200,7 +200,7 @@ class CycleView:
 
     def image(self) -> CycleImage:
         """Return everything that has to be written down to be the same after a restart."""
-        booked = {number for number, *_ in self._table.booked()}
+        booked = self._table.booking_numbers()
         return CycleImage(
             market=self.market,
             sequence=self.sequence,
