@@ -62,6 +62,9 @@ class HttpFaults:
             await self._app(scope, receive, _discard)
         if failure.kind in {VenueFault.REQUEST_LOST, VenueFault.REPLY_LOST}:
             scope["state"]["transport"].abort()
+            # To end before the server knows that nobody waits would be an error to it.
+            while (await receive())["type"] != "http.disconnect":
+                pass
         else:
             await _answer(failure, send)
 

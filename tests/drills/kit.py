@@ -1,0 +1,362 @@
+"""A drill: a strategy trades at the local venue, something goes wrong, and nothing may be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, field
+from typing_extensions import override
+
+from polyframe.clock import ScaledClock
+from polyframe.counters import Counters
+from polyframe.environment import Environment
+from polyframe.exchange.polymarket import PolymarketExchange, StreamSettings
+from polyframe.model.events import OrderChanged, PriceChanged, TradeChanged
+from polyframe.model.market import Outcome
+from polyframe.model.order import Order, OrderStatus, OrderType
+from polyframe.model.series import Series
+from polyframe.model.trade import TradeStatus
+from polyframe.scheduler import ScheduleSettings
+from polyframe.strategy import Strategy
+from polyframe.trader import Trader, TraderSettings
+from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from polyframe.trading.reconcile import ReconcileReport, ReconcileSettings
+
+pytest.importorskip("starlette", reason="the local venue needs the extra 'venue'")
+pytest.importorskip("uvicorn", reason="the local venue needs the extra 'venue'")
+
+from polyframe.venue import InjectedFault, LocalVenue, SyntheticSource, VenueFault, VenueSettings
+
+SERIES = Series.parse("btc-updown-15m")
+START = 1_893_456_000
+SPEED = 10.0
+PATIENCE = 15.0
+TEN = Decimal(10)
+LOW = Decimal("0.02")
+"""A price at which nothing is offered."""
+
+STREAMS = StreamSettings(
+    silence=0.5,
+    snapshot_timeout=0.5,
+    pong_timeout=2.0,
+    ping_interval=0.5,
+    backoff_base=0.05,
+    backoff_cap=0.1,
+)
+RECONCILE = ReconcileSettings(
+    open_interval=0.4, idle_interval=2.0, soon=(0.05, 0.2, 0.5), grace=0.3
+)
+
+
+class DrillClock(ScaledClock):
+    """A fast clock that can also be moved forward."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__(SPEED, start=start)
+        self._moved = asyncio.Event()
+        self._ahead = 0.0
+
+    @override
+    def time(self) -> float:
+        return super().time() + self._ahead
+
+    @override
+    async def sleep(self, seconds: float) -> None:
+        await self.sleep_until(self.time() + seconds)
+
+    @override
+    async def sleep_until(self, when: float) -> None:
+        while (left := when - self.time()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left / self.speed):
+                    await self._moved.wait()
+        await asyncio.sleep(0)
+
+    def move_to(self, when: float) -> None:
+        """Make it `when`, if it is earlier."""
+        self._ahead += max(when - self.time(), 0.0)
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+
+@define(eq=False)
+class Drill:
+    """One drill under way, and after it what everybody has seen."""
+
+    venue: LocalVenue
+    env: Environment
+    trader: Trader
+    clock: DrillClock
+    prices: list[PriceChanged] = field(factory=list)
+    orders: list[OrderChanged] = field(factory=list)
+    trades: list[TradeChanged] = field(factory=list)
+    reports: list[ReconcileReport] = field(factory=list)
+    records: list[CycleRecord] = field(factory=list)
+    _rung: asyncio.Event = field(factory=asyncio.Event)
+
+    def ring(self) -> None:
+        """Wake those who wait: something happened."""
+        rung, self._rung = self._rung, asyncio.Event()
+        rung.set()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Return once something happened after which `is_so` holds."""
+        async with asyncio.timeout(PATIENCE):
+            while not is_so():
+                # What counters say is not told: look again from time to time.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        await self._rung.wait()
+
+    def inject(self, kind: str, **options: Any) -> InjectedFault:
+        """Let something go wrong."""
+        return self.venue.faults.inject(kind, **options)
+
+    def struck(self, kind: str) -> int:
+        """Return how often a kind of fault has struck."""
+        return self.venue.faults.happened[VenueFault(kind)]
+
+    @property
+    def counters(self) -> Counters:
+        """What the framework has counted."""
+        return self.env.counters
+
+    @property
+    def unknown_prices(self) -> int:
+        """How often the strategy was told that a price is not known."""
+        return sum(not event.known for event in self.prices)
+
+    def statuses(self, order: Order) -> list[OrderStatus]:
+        """Return what the strategy was told of one order, in order."""
+        return [e.order.status for e in self.orders if e.order.client_id == order.client_id]
+
+    def settled(self, *orders: Order) -> list[TradeStatus]:
+        """Return what the strategy was told of the fills of some orders, in order."""
+        ids = {order.client_id for order in orders}
+        return [e.fill.status for e in self.trades if e.order.client_id in ids]
+
+
+@define
+class Probe(Strategy):
+    """Notes what it is told, and does what the drill says."""
+
+    async def on_price(self, event: PriceChanged) -> None:
+        self.env.get(Drill).prices.append(event)
+        self.env.get(Drill).ring()
+
+    async def on_order(self, event: OrderChanged) -> None:
+        self.env.get(Drill).orders.append(event)
+        self.env.get(Drill).ring()
+
+    async def on_trade(self, event: TradeChanged) -> None:
+        self.env.get(Drill).trades.append(event)
+        self.env.get(Drill).ring()
+
+    async def on_reconcile(self, report: ReconcileReport) -> None:
+        self.env.get(Drill).reports.append(report)
+        self.env.get(Drill).ring()
+
+    async def run(self) -> None:
+        drill = self.env.get(Drill)
+        await self.known()
+        cycle = (self.market.window.start - START) // (
+            self.market.window.end - self.market.window.start
+        )
+        script = self.env.get(Script)
+        if cycle < len(script.acts):
+            await script.acts[cycle](drill, self)
+            drill.clock.move_to(self.market.window.end - 0.5)
+
+    async def known(self) -> None:
+        """Wait until both prices are known."""
+        both = [self.trading.price(outcome) for outcome in Outcome]
+        if not all(price.known for price in both):
+            await self.env.get(Drill).until(
+                lambda: all(self.trading.price(outcome).known for outcome in Outcome)
+            )
+
+    async def rest(self, price: Decimal = LOW, size: Decimal = TEN) -> Order:
+        """Place an order that rests, whatever becomes of the answer."""
+        return await self.trading.buy(Outcome.UP, price=price, size=size)
+
+    async def take(self, size: Decimal = TEN) -> Order:
+        """Place an order that takes what is offered."""
+        await self.known()
+        ask = self.trading.price(Outcome.UP).ask
+        assert ask is not None
+        return await self.trading.buy(
+            Outcome.UP,
+            price=min(ask + Decimal("0.05"), Decimal("0.99")),
+            size=size,
+            order_type=OrderType.FAK,
+        )
+
+    def now(self, order: Order) -> Order:
+        """Return an order as it is now."""
+        return next(o for o in self.trading.orders() if o.client_id == order.client_id)
+
+
+Act = Callable[[Drill, Probe], Awaitable[None]]
+
+
+@define
+class Script:
+    """What the strategy does, cycle by cycle."""
+
+    acts: Sequence[Act]
+
+
+def drill(*acts: Act, settings: VenueSettings | None = None) -> Drill:
+    """Trade as many cycles as there are acts, wait until all is settled, and compare everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(_drill(acts, settings, Path(folder) / "ledger.sqlite"))
+
+
+async def _drill(acts: Sequence[Act], settings: VenueSettings | None, path: Path) -> Drill:
+    clock = DrillClock(START + 60)
+    settings = settings or VenueSettings(resolve_after=5.0, mined_after=1.0, confirmed_after=2.0)
+    source = SyntheticSource(SERIES, seed=3)
+    trader_settings = TraderSettings(
+        cycle_end_timeout=1.0, schedule=ScheduleSettings(retry_first=1.0, retry_cap=2.0)
+    )
+    async with (
+        asyncio.timeout(4 * PATIENCE),
+        LocalVenue(source, clock=clock, settings=settings) as venue,
+    ):
+        exchange = PolymarketExchange.local(venue.url, venue.account)
+        exchange.stream_settings = STREAMS
+        ledger = Ledger(path)
+        async with Environment(exchange, clock=clock, reconcile=RECONCILE, ledger=ledger) as env:
+            trader = Trader(env, trader_settings)
+            trader.add(Probe(), on=SERIES, on_error="raise")
+            done = Drill(venue, env, trader, clock)
+            env.provide(done)
+            env.provide(Script(acts))
+            await trader.run(cycles=len(acts))
+            await _settle(done)
+            compare_books(done)
+            done.records = list(ledger)
+            cash = env.account.cash
+        compare_ledger(done, path)
+        assert cash == venue.account.cash
+        return done
+
+
+async def _settle(done: Drill) -> None:
+    """Let time pass until every cycle and every trade is settled."""
+    settled = asyncio.create_task(done.env.settlement.wait_settled())
+    while not (settled.done() and _trades_are_final(done)):
+        done.clock.move_to(done.clock.time() + 3)
+        await asyncio.sleep(0.02)
+    await settled
+
+
+def _trades_are_final(done: Drill) -> bool:
+    states = [done.env.settlement.state(record.slug) for record in done.env.ledger]
+    fills = [fill for state in states if state is not None for fill in state.fills.values()]
+    ends = {TradeStatus.CONFIRMED, TradeStatus.FAILED}
+    return {fill.status for fill in fills} <= ends
+
+
+# ------------------------------------------------------------------ nothing is lost
+
+
+def _venue_orders(done: Drill) -> dict[str, str]:
+    """Return how the account's orders ended at the venue."""
+    blotter, account = done.venue._blotter, done.venue.account
+    return {o.order_id: o.status for o in blotter.orders.values() if o.account is account}
+
+
+Key = tuple[str, str]
+
+
+def _venue_fills(done: Drill) -> dict[Key, tuple[Decimal, str]]:
+    """Return the account's fills at the venue by trade and order: shares, and settlement."""
+    found: dict[Key, tuple[Decimal, str]] = {}
+    account = done.venue.account
+    for trade in done.venue._blotter.trades_of(account):
+        if trade.taker.account is account:
+            found[trade.trade_id, trade.taker.order_id] = (
+                Decimal(trade.size).scaleb(-6),
+                trade.status.value,
+            )
+        for leg in trade.makers:
+            if leg.party.account is account:
+                found[trade.trade_id, leg.party.order_id] = (
+                    Decimal(leg.size).scaleb(-6),
+                    trade.status.value,
+                )
+    return found
+
+
+_ENDS = {
+    OrderStatus.FILLED: {"MATCHED"},
+    OrderStatus.CANCELLED: {"CANCELED", "INVALID", "CANCELED_MARKET_RESOLVED"},
+    OrderStatus.EXPIRED: {"CANCELED_EXPIRED_ORDER", "CANCELED_MARKET_RESOLVED"},
+    OrderStatus.REJECTED: {"CANCELED"},
+}
+
+
+def _check_orders(done: Drill, orders: dict[str, Order]) -> None:
+    """Check that each order ended as at the venue, with the shares of its trades that stand."""
+    there = _venue_orders(done)
+    assert there.keys() <= orders.keys()
+    standing: Counter[str] = Counter()
+    for (_, venue_id), (size, status) in _venue_fills(done).items():
+        standing[venue_id] += int(size * 1_000_000) if status != "FAILED" else 0
+    for venue_id, order in orders.items():
+        if venue_id in there:
+            assert there[venue_id] in _ENDS[order.status], order
+        else:
+            assert order.status is OrderStatus.REJECTED, order
+        assert int(order.filled * 1_000_000) == standing[venue_id], order
+
+
+def compare_books(done: Drill) -> None:
+    """Check that what the settlement side has is what the venue has."""
+    orders: dict[str, Order] = {}
+    fills: dict[Key, tuple[Decimal, str]] = {}
+    for record in done.env.ledger:
+        state = done.env.settlement.state(record.slug)
+        assert state is not None
+        orders |= {order.venue_id: order for order in state.orders.values()}
+        for fill in state.fills.values():
+            key = fill.trade_id, state.orders[fill.client_id].venue_id
+            fills[key] = fill.size, fill.status.value
+        assert record.status is CycleStatus.RESOLVED
+    _check_orders(done, orders)
+    assert fills == _venue_fills(done)
+    account = done.env.account
+    assert account.cash == done.venue.account.cash
+    assert account.available == account.cash
+    profits = [record.profit for record in done.env.ledger]
+    assert account.cash == 1000 + sum(profit for profit in profits if profit is not None)
+
+
+def compare_ledger(done: Drill, path: Path) -> None:
+    """Check that the file tells the same as the venue."""
+    orders: dict[str, Order] = {}
+    fills: dict[Key, tuple[Decimal, str]] = {}
+    with Ledger.open(path) as ledger:
+        assert [entry.record for entry in ledger.cycles()] == done.records
+        for record in done.records:
+            here = {order.client_id: order for order in ledger.orders(record.slug)}
+            orders |= {order.venue_id: order for order in here.values()}
+            for fill in ledger.fills(record.slug):
+                fills[fill.trade_id, here[fill.client_id].venue_id] = fill.size, fill.status.value
+    _check_orders(done, orders)
+    assert fills == _venue_fills(done)
+
+
+def now() -> float:
+    """Return real seconds, to measure how long something took."""
+    return time.monotonic()
