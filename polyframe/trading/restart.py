@@ -96,8 +96,8 @@ class Restart:
                 settings=self._settings,
             )
             cycle.forget_requests()
-            self._settlement.restore(state)
-            self._snapshots.take_over(state, found.fields)
+            self._settlement.restore(state, is_over=found.is_over)
+            self._snapshots.take_over(state, found)
             self.fields[slug] = dict(found.fields)
             self._cycles.append(cycle)
             self._counters.add(Count.SNAPSHOTS, "restored")

@@ -61,6 +61,7 @@ KEPT = 16
 class _DeadCycle:
     state: CycleState
     is_resumable: bool = False
+    is_orphan: bool = False
     settling: asyncio.Task[None] | None = None
     is_done: bool = False
     is_forgettable: bool = False
@@ -139,17 +140,23 @@ class Settlement:
         cycle = self._add(state)
         if self._snapshots is not None and self._clock.time() >= state.market.window.end:
             # A program that stops within the cycle may come back to it.
-            self._snapshots.drop_fields(state.market.slug)
+            self._snapshots.end(state.market.slug)
         self._ledger.put(record_of(state, CycleStatus.RESOLVING))
         if self._running:
             self._begin(cycle)
 
-    def restore(self, state: CycleState) -> None:
+    def restore(self, state: CycleState, *, is_over: bool = False) -> None:
         """Take over a cycle of an earlier run; before `start`.
 
-        As long as its window is open, `reclaim` gives it back to whoever goes on trading it.
+        As long as its window is open, `reclaim` gives it back to whoever goes on trading it. If
+        nobody does, its orders are treated as those that are found too late.
+
+        Args:
+            state: Its state.
+            is_over: Whether its strategies have ended with its window, and left what rests there.
         """
         cycle = self._add(state)
+        cycle.is_orphan = not is_over
         self._redeem(cycle)
         # A resolved market is over, also if our clock was set back into its window.
         cycle.is_resumable = self._clock.time() < state.market.window.end and state.winner is None
@@ -205,11 +212,13 @@ class Settlement:
         state = cycle.state
         cycle.settling = self._spawn(self._settle(cycle), f"settle {state.market.slug}")
         if not cycle.is_resumable:
-            self._find_out_doubtful(cycle)
+            self._find_out_unexpected(cycle)
 
-    def _find_out_doubtful(self, cycle: _DeadCycle) -> None:
-        orders = cycle.state.open_orders()
-        self._find_out(cycle, [o for o in orders if o.status is OrderStatus.UNKNOWN])
+    def _find_out_unexpected(self, cycle: _DeadCycle) -> None:
+        """Find out about orders whose answer was lost; if no strategy saw the end, about all."""
+        ours = [order for order in cycle.state.open_orders() if not order.is_external]
+        every = cycle.is_orphan
+        self._find_out(cycle, [o for o in ours if every or o.status is OrderStatus.UNKNOWN])
 
     def _find_out(self, cycle: _DeadCycle, orders: Iterable[Order]) -> None:
         """Find out in the background what became of orders whose answer was lost."""
@@ -398,7 +407,7 @@ class Settlement:
         if cycle.is_resumable:
             # Nobody traded it on.
             cycle.is_resumable = False
-            self._find_out_doubtful(cycle)
+            self._find_out_unexpected(cycle)
         resolution = await self._wait_resolution(cycle)
         if resolution is not None:
             self.resolve(market.slug, resolution.winner)

@@ -96,12 +96,14 @@ class Content:
         cash: USD of the account, for people; the venue decides.
         time_ms: Epoch milliseconds of market time.
         fields: Marked fields by strategy, as JSON.
+        is_over: Whether its strategies have ended with its window: what rests was left on purpose.
     """
 
     image: CycleImage
     cash: Decimal
     time_ms: int
     fields: Mapping[str, msgspec.Raw] = field(factory=dict, hash=False)
+    is_over: bool = False
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,11 +62,13 @@ class Found:
         image: Its trading state, with the orders that left after it was written.
         fields: Marked fields by strategy, as JSON.
         cash: USD of the account then, ``None`` if only the list of sent orders is left.
+        is_over: Whether its strategies had ended with its window.
     """
 
     image: CycleImage
-    fields: Mapping[str, msgspec.Raw]
-    cash: Decimal | None
+    fields: Mapping[str, msgspec.Raw] = field(factory=dict, hash=False)
+    cash: Decimal | None = None
+    is_over: bool = False
 
 
 @define(eq=False)
@@ -75,6 +77,7 @@ class _Watched:
 
     bucket: Bucket
     state: CycleState
+    is_over: bool = False
     is_changed: bool = False
     has_list: bool = False
     is_list_broken: bool = False
@@ -158,15 +161,13 @@ class Snapshots:
             self._cycles[slug] = _Watched(Bucket.of(state.market), state)
         self.changed(slug)
 
-    def take_over(self, state: CycleState, fields: Mapping[str, msgspec.Raw]) -> None:
+    def take_over(self, state: CycleState, found: Found) -> None:
         """Keep the bucket of a cycle that was restored, as one fresh snapshot."""
         bucket = Bucket.of(state.market)
-        watched = self._cycles[state.market.slug] = _Watched(bucket, state, fields=dict(fields))
-        content = Content(
-            state.image(), self._account.cash, int(self._clock.time() * 1000), dict(fields)
-        )
+        watched = _Watched(bucket, state, is_over=found.is_over, fields=dict(found.fields))
+        self._cycles[state.market.slug] = watched
         try:
-            self._store.write(bucket.snapshot_key, encode(self._owner, content))
+            self._store.write(bucket.snapshot_key, encode(self._owner, self._content(watched)))
             self._store.remove(bucket.sent_key)
         except OSError as error:
             # The list stays, and may end in the middle of a line.
@@ -208,10 +209,11 @@ class Snapshots:
             watched.sources[strategy] = source
             self._wake.set()
 
-    def drop_fields(self, slug: str) -> None:
-        """Forget the marked fields of a cycle, because it is over."""
+    def end(self, slug: str) -> None:
+        """Note that a cycle is over: its marked fields are forgotten."""
         watched = self._cycles.get(slug)
-        if watched is not None and (watched.sources or watched.fields):
+        if watched is not None:
+            watched.is_over = True
             watched.sources.clear()
             watched.fields.clear()
             self.changed(slug)
@@ -269,19 +271,25 @@ class Snapshots:
 
     def _due(self) -> tuple[list[tuple[Bucket, Content]], list[Bucket]]:
         """Return what has to be written and what to be deleted, as values of this instant."""
-        now_ms = int(self._clock.time() * 1000)
         images = []
         for watched in self._cycles.values():
             self._look_at_fields(watched)
             is_changed = watched.is_changed or watched.is_list_broken
             if is_changed and (watched.state.orders or watched.fields):
-                content = Content(
-                    watched.state.image(), self._account.cash, now_ms, dict(watched.fields)
-                )
-                images.append((watched.bucket, content))
+                images.append((watched.bucket, self._content(watched)))
             watched.is_changed = False
         gone, self._gone = self._gone, []
         return images, gone
+
+    def _content(self, watched: _Watched) -> Content:
+        """Return all of a cycle as it is now."""
+        return Content(
+            watched.state.image(),
+            self._account.cash,
+            int(self._clock.time() * 1000),
+            dict(watched.fields),
+            watched.is_over,
+        )
 
     def _look_at_fields(self, watched: _Watched) -> None:
         for strategy, source in watched.sources.items():
@@ -365,9 +373,10 @@ class Snapshots:
         if content is None:
             assert sent is not None  # noqa: S101 - one of them is there
             market, orders = sent
-            return Found(CycleImage(market).with_sent(orders), {}, None)
+            return Found(CycleImage(market).with_sent(orders))
         orders = [] if sent is None else sent[1]
-        return Found(content.image.with_sent(orders), content.fields, content.cash)
+        image = content.image.with_sent(orders)
+        return Found(image, content.fields, content.cash, content.is_over)
 
     def _read(self, key: str, parse: Callable[[bytes], T]) -> T | None:
         try:

@@ -88,6 +88,56 @@ def test_a_resumed_cycle_is_compared_whichever_comes_first() -> None:
     run.second(again, at=START - 100.0, start=None)
 
 
+# ---------------------------------------------------------------------------- ends that nobody saw
+
+
+def test_an_order_whose_strategy_did_not_see_the_end_is_cancelled() -> None:
+    """The program was dead at the boundary: nobody expects the order, and it may fill for a minute."""
+    run = Run()
+    run.first(buy)
+
+    async def again(stage: Stage) -> None:
+        await asyncio.sleep(3)
+        assert ["0xorder1"] == run.exchange.cancelled
+        assert {"cancelled": 1} == stage.env.counters.reasons(Count.LATE_ORDERS)
+
+    run.second(again, at=START + 905.0, start=START + 900)
+
+
+def test_an_order_of_a_cycle_that_nobody_trades_on_is_cancelled_at_its_end() -> None:
+    """Until then somebody may still start and go on with it."""
+    run = Run()
+    run.first(buy)
+
+    async def again(stage: Stage) -> None:
+        await asyncio.sleep(690)
+        assert run.exchange.cancelled == []
+        await asyncio.sleep(15)
+        assert ["0xorder1"] == run.exchange.cancelled
+
+    run.second(again, start=None)
+
+
+def test_an_order_that_was_left_at_the_end_stays_after_a_restart() -> None:
+    """Whether to leave it was the strategy's decision, and it took it before the kill."""
+    run = Run()
+
+    async def live(stage: Stage) -> None:
+        await buy(stage)
+        await asyncio.sleep(800)
+        await stage.open_cycle(START + 900)
+
+    run.first(live)
+
+    async def again(stage: Stage) -> None:
+        await asyncio.sleep(30)
+        assert run.exchange.cancelled == []
+
+    run.second(again, at=START + 910.0, start=START + 900)
+    # Nor after a second one.
+    run.second(again, at=START + 920.0, start=START + 900)
+
+
 # ---------------------------------------------------------------------------- markets
 
 
