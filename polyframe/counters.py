@@ -91,6 +91,8 @@ class Count(StrEnum):
     # Strategies and cycles
     SWITCHES = "switches"
     """Cycles begun and ended, by kind."""
+    RESOLUTIONS = "resolutions"
+    """Resolutions learned of, by where from."""
     MARKET_WAITS = "market_waits"
     """Attempts to find the next market that found none, by reason."""
     STRATEGY_ERRORS = "strategy_errors"

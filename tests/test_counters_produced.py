@@ -44,13 +44,14 @@ from tests.exchange.test_rest import Venue
 from tests.support.fake import START, FakeExchange
 from tests.support.produce_reference import REFERENCE
 from tests.support.produce_requests import REQUESTS
+from tests.support.produce_resolution import RESOLUTION
 from tests.support.produce_runtime import BUY, RUNTIME, Raises, buy
 from tests.support.produce_wire import WIRE
 from tests.support.stage import Stage, play
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PRODUCERS = RUNTIME | WIRE | REFERENCE | REQUESTS
+PRODUCERS = RUNTIME | WIRE | REFERENCE | REQUESTS | RESOLUTION
 
 
 def documented_reasons() -> dict[str, list[str]]:

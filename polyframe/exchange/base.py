@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -211,6 +211,15 @@ class Exchange(Protocol):
 
     async def fetch_balance(self) -> Decimal:
         """Return the account's cash in USD."""
+        ...
+
+
+@runtime_checkable
+class TellsResolutions(Protocol):
+    """An exchange that has a stream on which resolutions are told."""
+
+    def resolution_stream(self, market: Market, sink: MarketSink) -> DataStream:
+        """Return a fresh, not yet started stream that tells when `market` is resolved."""
         ...
 
 

@@ -42,6 +42,7 @@ from polyframe.trading.lateorders import LateOrders
 from polyframe.trading.ledger import CycleStatus, Journal, record_of
 from polyframe.trading.ownorders import OwnOrders
 from polyframe.trading.reconcile import ReconcileReport, ReconcileSettings
+from polyframe.trading.resolution import listening
 from polyframe.trading.snapshots import Snapshots
 from polyframe.trading.state import CycleState
 
@@ -459,16 +460,18 @@ class Settlement:
         delay = POLL_FIRST
         # Also a cycle that is found long after its end, in a restart, is asked for once.
         give_up = max(self._clock.time() + POLL_FIRST, market.window.end + GIVE_UP_AFTER)
-        while self._clock.time() < give_up:
-            try:
-                resolution = await self._exchange.fetch_resolution(market)
-                if resolution is not None:
-                    await self.fetch_missed_trades(cycle.state)
-                    return resolution
-            except ExchangeError as error:
-                log.warning("%s: asking for its end failed: %s", market.slug, error)
-            await self._clock.sleep(delay)
-            delay = min(delay * 1.5, POLL_CAP)
+        async with listening(self._exchange, market, self._counters) as hint:
+            while self._clock.time() < give_up:
+                try:
+                    resolution = await self._exchange.fetch_resolution(market)
+                    if resolution is not None:
+                        await self.fetch_missed_trades(cycle.state)
+                        self._counters.add(Count.RESOLUTIONS, resolution.source)
+                        return resolution
+                except ExchangeError as error:
+                    log.warning("%s: asking for its end failed: %s", market.slug, error)
+                was_told = await hint.pause(self._clock, delay)
+                delay = POLL_FIRST if was_told else min(delay * 1.5, POLL_CAP)
         return None
 
     async def fetch_missed_trades(self, state: CycleState) -> None:

@@ -471,6 +471,27 @@ def test_streams_survive_what_the_venue_does_to_them() -> None:
     asyncio.run(main())
 
 
+def test_a_resolution_is_told_to_who_listens_after_the_end() -> None:
+    """A stream that is opened when trading is over hears of the resolution."""
+
+    async def main() -> None:
+        settings = VenueSettings(resolve_after=20)
+        async with _scene(speed=20, settings=settings, start=WINDOW.end - 10) as scene:
+            sink = WatchedSink()
+            await scene.exchange._opened_clock().sleep_until(WINDOW.end + 1)
+            stream = scene.exchange.resolution_stream(scene.market, sink)
+            stream.start()
+            await sink.until(lambda: bool(sink.messages))
+            await stream.close()
+            (told,) = sink.messages
+            assert isinstance(told, MarketResolved)
+            found = await scene.exchange.fetch_resolution(scene.market)
+            assert found is not None
+            assert scene.market.outcome(told.winning_token) is found.winner
+
+    asyncio.run(main())
+
+
 def test_the_end_of_a_market() -> None:
     """After the window the market resolves: stream, Gamma and CLOB agree, and it is closed."""
 

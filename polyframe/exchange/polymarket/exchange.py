@@ -275,6 +275,14 @@ class PolymarketExchange:
             counters,
         )
 
+    def resolution_stream(self, market: Market, sink: MarketSink) -> DataStream:
+        """Return a fresh, not yet started stream that tells when `market` is resolved."""
+        from polyframe.exchange.polymarket.resolution_stream import ResolutionStream
+
+        counters, skips = self._accounts
+        url, decoder = f"{self.hosts.ws}/ws/market", MarketDecoder(skips)
+        return ResolutionStream(url, market, sink, decoder, self.stream_settings, counters)
+
     def reference_streams(
         self, wanted: Sequence[tuple[PriceSource, str]], sink: ReferenceSink
     ) -> list[DataStream]:

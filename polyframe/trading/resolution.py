@@ -1,0 +1,75 @@
+"""To be told that a market is resolved, so that asking does not have to wait for its turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from polyframe.clock import Clock
+from polyframe.counters import Count, Counters
+from polyframe.exchange.base import Exchange, TellsResolutions
+from polyframe.model.events import MarketMessage, MarketResolved, StreamState
+from polyframe.model.market import Market
+
+log = logging.getLogger(__name__)
+
+
+class ResolutionHint:
+    """Hears of the resolution of one market on a stream.
+
+    A hint is a reason to ask and nothing more: what the venue sends once on a stream may be missing,
+    and what it says there is not final yet (PROTOCOL §1.5).
+
+    Args:
+        market: The market.
+        counters: Where hints are counted.
+    """
+
+    def __init__(self, market: Market, counters: Counters) -> None:
+        self._market = market
+        self._counters = counters
+        self._told = asyncio.Event()
+
+    def on_market_message(self, message: MarketMessage) -> None:
+        """Take one message; only the resolution of this market matters."""
+        if not isinstance(message, MarketResolved):
+            return
+        if message.market == self._market.condition_id and not self._told.is_set():
+            self._counters.add(Count.RESOLUTIONS, "told")
+            log.info("%s: the venue says that it is resolved", self._market.slug)
+            self._told.set()
+
+    def on_market_stream(self, state: StreamState, reason: str) -> None:
+        """Take a change of the connection: what was missed in between is asked for anyway."""
+
+    async def pause(self, clock: Clock, seconds: float) -> bool:
+        """Return after market `seconds`, or as soon as it is told: then True."""
+        told = asyncio.ensure_future(self._told.wait())
+        over = asyncio.ensure_future(clock.sleep(seconds))
+        try:
+            await asyncio.wait({told, over}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            over.cancel()
+        was_told = self._told.is_set()
+        self._told.clear()
+        return was_told
+
+
+@asynccontextmanager
+async def listening(
+    exchange: Exchange, market: Market, counters: Counters
+) -> AsyncIterator[ResolutionHint]:
+    """Listen for the resolution of a market, where the venue has a stream that tells it."""
+    hint = ResolutionHint(market, counters)
+    if not isinstance(exchange, TellsResolutions):
+        yield hint
+        return
+    stream = exchange.resolution_stream(market, hint)
+    stream.start()
+    try:
+        yield hint
+    finally:
+        await stream.close()
