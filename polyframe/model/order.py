@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from enum import StrEnum
 
 from attrs import field, frozen
@@ -161,6 +161,17 @@ class OrderRequest:
             raise ValueError(msg)
         size = (spent / limit).quantize(_SHARES, ROUND_DOWN)
         return cls(outcome, Side.BUY, limit, size, order_type, intent=intent, usd=spent)
+
+    def most_shares(self, best_ask: Decimal | None) -> Decimal:
+        """Return the most shares that it can trade when `best_ask` is the lowest price on offer.
+
+        That is `size`, but for a buy that does not rest: the venue spends its USD, so at a better
+        price than the limit it buys more shares, also when it was asked for in shares (PROTOCOL §2.8).
+        """
+        if self.side is Side.SELL or self.order_type.rests or best_ask is None:
+            return self.size
+        spent = self.price * self.size if self.usd is None else self.usd
+        return max(self.size, (spent / best_ask).quantize(_SHARES, ROUND_UP))
 
 
 @frozen

@@ -280,12 +280,13 @@ class RiskGuard:
     def _above(self, request: OrderRequest, facts: RiskFacts) -> Iterator[Denied]:
         limits = self.limits
         notional, spends = request.price * request.size, _spends(request)
-        gains = request.size if request.side is Side.BUY else ZERO
+        shares = request.most_shares(facts.best_ask)
+        gains = shares if request.side is Side.BUY else ZERO
         in_cycle = facts.committed + spends
         in_run = sum((committed(s) for s in self._others(facts)), self._committed_before + in_cycle)
         rows: tuple[tuple[str, Decimal | int | None, Decimal | int, str], ...] = (
             ("order_notional", limits.max_order_notional, notional, "USD in one order"),
-            ("order_shares", limits.max_order_shares, request.size, "shares in one order"),
+            ("order_shares", limits.max_order_shares, shares, "shares in one order"),
             ("cycle_notional", limits.max_cycle_notional, in_cycle, "USD spent in this cycle"),
             ("run_notional", limits.max_run_notional, in_run, "USD spent in this run"),
             ("position", limits.max_position, facts.position + gains, f"{request.outcome} shares"),

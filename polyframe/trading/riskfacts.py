@@ -33,6 +33,7 @@ class RiskFacts:
         book_age: Market seconds since the book last changed.
         spread: Best ask less best bid in USD; an empty side counts as 0 or 1.
         has_intent: Whether an open order of the strategy has the request's intent.
+        best_ask: Lowest price on offer of the request's outcome, ``None`` for an empty side.
     """
 
     slug: str
@@ -51,6 +52,7 @@ class RiskFacts:
     book_age: float
     spread: Decimal
     has_intent: bool
+    best_ask: Decimal | None = None
 
 
 def risk_facts(
@@ -99,6 +101,7 @@ def risk_facts(
             (order.strategy, order.intent) == (strategy, request.intent)
             for order in state.open_orders()
         ),
+        best_ask=quote.ask,
     )
 
 
@@ -121,4 +124,4 @@ def is_reducing(request: OrderRequest, facts: RiskFacts) -> bool:
     """
     if request.side is Side.SELL:
         return request.size <= facts.sellable
-    return request.size <= facts.unpaired
+    return request.most_shares(facts.best_ask) <= facts.unpaired

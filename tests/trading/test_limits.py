@@ -11,7 +11,7 @@ import pytest
 from polyframe.errors import ConfigError
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Outcome
-from polyframe.model.order import OrderRequest, PlaceResult, Side
+from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.trade import TradeStatus
 from polyframe.trading.breaker import BreakerState
 from polyframe.trading.commands import PlaceOrder
@@ -124,7 +124,12 @@ def test_facts_of_a_fresh_cycle() -> None:
     """Nothing is spent, held or open; an empty side of the book counts as the end of the scale."""
     state = Desk().state
     expected = attrs.evolve(
-        QUIET, slug=state.market.slug, series="btc-updown-15m", book_age=10.0, spread=D("0.6")
+        QUIET,
+        slug=state.market.slug,
+        series="btc-updown-15m",
+        book_age=10.0,
+        spread=D("0.6"),
+        best_ask=D("0.6"),
     )
     assert seen(state, buy()) == expected
 
@@ -279,6 +284,23 @@ def test_what_reduces_a_risk(
 ) -> None:
     """A sell of what is held and free, a buy that completes pairs; one share more is an entry."""
     assert is_reducing(request_, facts(**changes)) is expected
+
+
+def test_a_buy_that_does_not_rest_counts_for_all_the_shares_that_it_may_bring() -> None:
+    """It spends its USD, so below its limit it buys more: what the best price on offer allows."""
+    fak = attrs.evolve(buy("0.50", 10), order_type=OrderType.FAK)  # 5 USD
+    for request in (fak, OrderRequest.market_buy(UP, D(5), D("0.50"))):
+        for guard, rule in (
+            (only(max_order_shares=D(20)), "risk_order_shares"),
+            (only(max_position=D(20)), "risk_position"),
+        ):
+            assert ask(guard, request, best_ask=D("0.25")) is None
+            assert ask(guard, request, best_ask=D("0.24")) == rule
+            assert ask(guard, buy("0.50", 10), best_ask=D("0.01")) is None
+            assert ask(guard, request, best_ask=None) is None
+        assert is_reducing(request, facts(unpaired=D(20), best_ask=D("0.25")))
+        assert not is_reducing(request, facts(unpaired=D("19.99"), best_ask=D("0.25")))
+        assert is_reducing(request, facts(unpaired=D(10), best_ask=D("0.60")))
 
 
 def test_the_pace_is_limited_in_network_time() -> None:
