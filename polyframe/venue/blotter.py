@@ -176,16 +176,19 @@ class Blotter:
         """
         fee = order.market.market.fees.taker_fee(size_shares(size), usd(price))
         rebate = ZERO
-        if trade.taker.order_id != order.order_id:
+        is_taker = trade.taker.order_id == order.order_id
+        if not is_taker:
             fee, rebate = ZERO, fee * self._settings.rebate
         sign = 1 if order.side is Side.BUY else -1
         cash = -sign * notional(price, size) - fee
-        move = Move(order.account, order.token, sign * size_shares(size), cash, fee, rebate)
+        shares = sign * size_shares(size)
+        move = Move(order.account, order.token, shares, cash, fee, rebate, is_taker)
         move.account.move(move.token, move.shares, move.cash)
         move.account.rebates += rebate
         trade.moves.append(move)
         order.matched += size
-        order.trades.append(trade.trade_id)
+        if trade.trade_id not in order.trades[-1:]:
+            order.trades.append(trade.trade_id)
         if order.remaining == 0:
             self._close(order, MATCHED)
         self._stats.fills += 1
@@ -222,37 +225,40 @@ class Blotter:
         """Return the trades of `account`, the latest first."""
         return reversed(self._journals[account].trades.values())
 
-    def took(
-        self, order: VenueOrder, live: LiveMarket, up_price: int, matches: list[Match]
-    ) -> VenueTrade:
-        """Book and return one trade of an incoming order: all that it matched at one price."""
+    def took(self, order: VenueOrder, live: LiveMarket, matches: list[Match]) -> VenueTrade:
+        """Book and return one trade of an incoming order: what it matched, best price first."""
         size = sum(match.size for match in matches)
         is_bid, _ = up_terms(order.outcome, order.side, order.price)
         hit = Side.SELL if is_bid else Side.BUY
-        resting: list[tuple[VenueOrder, int]] = []
+        resting: list[tuple[VenueOrder, int, int]] = []
         makers: list[MakerLeg] = []
         for match in matches:
             if match.maker is None:
-                makers.extend(strangers(Outcome.UP, hit, up_price, match.size))
+                makers.extend(strangers(Outcome.UP, hit, match.price, match.size))
             else:
                 maker = self.orders[match.maker]
-                resting.append((maker, match.size))
-                makers.append(_leg(maker, up_price, match.size))
-        price = own_price(order.outcome, up_price)
+                resting.append((maker, match.price, match.size))
+                makers.append(_leg(maker, match.price, match.size))
+        levels = [
+            (own_price(order.outcome, up_price), sum(match.size for match in group))
+            for up_price, group in groupby(matches, key=lambda match: match.price)
+        ]
         trade = self._record(
             live,
             taker=order.party,
             outcome=order.outcome,
             side=order.side,
-            price=price,
+            price=sum((notional(*level) for level in levels), ZERO) / size_shares(size),
             size=size,
             makers=makers,
         )
-        self._fill(order, trade, price, size)
-        for maker, part in resting:
+        for price, part in levels:
+            self._fill(order, trade, price, part)
+        for maker, up_price, part in resting:
             self._fill(maker, trade, own_price(maker.outcome, up_price), part)
-        self._announce(trade, [order, *(maker for maker, _ in resting)], live)
-        live.note_trade(order.outcome, order.side, price, size)
+        self._announce(trade, [order, *(maker for maker, _, _ in resting)], live)
+        for price, part in levels:
+            live.note_trade(order.outcome, order.side, price, part)
         return trade
 
     def made(self, live: LiveMarket, fills: list[MakerFill], cause: Print | None) -> None:
@@ -271,7 +277,7 @@ class Blotter:
                 taker=Party.stranger(),
                 outcome=Outcome.UP,
                 side=taker_side,
-                price=up_price,
+                price=usd(up_price),
                 size=size,
                 makers=makers,
             )

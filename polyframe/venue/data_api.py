@@ -279,7 +279,7 @@ class DataApi:
         return [
             _trade_row(account, fill)
             for fill in self._fills(account, _several(request, parameter))
-            if (fill.is_taker or not taker_only)
+            if (fill.move.is_taker or not taker_only)
             and query.get("side", fill.side.value) == fill.side.value
             and start <= fill.trade.match_ms // 1000 <= end
         ]

@@ -248,10 +248,11 @@ class Desk:
         self._stats.orders += 1
         self._blotter.open(order, live)
         live.book.execute(ticket.plan, is_bid=ticket.is_bid)
+        for matches in self._trades(ticket.plan):
+            self._blotter.took(order, live, matches)
         value = ZERO
-        for up_price, matches in groupby(ticket.plan, key=lambda match: match.price):
-            trade = self._blotter.took(order, live, up_price, list(matches))
-            value += notional(trade.price, trade.size)
+        for up_price, size in _levels(ticket.plan):
+            value += notional(own_price(ticket.outcome, up_price), size)
         if order.is_open and intent.order_type.rests:
             live.book.rest(
                 order.order_id, is_bid=ticket.is_bid, price=ticket.up_price, size=order.remaining
@@ -273,6 +274,12 @@ class Desk:
             "transactionsHashes": [],
             "tradeIDs": list(order.trades),
         }
+
+    def _trades(self, plan: list[Match]) -> list[list[Match]]:
+        """Return what becomes one trade each: all together, or by price."""
+        if self._settings.whole_trades:
+            return [plan] if plan else []
+        return [list(group) for _, group in groupby(plan, key=lambda match: match.price)]
 
     def _kill(self, order: VenueOrder, live: LiveMarket, text: str) -> Refusal:
         self._blotter.kill(order, live, text)

@@ -22,12 +22,10 @@ class Fill:
     Attributes:
         trade: The trade.
         move: What it moved.
-        is_taker: Whether this part took.
     """
 
     trade: VenueTrade
     move: Move
-    is_taker: bool
 
     @property
     def side(self) -> Side:
@@ -128,10 +126,10 @@ class Holding:
 def fills(account: VenueAccount, trades: Iterable[VenueTrade]) -> list[Fill]:
     """Return the parts of `account` in the trades that are mined, in the order given."""
     return [
-        Fill(trade, move, is_taker=trade.taker.account is account and index == 0)
+        Fill(trade, move)
         for trade in trades
         if trade.transaction
-        for index, move in enumerate(trade.moves)
+        for move in trade.moves
         if move.account is account
     ]
 

@@ -29,6 +29,7 @@ EXPIRED, RESOLVED = "CANCELED_EXPIRED_ORDER", "CANCELED_MARKET_RESOLVED"
 INVALID = "INVALID"
 
 _LARGE = 20 * SHARE
+_AVERAGE = Decimal("0.000001")
 _ALIASES = uuid.UUID("5b6a3a52-3f0c-4d0a-8a52-0f6f3a1f7d11")
 """Name space of the made-up owners that stand for the keys of others."""
 
@@ -201,7 +202,7 @@ def strangers(outcome: Outcome, side: Side, price: int, size: int) -> Iterator[M
 
 @frozen
 class Move:
-    """What one fill did to an account; `cash` is after the `fee`."""
+    """What one fill at one price did to an account; `cash` is after the `fee`."""
 
     account: VenueAccount
     token: str
@@ -209,20 +210,21 @@ class Move:
     cash: Decimal
     fee: Decimal
     rebate: Decimal
+    is_taker: bool
 
 
 @define(eq=False)
 class VenueTrade:
     """A trade in which accounts took part, on one side or on both.
 
-    All its legs are at one price: an order that takes several levels makes a trade for each, so
-    that price, cost and fee of a trade are exact numbers.
+    Its legs are at one price or at several, as the settings say. Each leg has its own exact price;
+    the price of the whole is their average, which the wire shows with six decimals.
 
     Attributes:
         trade_id: Its id.
         market: Its market.
         taker: Who took.
-        outcome, side, price, size: The taker's part.
+        outcome, side, price, size: The taker's part; the price in USD, an average if it met several.
         makers: Who was hit.
         match_ms, update_ms: Epoch milliseconds of the match and of the last change.
         status: How far settlement is.
@@ -235,7 +237,7 @@ class VenueTrade:
     taker: Party
     outcome: Outcome
     side: Side
-    price: int
+    price: Decimal
     size: int
     makers: list[MakerLeg]
     match_ms: int
@@ -280,7 +282,7 @@ class VenueTrade:
             "side": self.side.value,
             "size": size_text(self.size),
             "fee_rate_bps": "0",
-            "price": price_text(self.price),
+            "price": f"{self.price.quantize(_AVERAGE).normalize():f}",
             "match_time": str(self.match_ms // 1000),
             "last_update": str(self.update_ms // 1000),
             "outcome": self.outcome.value,

@@ -52,6 +52,8 @@ class VenueSettings:
         rebate: Share of the takers' fees that makers get back, paid at midnight UTC (PROTOCOL §2.9).
         gtd_notice: Seconds that the expiration of a GTD order must be ahead (PROTOCOL §2.8).
         gtd_margin: Seconds before its expiration at which such an order ends.
+        whole_trades: Whether all that an order takes at once is one trade at an average price, as at
+            the real venue (PROTOCOL §5.4); otherwise one for each price, whose figures are exact.
         history: Orders that are over, and trades, that one account can still read; the oldest go.
         max_open_orders: Orders of one account that may be open at once.
         admin: Whether every program on this machine may use ``{url}/admin``; else only one that
@@ -83,6 +85,7 @@ class VenueSettings:
     rebate: Decimal = field(default=Decimal("0.2"), validator=_not_negative)
     gtd_notice: float = field(default=180.0, validator=_not_negative)
     gtd_margin: float = field(default=60.0, validator=_not_negative)
+    whole_trades: bool = False
     history: int = field(default=50_000, validator=_positive)
     max_open_orders: int = field(default=5_000, validator=_positive)
     admin: bool = False

@@ -159,6 +159,35 @@ def test_a_taker_sees_its_trade_by_levels_and_then_the_update() -> None:
     run(test)
 
 
+def test_all_that_is_taken_can_be_one_trade() -> None:
+    """With whole trades: one id, the average above, each maker at its own price, exact cash."""
+
+    async def test() -> None:
+        async with open_venue(whole_trades=True) as client, client.user_feed() as feed:
+            other = client.other()
+            resting = (await other.place("BUY", "0.47", "20", token=other.down))["orderID"]
+            answer = await client.place("BUY", "0.53", "150")
+            (trade_id,) = answer["tradeIDs"]
+            assert answer["makingAmount"] == "78.5"
+            placed, trade, update = await feed.rest()
+            assert (placed["type"], update["type"]) == ("PLACEMENT", "UPDATE")
+            assert update["associate_trades"] == [trade_id]
+            assert (trade["id"], trade["size"], trade["price"]) == (trade_id, "150", "0.523333")
+            legs = trade["maker_orders"]
+            assert sum(Decimal(leg["matched_amount"]) for leg in legs) == 150
+            assert {leg["price"] for leg in legs} == {"0.52", "0.53"}
+            assert resting not in {leg["order_id"] for leg in legs}  # behind the 200 displayed
+            fees = Decimal("1.74720") + Decimal("0.87185")
+            assert client.account.cash == 1000 - Decimal("78.5") - fees
+            assert client.venue.stats.trades == 1
+            await client.clock.advance(3)
+            url = f"{client.venue.url}/data-api/trades?user={client.account.address}"
+            rows = (await client.http.get(url)).json()
+            assert [(row["size"], row["price"]) for row in rows] == [(100, 0.52), (50, 0.53)]
+
+    run(test)
+
+
 def test_buying_down_meets_buyers_of_up() -> None:
     """The makers of a mint are on the other token, with the same side and the mirrored price."""
 
