@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import count
 from typing import Protocol
@@ -347,6 +347,7 @@ class Placing:
         for sending, answer in zip(batch, answers, strict=True):
             is_lost = answer.result is PlaceResult.UNKNOWN
             self._own.answered(sending.prepared.venue_id, is_lost=is_lost)
+        self._tell_risk({one.client_id: answer for one, answer in zip(batch, answers, strict=True)})
         late = [
             command
             for sending, answer in zip(batch, answers, strict=True)
@@ -374,7 +375,6 @@ class Placing:
     ) -> ApplyPlaceAnswer | ApplyCancelAnswer | None:
         """Apply an answer; return what follows from it if the cycle is over."""
         self._counters.add(Count.ORDERS_SENT, answer.result.value)
-        self._tell_risk(client_id, answer)
         command: ApplyPlaceAnswer | ApplyCancelAnswer
         is_refused = answer.result is PlaceResult.REJECTED
         if is_refused and answer.code in _KILLED:
@@ -399,12 +399,13 @@ class Placing:
             self._desk.look_soon()
         return None
 
-    def _tell_risk(self, client_id: str, answer: PlaceAnswer) -> None:
+    def _tell_risk(self, answers: Mapping[str, PlaceAnswer]) -> None:
         now = asyncio.get_running_loop().time()
         before = self._risk.breaker(now)
-        self._risk.answered(client_id, answer.result, answer.code, now)
+        self._risk.answered({name: (one.result, one.code) for name, one in answers.items()}, now)
         after = self._risk.breaker(now)
         if after is not before:
+            client_id, answer = next(iter(answers.items()))
             log.warning("%s: the breaker is %s (%s)", client_id, after, answer.text or answer.code)
 
     def _placed(self, market: Market, client_id: str, answer: PlaceAnswer) -> Order:

@@ -7,7 +7,7 @@ know (also the time) comes in as values. It refuses *entries*. Orders that reduc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
 
@@ -195,12 +195,23 @@ class RiskGuard:
             intents = self._intents.setdefault(facts.series, {})
             intents[key] = _Intent(client_id, facts.time)
 
-    def answered(self, client_id: str, result: PlaceResult, code: str, network_time: float) -> None:
-        """Take the venue's answer to an order that left."""
-        sent, failed = self._sent.pop(client_id), is_venue_error(result, code)
-        self._breaker.answered(sent.ticket, failed=failed, now=network_time)
-        if result is PlaceResult.REJECTED:
-            self._forget_intent(client_id, sent)
+    def answered(self, answers: Mapping[str, tuple[PlaceResult, str]], network_time: float) -> None:
+        """Take the venue's answers to the orders of one request.
+
+        They count as one venue error at most, and as none if any of them is no such error.
+
+        Args:
+            answers: Result and code of each, by client id.
+            network_time: Seconds of the event loop's clock.
+        """
+        sent = {client_id: self._sent.pop(client_id) for client_id in answers}
+        # All of a request left at the same instant.
+        ticket = next(iter(sent.values())).ticket
+        failed = all(is_venue_error(result, code) for result, code in answers.values())
+        self._breaker.answered(ticket, failed=failed, now=network_time)
+        for client_id, (result, _) in answers.items():
+            if result is PlaceResult.REJECTED:
+                self._forget_intent(client_id, sent[client_id])
 
     def withdrawn(self, client_id: str) -> None:
         """Take back `admit`: the order did not leave after all. Right after it, please."""

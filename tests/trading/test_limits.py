@@ -89,7 +89,7 @@ def answer(guard: RiskGuard, *results: tuple[PlaceResult, str], network_time: fl
     """Send one order for each answer and answer it."""
     for number, (result, code) in enumerate(results):
         send(guard, f"a{number}", network_time=network_time)
-        guard.answered(f"a{number}", result, code, network_time)
+        guard.answered({f"a{number}": (result, code)}, network_time)
 
 
 def bought_and_sold(desk: Desk, price: str, sold_at: str) -> None:
@@ -508,7 +508,7 @@ def test_only_one_entry_tries_after_the_cool_down() -> None:
     answer(guard, (UNKNOWN, "no_answer"))
     send(guard, "try", network_time=80.0)
     assert ask(guard, network_time=81.0) == "risk_breaker"
-    guard.answered("try", LIVE, "", 82.0)
+    guard.answered({"try": (LIVE, "")}, 82.0)
     assert ask(guard, network_time=82.0) is None
 
 
@@ -528,7 +528,7 @@ def test_an_intent_is_placed_once() -> None:
     guard = only(intent_ttl=2.0)
     assert ask(guard, buy(intent="open")) is None
     send(guard, "c1", buy(intent="open"))
-    guard.answered("c1", LIVE, "", 50.0)
+    guard.answered({"c1": (LIVE, "")}, 50.0)
     denied = guard.check("me", buy(intent="open"), facts(time=1001.9))
     assert denied is not None
     assert denied.rule == "duplicate_intent"
@@ -553,7 +553,7 @@ def test_a_refused_order_gives_its_intent_back() -> None:
     """When nothing came of it, the same may be tried again at once."""
     guard = only(intent_ttl=2.0)
     send(guard, "c1", buy(intent="open"))
-    guard.answered("c1", REJECTED, "not_enough_balance", 50.0)
+    guard.answered({"c1": (REJECTED, "not_enough_balance")}, 50.0)
     assert ask(guard, buy(intent="open")) is None
 
 
@@ -561,7 +561,7 @@ def test_a_lost_order_keeps_its_intent() -> None:
     """It may be live, so a second one may not follow."""
     guard = only(intent_ttl=2.0)
     send(guard, "c1", buy(intent="open"))
-    guard.answered("c1", UNKNOWN, "no_answer", 50.0)
+    guard.answered({"c1": (UNKNOWN, "no_answer")}, 50.0)
     assert ask(guard, buy(intent="open")) == "duplicate_intent"
 
 
@@ -570,7 +570,7 @@ def test_a_late_refusal_does_not_free_a_newer_order() -> None:
     guard = only(intent_ttl=2.0)
     send(guard, "c1", buy(intent="open"))
     send(guard, "c2", buy(intent="open"), time=1003.0)
-    guard.answered("c1", REJECTED, "rejected", 60.0)
+    guard.answered({"c1": (REJECTED, "rejected")}, 60.0)
     assert ask(guard, buy(intent="open"), time=1004.0) == "duplicate_intent"
 
 

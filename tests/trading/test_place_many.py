@@ -170,7 +170,7 @@ def test_a_half_open_breaker_lets_one_of_a_batch_through() -> None:
     """After venue errors one order tries; the others of its batch are denied."""
     exchange = FakeExchange()
     exchange.answers = [TROUBLE] * 2
-    limits = RiskLimits(breaker_errors=2, breaker_cooldown=10.0)
+    limits = RiskLimits(breaker_errors=1, breaker_cooldown=10.0)
 
     async def act(stage: Stage) -> None:
         trading = await handle(stage)
@@ -182,6 +182,28 @@ def test_a_half_open_breaker_lets_one_of_a_batch_through() -> None:
         assert isinstance(second.error, OrderDenied)
         assert second.error.rule == "risk_breaker"
         assert BreakerState.CLOSED is stage.env.risk.breaker(asyncio.get_running_loop().time())
+
+    play(act, exchange=exchange, risk=limits)
+
+
+def test_a_request_that_fails_is_one_venue_error() -> None:
+    """However many orders it had, it is one error of a row; one answered order makes it none."""
+    exchange = FakeExchange()
+    limits = RiskLimits(breaker_errors=2)
+
+    async def act(stage: Stage) -> None:
+        trading = await handle(stage)
+        now = asyncio.get_running_loop().time
+
+        async def state(*answers: PlaceAnswer) -> BreakerState:
+            exchange.answers = list(answers)
+            await trading.place_many([buy("0.10", 5)] * len(answers))
+            return stage.env.risk.breaker(now())
+
+        assert await state(*[TROUBLE] * 5) is BreakerState.CLOSED
+        assert await state(TROUBLE, LIVE, TROUBLE) is BreakerState.CLOSED
+        assert await state(TROUBLE, LOST) is BreakerState.CLOSED
+        assert await state(LOST, LOST) is BreakerState.OPEN
 
     play(act, exchange=exchange, risk=limits)
 

@@ -181,7 +181,7 @@ class World:
             self.guard.admit(client_id, "me", request, facts)
             self.sent.append(Sent(market, client_id, request))
             state.apply(ApplyPlaceAnswer(market.generation, client_id, PlaceResult.LIVE))
-            self.guard.answered(client_id, PlaceResult.LIVE, "", 0.0)
+            self.guard.answered({client_id: (PlaceResult.LIVE, "")}, 0.0)
         else:
             # The engine has the last word: nothing but a sell of what is not there gets that far.
             assert request.side is SELL
