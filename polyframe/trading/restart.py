@@ -23,6 +23,7 @@ from polyframe.exchange.base import Exchange
 from polyframe.model.events import OrderChanged, OrderReport, TradeChanged, TradeReport
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderStatus, PlaceResult
+from polyframe.model.trade import TradeStatus
 from polyframe.trading.account import Account, Stock
 from polyframe.trading.commands import ApplyCancelAnswer, ApplyPlaceAnswer
 from polyframe.trading.comparison import Comparison
@@ -154,9 +155,13 @@ class Restart:
             log.warning("the account keeps moving; its cash is as of the last count")
         self._account.take_stock(stock)
 
-    def _moves(self) -> list[tuple[Decimal, Decimal]]:
-        """Return what has moved cash so far, by cycle."""
-        return [(cycle.state.cash_flow, cycle.state.payout) for cycle in self._cycles]
+    def _moves(self) -> list[tuple[Decimal, Decimal, int, int]]:
+        """Return what has moved cash so far, by cycle; also what cancels itself out."""
+        moves = []
+        for state in (cycle.state for cycle in self._cycles):
+            failed = sum(fill.status is TradeStatus.FAILED for fill in state.fills.values())
+            moves.append((state.cash_flow, state.payout, len(state.fills), failed))
+        return moves
 
     async def _look(self) -> None:
         """Compare all cycles with the venue.

@@ -17,8 +17,11 @@ import msgspec
 from attrs import field, frozen
 
 from polyframe.model.market import Market
+from polyframe.model.money import ZERO
 from polyframe.model.order import Order
+from polyframe.trading.account import Account
 from polyframe.trading.image import CycleImage
+from polyframe.trading.state import CycleState
 
 VERSION = 1
 """Version of the format below."""
@@ -153,6 +156,7 @@ def decode(owner: Owner, bucket: Bucket, data: bytes) -> Content:
         raise RefusedError("wrong_generation", f"its market is {content.image.market.slug}")
     if flaw := content.image.flaw():
         raise RefusedError("wrong_generation", flaw)
+    _try(content.image)
     return content
 
 
@@ -186,9 +190,23 @@ def decode_sent(owner: Owner, bucket: Bucket, data: bytes) -> tuple[Market, list
         orders = [msgspec.json.decode(line, type=Order) for line in lines[:-1]]
     except (msgspec.DecodeError, ValueError) as error:
         raise RefusedError("torn", f"a line of it cannot be read: {error}") from error
-    if flaw := CycleImage(header.market).with_sent(orders).flaw():
+    image = CycleImage(header.market).with_sent(orders)
+    if flaw := image.flaw():
         raise RefusedError("wrong_generation", flaw)
+    _try(image)
     return header.market, orders
+
+
+def _try(image: CycleImage) -> None:
+    """Make a state of an image, so that no file can keep a program from starting.
+
+    Raises:
+        RefusedError: It cannot be done, whatever the reason.
+    """
+    try:
+        CycleState.restored(image, Account(ZERO))
+    except Exception as error:
+        raise RefusedError("foreign", f"no state can be made of it: {error!r}") from error
 
 
 # ---------------------------------------------------------------------------- first lines

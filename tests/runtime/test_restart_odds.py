@@ -14,6 +14,7 @@ from polyframe import PERSIST
 from polyframe.counters import Count
 from polyframe.model.events import TradeReport
 from polyframe.model.market import Market
+from polyframe.model.trade import TradeStatus
 from polyframe.strategy import decode_fields
 from polyframe.trading.ledger import CycleStatus
 from tests.runtime.test_restart import FIRST, SENT, SNAPSHOT, Keeper, Run, began, buy, fill, placed
@@ -173,6 +174,48 @@ def test_a_market_with_other_tokens_leaves_nothing_behind() -> None:
 
 
 # ---------------------------------------------------------------------------- defects
+
+
+@pytest.mark.parametrize("name", [SNAPSHOT, SENT])
+def test_a_file_of_which_no_state_can_be_made_keeps_no_program_from_starting(name: str) -> None:
+    """It is whole and of one piece, and yet nonsense: set aside like any other."""
+    run = Run()
+    run.first(buy)
+    old, new = b'"size":"10"', b'"size":"NaN"'
+    if name == SNAPSHOT:
+        data = changed(run.store.files[SNAPSHOT], old, new)
+    else:
+        data = run.store.files[SENT].replace(old, new)
+    assert new in data
+    run.store.files = {name: data}
+    stage = run.second()
+    assert {"foreign": 1} == stage.env.counters.reasons(Count.SNAPSHOTS_REFUSED)
+    assert [name] == list(run.store.aside)
+    assert began(stage)[:2] == (False, ())
+
+
+def test_a_trade_that_comes_and_fails_within_a_count_is_noticed() -> None:
+    """What it cost is in the count, and is back by now: the cash is counted again."""
+    run = Run()
+    run.first(buy)
+    counts: list[Decimal] = []
+
+    async def count() -> Decimal:
+        before = run.exchange.balance
+        if not counts:
+            fill(run)
+            counts.append(run.exchange.balance)
+            failed = msgspec.structs.replace(run.exchange.trades[0], status=TradeStatus.FAILED)
+            run.exchange.trades, run.exchange.balance = [failed], before
+            return counts[0]
+        return before
+
+    run.exchange.fetch_balance = count  # type: ignore[method-assign]
+
+    async def again(stage: Stage) -> None:
+        assert run.exchange.balance == stage.env.account.cash
+
+    run.second(again)
 
 
 def test_a_defect_in_the_first_comparison_keeps_no_strategy_out() -> None:
