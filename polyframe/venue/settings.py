@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from attrs import Attribute, define, field, frozen
 
 from polyframe.errors import ConfigError
+from polyframe.model.money import decimal
 
 
 def _not_negative(_: object, attribute: Attribute[Any], value: float | Decimal) -> None:
@@ -21,6 +22,16 @@ def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
     if not value > 0:
         msg = f"{attribute.name}: expected a number above 0, got {value!r}"
         raise ConfigError(msg)
+
+
+def _named(name: str) -> Callable[[object], Decimal]:
+    def convert(value: object) -> Decimal:
+        try:
+            return decimal(value, name)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    return convert
 
 
 @frozen(kw_only=True)
@@ -81,8 +92,12 @@ class VenueSettings:
     tell_resolution: bool = True
     chain_id: int = field(default=137, validator=_positive)
     max_accounts: int = field(default=1_000, validator=_positive)
-    welcome_cash: Decimal = field(default=Decimal(1_000), validator=_not_negative)
-    rebate: Decimal = field(default=Decimal("0.2"), validator=_not_negative)
+    welcome_cash: Decimal = field(
+        default=Decimal(1_000), converter=_named("welcome_cash"), validator=_not_negative
+    )
+    rebate: Decimal = field(
+        default=Decimal("0.2"), converter=_named("rebate"), validator=_not_negative
+    )
     gtd_notice: float = field(default=180.0, validator=_not_negative)
     gtd_margin: float = field(default=60.0, validator=_not_negative)
     whole_trades: bool = False

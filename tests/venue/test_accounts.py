@@ -180,6 +180,15 @@ def test_maker_and_taker_get_their_own_view_of_a_trade() -> None:
             for client, side in ((maker, "MAKER"), (taker, "TAKER")):
                 (row,) = (await client.signed("GET", "/data/trades")).json()["data"]
                 assert row["trader_side"] == side
+                # A filter finds the maker's part as well as the taker's.
+                for name, value in (
+                    ("maker_address", client.account.address.upper().replace("X", "x")),
+                    ("asset_id", client.up),
+                ):
+                    found = await client.signed("GET", "/data/trades", **{name: value})
+                    assert found.json()["data"] == [row]
+                found = await client.signed("GET", "/data/trades", asset_id=client.down)
+                assert found.json()["data"] == []
 
     run(test)
 

@@ -413,7 +413,7 @@ def test_subscriptions_are_bounded() -> None:
             await feed.send({"operation": "subscribe", "assets_ids": [str(n) for n in range(497)]})
             assert await feed.next() == []
             await feed.send({"operation": "subscribe", "assets_ids": [f"9{n}" for n in range(500)]})
-            await feed.rest()
+            assert await feed.rest() == []
             assert len(connection.tokens) == 600
         async with (
             open_venue(max_subscriptions=2) as client,

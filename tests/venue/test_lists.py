@@ -116,6 +116,20 @@ def test_markets_come_in_pages() -> None:
     run(test)
 
 
+def test_old_markets_leave_the_lists() -> None:
+    """After a day and an hour they are no longer listed; by their id they are still found."""
+
+    async def test() -> None:
+        async with open_venue(source=many(), mint_ahead=PERIOD * 2) as client:
+            assert len((await client.clob("/markets")).json()["data"]) == 6
+            await client.clock.advance(90_000 - PERIOD)
+            listed = [row["market_slug"] for row in (await client.clob("/markets")).json()["data"]]
+            assert listed == [market.slug for market in MANY[2:]]
+            assert (await client.clob(f"/markets/{MANY[0].condition_id}")).status_code == 200
+
+    run(test)
+
+
 def test_parameters_have_two_forms_of_path() -> None:
     """The token in the query or in the path, and a legacy fee of 0."""
 

@@ -60,6 +60,22 @@ def test_wrong_settings_name_the_field() -> None:
         {"skew": 0},
         {"subscribe_timeout": 0},
         {"send_queue": 0},
+        {"heartbeat_timeout": 0},
+        {"user_lag": -1},
+        {"chain_id": 0},
+        {"max_accounts": 0},
+        {"welcome_cash": -1},
+        {"welcome_cash": "much"},
+        {"rebate": -0.1},
+        {"gtd_notice": -1},
+        {"gtd_margin": -1},
+        {"history": 0},
+        {"max_open_orders": 0},
+        {"max_connections": 0},
+        {"max_body": 0},
+        {"max_subscriptions": 0},
+        {"header_timeout": 0},
+        {"body_timeout": 0},
     ):
         (name,) = settings
         with pytest.raises(ConfigError, match=f"{name}: expected"):

@@ -447,6 +447,8 @@ def test_unknown_tokens_and_ended_markets_have_no_book() -> None:
         {"maker": "0x12"},
         {"makerAmount": 4900000},
         {"makerAmount": "0"},
+        {"makerAmount": "1" * 19},
+        {"tokenId": "9" * 78},
         {"takerAmount": "-5"},
         {"takerAmount": "10000001"},
         {"tokenId": "abc"},
