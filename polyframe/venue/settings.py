@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -24,14 +24,19 @@ def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
         raise ConfigError(msg)
 
 
-def _named(name: str) -> Callable[[object], Decimal]:
-    def convert(value: object) -> Decimal:
-        try:
-            return decimal(value, name)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+def _to_decimal(value: object, name: str) -> Decimal:
+    try:
+        return decimal(value, name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
-    return convert
+
+def _to_cash(value: object) -> Decimal:
+    return _to_decimal(value, "welcome_cash")
+
+
+def _to_rebate(value: object) -> Decimal:
+    return _to_decimal(value, "rebate")
 
 
 @frozen(kw_only=True)
@@ -93,11 +98,9 @@ class VenueSettings:
     chain_id: int = field(default=137, validator=_positive)
     max_accounts: int = field(default=1_000, validator=_positive)
     welcome_cash: Decimal = field(
-        default=Decimal(1_000), converter=_named("welcome_cash"), validator=_not_negative
+        default=Decimal(1_000), converter=_to_cash, validator=_not_negative
     )
-    rebate: Decimal = field(
-        default=Decimal("0.2"), converter=_named("rebate"), validator=_not_negative
-    )
+    rebate: Decimal = field(default=Decimal("0.2"), converter=_to_rebate, validator=_not_negative)
     gtd_notice: float = field(default=180.0, validator=_not_negative)
     gtd_margin: float = field(default=60.0, validator=_not_negative)
     whole_trades: bool = False
