@@ -72,7 +72,10 @@ class Guard:
             ValueError: Its text is not there, or more than once.
         """
         if (found := source.count(self.old)) != 1:
-            msg = f"{self.name}: its text is found {found} times in polyframe/{self.file}, not once"
+            msg = (
+                f"{self.name}: its text is found {found} times in polyframe/{self.file}, not once; "
+                "mend its entry in tools/guards.toml"
+            )
             raise ValueError(msg)
         return source.replace(self.old, self.new)
 
