@@ -91,6 +91,8 @@ class Count(StrEnum):
     # Strategies and cycles
     SWITCHES = "switches"
     """Cycles begun and ended, by kind."""
+    MARKET_RULES = "market_rules"
+    """Rules of markets that were not the same everywhere, by what was found."""
     RESOLUTIONS = "resolutions"
     """Resolutions learned of, by where from."""
     MARKET_WAITS = "market_waits"

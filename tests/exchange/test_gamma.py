@@ -50,6 +50,17 @@ ROW: dict[str, Any] = {
     "umaResolutionStatuses": "[]",
     "events": [{"startTime": "2026-09-28T09:00:00Z"}],
 }
+RULES: dict[str, Any] = {
+    "c": CONDITION,
+    "t": [{"t": UP, "o": "Up"}, {"t": DOWN, "o": "Down"}],
+    "fd": {"r": 0.07, "e": 1, "to": True},
+    "mts": 0.01,
+    "mos": 5,
+    "ao": True,
+    "itode": True,
+    "mbf": 1000,
+    "tbf": 1000,
+}
 RESOLVED_ROW = ROW | {
     "closed": True,
     "closedTime": "2026-09-28 09:16:30+00",

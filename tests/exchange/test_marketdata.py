@@ -21,31 +21,21 @@ from polyframe.exchange.polymarket.marketdata import (
 )
 from polyframe.exchange.polymarket.wire import parse_json
 from polyframe.model.events import BookSnapshot
-from polyframe.model.fees import NO_FEES, FeeSchedule
+from polyframe.model.fees import FeeSchedule
 from polyframe.model.order import Side
 from tests.exchange.client import ask, queries
 from tests.exchange.kit import CONDITION, DOWN, UP, encoded
 from tests.exchange.servers import book
+from tests.exchange.test_gamma import RULES
 from tests.exchange.test_rest import HOSTS, Venue
 from tests.exchange.test_wire_market import JSON
 
 T = TypeVar("T")
 
-RULES: dict[str, Any] = {
-    "c": CONDITION,
-    "t": [{"t": UP, "o": "Up"}, {"t": DOWN, "o": "Down"}],
-    "fd": {"r": 0.07, "e": 1, "to": True},
-    "mts": 0.001,
-    "mos": 5,
-    "ao": True,
-    "itode": True,
-    "mbf": 1000,
-    "tbf": 1000,
-}
 EXPECTED = MarketRules(
     condition_id=CONDITION,
     tokens={"Up": UP, "Down": DOWN},
-    tick_size=Decimal("0.001"),
+    tick_size=Decimal("0.01"),
     min_size=Decimal(5),
     fees=FeeSchedule(rate=Decimal("0.07")),
     neg_risk=False,
@@ -69,10 +59,10 @@ def test_the_rules_of_a_market() -> None:
 @pytest.mark.parametrize(
     ("change", "field", "value"),
     [
-        ({"fd": None}, "fees", NO_FEES),
+        ({"fd": None}, "fees", None),
         ({"nr": True}, "neg_risk", True),
         ({"ao": False}, "is_accepting", False),
-        ({"ao": None}, "is_accepting", False),
+        ({"ao": None}, "is_accepting", True),
         ({"itode": None}, "has_taker_delay", False),
         ({"mts": "0.0025", "mos": "15"}, "tick_size", Decimal("0.0025")),
     ],

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 import pytest
+from attrs import evolve
 
 from polyframe.clock import VirtualClock
 from polyframe.counters import Count, Counters
@@ -28,6 +29,7 @@ from polyframe.exchange.polymarket.rest import RestClient
 from polyframe.exchange.polymarket.wire import Skips
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderEventKind, TradeReport
+from polyframe.model.fees import FeeSchedule
 from polyframe.model.market import Outcome, Resolution
 from polyframe.model.order import PlaceResult
 from tests.exchange.kit import (
@@ -35,13 +37,15 @@ from tests.exchange.kit import (
     API_KEY,
     CONDITION,
     CREDENTIALS,
+    DOWN,
     MARKET,
     PASSPHRASE,
     SECRET,
     SERIES,
+    UP,
     WINDOW,
 )
-from tests.exchange.test_gamma import RESOLVED_ROW, ROW
+from tests.exchange.test_gamma import RESOLVED_ROW, ROW, RULES
 from tests.exchange.test_wire_user import ORDER, TRADE
 
 T = TypeVar("T")
@@ -133,7 +137,7 @@ def test_the_query_is_not_signed() -> None:
 
 def test_public_calls_carry_no_credentials() -> None:
     """Metadata is asked for without any account header."""
-    venue = Venue(ROW)
+    venue = Venue(ROW, 404)
     venue.ask(lambda rest: rest.fetch_market(SERIES, WINDOW))
     assert not [name for name in venue.requests[0].headers if name.lower().startswith("poly")]
 
@@ -213,9 +217,49 @@ def test_a_rate_limit_says_when_to_come_back(header: str, seconds: float | None)
 
 def test_a_market_is_asked_for_by_its_slug() -> None:
     """The path form is used, which does not hide closed markets (PROTOCOL §1.1)."""
-    venue = Venue(ROW)
+    venue = Venue(ROW, RULES)
     assert venue.ask(lambda rest: rest.fetch_market(SERIES, WINDOW)) == MARKET
-    assert venue.paths == [f"GET markets/slug/{MARKET.slug}"]
+    assert venue.paths == [f"GET markets/slug/{MARKET.slug}", f"GET clob-markets/{CONDITION}"]
+    assert not venue.counters.get(Count.MARKET_RULES)
+
+
+def test_the_engines_rules_count() -> None:
+    """Metadata may be old: tick, smallest order, fees and contract are the engine's (§2.1)."""
+    differing = RULES | {"mts": 0.001, "mos": 10, "fd": {"r": 0.08, "e": 2}, "nr": True}
+    venue = Venue(ROW, differing)
+    assert venue.ask(lambda rest: rest.fetch_market(SERIES, WINDOW)) == evolve(
+        MARKET,
+        tick_size=Decimal("0.001"),
+        min_size=Decimal(10),
+        fees=FeeSchedule(rate=Decimal("0.08"), exponent=2),
+        neg_risk=True,
+    )
+    assert venue.counters.reasons(Count.MARKET_RULES) == {"differ": 1}
+    silent = Venue(ROW, {key: value for key, value in RULES.items() if key != "fd"})
+    assert silent.ask(lambda rest: rest.fetch_market(SERIES, WINDOW)) == MARKET
+
+
+@pytest.mark.parametrize("answer", [500, [], RULES | {"mts": 2}, httpx.ConnectError("no")])
+def test_without_the_engines_rules_the_metadata_must_do(answer: Any) -> None:
+    """A market whose time has come is not missed because one question failed."""
+    venue = Venue(ROW, answer)
+    assert venue.ask(lambda rest: rest.fetch_market(SERIES, WINDOW)) == MARKET
+    assert venue.counters.reasons(Count.MARKET_RULES) == {"unanswered": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (404, "hydrating"),
+        (RULES | {"ao": False}, "not_accepting"),
+        (RULES | {"t": [{"t": UP, "o": "Down"}, {"t": DOWN, "o": "Up"}]}, "wrong_tokens"),
+    ],
+)
+def test_a_market_that_the_engine_does_not_trade_is_awaited(answer: Any, reason: str) -> None:
+    """Metadata comes before the engine (§1.4), and must not mix up what is bought."""
+    venue = Venue(ROW, answer)
+    assert venue.ask(lambda rest: rest.fetch_market(SERIES, WINDOW)) is None
+    assert venue.counters.reasons(Count.MARKET_WAITS) == {reason: 1}
 
 
 @pytest.mark.parametrize(

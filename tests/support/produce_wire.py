@@ -40,7 +40,8 @@ from tests.exchange.servers import (
     market_venue,
     pong,
 )
-from tests.exchange.test_gamma import ROW
+from tests.exchange.test_gamma import ROW, RULES
+from tests.exchange.test_listing import FAMILY, listed, page
 from tests.exchange.test_rest import Venue
 from tests.exchange.test_wire_user import ORDER, TRADE
 from tests.support.produce_events import Producer
@@ -98,9 +99,12 @@ _SKIPS: dict[str, Producer] = {
 SKIPS = {(Count.WIRE_SKIPPED, reason): producer for reason, producer in _SKIPS.items()}
 
 
-def market_row(answer: Any) -> Counters:
-    """Return the counters of a client that asked for a market and got `answer`."""
-    venue = Venue(answer)
+OTHER_TOKENS = [{"t": "1", "o": "Up"}, {"t": "2", "o": "Down"}]
+
+
+def market_row(*answers: Any) -> Counters:
+    """Return the counters of a client that asked for a market and got `answers`."""
+    venue = Venue(*answers)
     venue.ask(lambda rest: rest.fetch_market(SERIES, WINDOW))
     return venue.counters
 
@@ -124,6 +128,20 @@ WAITS: dict[tuple[Count, str], Producer] = {
         "bad_fees": ROW | {"feeSchedule": 7},
     }.items()
 }
+RULES_COUNTS: dict[tuple[Count, str], Producer] = {
+    (Count.MARKET_WAITS, "wrong_tokens"): partial(market_row, ROW, RULES | {"t": OTHER_TOKENS}),
+    (Count.MARKET_RULES, "unanswered"): partial(market_row, ROW, 500),
+    (Count.MARKET_RULES, "differ"): partial(market_row, ROW, RULES | {"mts": 0.001}),
+}
+
+
+def _zombies() -> Counters:
+    venue = Venue(FAMILY, page(ROW | {"enableOrderBook": False}))
+    listed(venue)
+    return venue.counters
+
+
+ZOMBIES: dict[tuple[Count, str], Producer] = {(Count.WIRE_SKIPPED, "zombie_row:<reason>"): _zombies}
 
 # ------------------------------------------------------------------ streams over real sockets
 
@@ -301,4 +319,4 @@ STREAMS: dict[tuple[Count, str], Producer] = {
 for _kind, _text in CHANNEL.items():
     STREAMS[Count.MARKET_MESSAGES, _kind] = stream_case("market", sending(3, _text))
 
-WIRE = SKIPS | WAITS | STREAMS
+WIRE = SKIPS | ZOMBIES | WAITS | RULES_COUNTS | STREAMS

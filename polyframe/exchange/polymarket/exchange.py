@@ -412,6 +412,14 @@ class PolymarketExchange:
         """Return whether the account may only reduce what it has."""
         return await self._client.is_closed_only()
 
+    async def list_markets(self, series: Series) -> list[Market]:
+        """Return the markets of `series` that can be traded now, as the metadata lists them."""
+        from polyframe.exchange.polymarket.listing import Listing
+
+        skips = self._accounts[1]
+        listing = Listing(self._opened_http(), self.hosts, self._opened_clock(), skips)
+        return await listing.markets(series)
+
     @property
     def market_data(self) -> MarketDataClient:
         """Public questions to the engine: books, prices, rules of a market."""

@@ -16,7 +16,7 @@ from polyframe.exchange.polymarket.http import HttpClient
 from polyframe.exchange.polymarket.wire import Skips, flag, optional_decimal, optional_side, text
 from polyframe.exchange.polymarket.wire_market import MarketDecoder
 from polyframe.model.events import BookSnapshot
-from polyframe.model.fees import NO_FEES, FeeSchedule
+from polyframe.model.fees import FeeSchedule
 from polyframe.model.order import Side
 
 _ABSENT: dict[str, Any] = {}
@@ -33,9 +33,9 @@ class MarketRules:
         tokens: Token id of each outcome, by the venue's label.
         tick_size: Smallest price step in USD.
         min_size: Smallest order in shares.
-        fees: Taker fee.
+        fees: Taker fee, ``None`` if it is not told.
         neg_risk: Which exchange contract orders are signed for.
-        is_accepting: Whether orders are taken.
+        is_accepting: Whether orders are taken; only a plain "no" counts as one.
         has_taker_delay: Whether an order that matches is held for a moment before.
     """
 
@@ -43,7 +43,7 @@ class MarketRules:
     tokens: Mapping[str, str]
     tick_size: Decimal
     min_size: Decimal
-    fees: FeeSchedule
+    fees: FeeSchedule | None
     neg_risk: bool
     is_accepting: bool
     has_taker_delay: bool
@@ -104,9 +104,9 @@ def read_rules(row: object) -> MarketRules:
         tokens=named,
         tick_size=checked_tick(tick),
         min_size=size,
-        fees=NO_FEES if fees is None else _fees(fees),
+        fees=None if fees is None else _fees(fees),
         neg_risk=flag(row.get("nr"), default=False),  # left out when false
-        is_accepting=flag(row.get("ao"), default=False),
+        is_accepting=flag(row.get("ao"), default=True),
         has_taker_delay=flag(row.get("itode"), default=False),
     )
 

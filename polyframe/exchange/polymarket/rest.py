@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 import msgspec
+from attrs import evolve
 
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError, RateLimited
@@ -29,10 +30,11 @@ from polyframe.exchange.polymarket.gamma import (
     read_resolution,
 )
 from polyframe.exchange.polymarket.http import HttpClient, NotSent, retry_after
+from polyframe.exchange.polymarket.marketdata import MarketDataClient
 from polyframe.exchange.polymarket.wire import Skips, flag, text
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
-from polyframe.model.market import Market, Resolution
+from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.money import ZERO, decimal
 from polyframe.model.order import PlaceResult
 from polyframe.model.reference import PriceRecord
@@ -72,6 +74,7 @@ class RestClient:
         self._counters = counters
         self._skips = skips
         self._waits: dict[Series, str] = {}
+        self._market_data = MarketDataClient(http, hosts, skips)
 
     async def close(self) -> None:
         """Close all connections. Safe to repeat."""
@@ -90,7 +93,7 @@ class RestClient:
             row = await self._gamma_row(slug)
             if row is _ABSENT:
                 raise NotTradable("not_found")
-            return read_market(row, series, window)
+            return await self._by_the_engine(read_market(row, series, window))
         except NotTradable as exc:
             self._counters.add(Count.MARKET_WAITS, exc.reason)
             wait = f"{slug}: {exc.reason}"
@@ -99,6 +102,36 @@ class RestClient:
             self._waits[series] = wait
             _log.log(level, "market %s cannot be traded yet: %s", slug, exc)
             return None
+
+    async def _by_the_engine(self, market: Market) -> Market:
+        """Return a market with the rules that the engine itself names; metadata may be old (§2.1).
+
+        Raises:
+            NotTradable: The engine does not have it yet, or takes no orders in it.
+        """
+        try:
+            rules = await self._market_data.rules(market.condition_id)
+        except ExchangeError as exc:
+            self._counters.add(Count.MARKET_RULES, "unanswered")
+            _log.warning("%s: its rules are those of the metadata: %s", market.slug, exc)
+            return market
+        if rules is None:
+            raise NotTradable("hydrating", "the engine does not know it yet")
+        if rules.tokens != {outcome.value: market.token(outcome) for outcome in Outcome}:
+            raise NotTradable("wrong_tokens", "metadata and engine name different ones")
+        if not rules.is_accepting:
+            raise NotTradable("not_accepting", "says the engine")
+        true = evolve(
+            market,
+            tick_size=rules.tick_size,
+            min_size=rules.min_size,
+            fees=market.fees if rules.fees is None else rules.fees,
+            neg_risk=rules.neg_risk,
+        )
+        if true != market:
+            self._counters.add(Count.MARKET_RULES, "differ")
+            _log.info("%s: the engine's rules differ from the metadata: %s", market.slug, rules)
+        return true
 
     async def fetch_resolution(self, market: Market) -> Resolution | None:
         """Return how `market` ended, from Gamma or else from the CLOB's winner flag (§1.5).
