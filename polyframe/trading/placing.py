@@ -1,10 +1,9 @@
-"""Orders on their way to the venue: checked, signed, registered, sent once, answered."""
+"""Orders on their way to the venue: checked, signed and registered before they are sent."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import count
 from typing import Protocol
@@ -20,32 +19,21 @@ from polyframe.errors import (
     OrderRejected,
     StaleCycleError,
 )
-from polyframe.exchange.base import MAX_BATCH, Exchange, PlaceAnswer, PreparedOrder
+from polyframe.exchange.base import Exchange, PlaceAnswer
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Order, OrderRequest, OrderStatus, PlaceResult
 from polyframe.trading.commands import (
-    ApplyCancelAnswer,
     ApplyPlaceAnswer,
-    Command,
     Denied,
     PlaceOrder,
-    Reply,
-    Stale,
 )
 from polyframe.trading.ownorders import OwnOrders
-from polyframe.trading.requests import Requests
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.riskfacts import risk_facts
 from polyframe.trading.rules import broken_rule
+from polyframe.trading.sending import Sender, Sending, SendingDesk
 from polyframe.trading.state import CycleState
-
-log = logging.getLogger(__name__)
-
-_KILLED = frozenset({"fok_not_filled", "fak_not_filled"})
-
-Answers = asyncio.Task[list[PlaceAnswer]]
-"""A request with up to `MAX_BATCH` orders that is under way."""
 
 
 class Quotes(Protocol):
@@ -73,7 +61,7 @@ class OpenCycle:
         return self.state.market
 
 
-class PlacingDesk(Protocol):
+class PlacingDesk(SendingDesk, Protocol):
     """The trading service, as far as placing needs it."""
 
     @property
@@ -85,26 +73,8 @@ class PlacingDesk(Protocol):
         """Return the state of a cycle, open or over."""
         ...
 
-    def submit(self, command: Command) -> Reply:
-        """Apply a command to the current cycle."""
-        ...
-
     def denied(self, rule: str, text: str) -> OrderDenied:
         """Count a denial."""
-        ...
-
-    def note_refusal(self, market: Market | None, reason: str, text: str) -> None:
-        """Write down a refusal and count it for its cycle."""
-        ...
-
-    async def take_late_answer(
-        self, market: Market, command: ApplyPlaceAnswer | ApplyCancelAnswer
-    ) -> None:
-        """Take an answer that came after its cycle's end."""
-        ...
-
-    def look_soon(self) -> None:
-        """Compare with the venue in a moment."""
         ...
 
 
@@ -124,45 +94,37 @@ class Placed:
     error: OrderError | None
 
 
-@frozen(eq=False)
-class Sending:
-    """An order that is registered here and leaves for the venue now."""
-
-    client_id: str
-    prepared: PreparedOrder
-
-
 class Placing:
     """Places the orders of one series.
 
     Args:
         desk: The trading service.
-        exchange: The venue.
+        sender: Sends what is registered.
+        exchange: Signs.
         clock: Market time.
-        counters: Where answers are counted.
-        own: Is told which orders are on their way.
-        risk: Is asked before every order and told of every answer.
-        requests: Runs what is sent, so that no cancelled caller loses an answer.
+        counters: Where stale calls are counted.
+        own: Is told which orders are about to leave.
+        risk: Is asked before every order.
     """
 
     def __init__(
         self,
         desk: PlacingDesk,
         *,
+        sender: Sender,
         exchange: Exchange,
         clock: Clock,
         counters: Counters,
         own: OwnOrders,
         risk: RiskGuard,
-        requests: Requests,
     ) -> None:
         self._desk = desk
+        self._sender = sender
         self._exchange = exchange
         self._clock = clock
         self._counters = counters
         self._own = own
         self._risk = risk
-        self._requests = requests
         self._ids = count(1)
 
     def go_on_after(self, state: CycleState) -> None:
@@ -176,7 +138,7 @@ class Placing:
         """Place one order; see `TradingService.place`."""
         cycle = self._current(generation, "place")
         sending = self._register(cycle, strategy, request)
-        (answer,) = await self.answers(self.start(cycle.market, [sending]))
+        (answer,) = await self._sender.send(cycle.market, [sending])
         return self._placed(cycle.market, sending.client_id, answer)
 
     async def place_many(
@@ -196,7 +158,7 @@ class Placing:
             self._withdraw(cycle.market, _sendings(tried), "another order cannot be signed")
             raise
         market, sendings = cycle.market, _sendings(tried)
-        answers = await self.answers(self.start(market, sendings))
+        answers = await self._sender.send(market, sendings)
         placed = iter(self.judged(market, sendings, answers))
         return tuple(
             Placed(request, None, sending) if isinstance(sending, OrderDenied) else next(placed)
@@ -320,93 +282,7 @@ class Placing:
                 )
             )
 
-    # ------------------------------------------------------------------ sent, and answered
-
-    def start(self, market: Market, sendings: Sequence[Sending]) -> list[Answers]:
-        """Begin to send orders that are registered, once; the answers are applied, whoever waits."""
-        tasks = []
-        for first in range(0, len(sendings), MAX_BATCH):
-            batch = sendings[first : first + MAX_BATCH]
-            client_ids = [sending.client_id for sending in batch]
-            # All start before anything is waited for: a cancelled caller leaves none behind unsent.
-            tasks.append(
-                self._requests.start(
-                    self._send_batch(market, batch), f"place {', '.join(client_ids)}", client_ids
-                )
-            )
-        return tasks
-
-    async def answers(self, tasks: Sequence[Answers]) -> list[PlaceAnswer]:
-        """Wait for the answers to what was started."""
-        if tasks:
-            await asyncio.wait(tasks)
-        return [answer for task in tasks for answer in task.result()]
-
-    async def _send_batch(self, market: Market, batch: Sequence[Sending]) -> list[PlaceAnswer]:
-        answers = await self._ask([sending.prepared for sending in batch])
-        for sending, answer in zip(batch, answers, strict=True):
-            is_lost = answer.result is PlaceResult.UNKNOWN
-            self._own.answered(sending.prepared.venue_id, is_lost=is_lost)
-        self._tell_risk({one.client_id: answer for one, answer in zip(batch, answers, strict=True)})
-        late = [
-            command
-            for sending, answer in zip(batch, answers, strict=True)
-            if (command := self._take_answer(market, sending.client_id, answer)) is not None
-        ]
-        await asyncio.gather(*(self._desk.take_late_answer(market, command) for command in late))
-        return answers
-
-    async def _ask(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
-        try:
-            if len(prepared) == 1:
-                return [await self._exchange.place_order(prepared[0])]
-            answers = await self._exchange.place_orders(prepared)
-        except Exception as error:
-            # It promised not to raise. Whether anything was sent is not known.
-            log.exception("placing %d orders raised", len(prepared))
-            return [PlaceAnswer(PlaceResult.UNKNOWN, text=str(error))] * len(prepared)
-        if len(answers) != len(prepared):
-            text = f"{len(answers)} answers to {len(prepared)} orders"
-            return [PlaceAnswer(PlaceResult.UNKNOWN, text=text)] * len(prepared)
-        return answers
-
-    def _take_answer(
-        self, market: Market, client_id: str, answer: PlaceAnswer
-    ) -> ApplyPlaceAnswer | ApplyCancelAnswer | None:
-        """Apply an answer; return what follows from it if the cycle is over."""
-        self._counters.add(Count.ORDERS_SENT, answer.result.value)
-        command: ApplyPlaceAnswer | ApplyCancelAnswer
-        is_refused = answer.result is PlaceResult.REJECTED
-        if is_refused and answer.code in _KILLED:
-            # A killed FOK or FAK is an ordinary end of an order, not a refusal.
-            command = ApplyCancelAnswer(
-                market.generation, client_id, True, answer.text, self._now_ms()
-            )
-        else:
-            if is_refused:
-                self._desk.note_refusal(market, f"venue:{answer.code}", answer.text)
-            command = ApplyPlaceAnswer(
-                market.generation,
-                client_id,
-                answer.result,
-                answer.code,
-                answer.text,
-                self._now_ms(),
-            )
-        if isinstance(self._desk.submit(command), Stale):
-            return command
-        if answer.result is PlaceResult.UNKNOWN:
-            self._desk.look_soon()
-        return None
-
-    def _tell_risk(self, answers: Mapping[str, PlaceAnswer]) -> None:
-        now = asyncio.get_running_loop().time()
-        before = self._risk.breaker(now)
-        self._risk.answered({name: (one.result, one.code) for name, one in answers.items()}, now)
-        after = self._risk.breaker(now)
-        if after is not before:
-            client_id, answer = next(iter(answers.items()))
-            log.warning("%s: the breaker is %s (%s)", client_id, after, answer.text or answer.code)
+    # ------------------------------------------------------------------ afterwards
 
     def _placed(self, market: Market, client_id: str, answer: PlaceAnswer) -> Order:
         """Return what became of an order.

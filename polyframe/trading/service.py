@@ -51,13 +51,15 @@ from polyframe.trading.commands import (
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_of
-from polyframe.trading.legs import Legs, LegsPlan, LegsResult
+from polyframe.trading.legs import LegsPlan, LegsResult
+from polyframe.trading.legsplacing import LegsPlacing
 from polyframe.trading.opencancel import CancelReport, cancel_open_orders
 from polyframe.trading.placing import OpenCycle, Placed, Placing, Quotes
 from polyframe.trading.reconcile import NOT_FOUND, ReconcileReport, ReconcileSettings
 from polyframe.trading.reconciler import Reconciler
 from polyframe.trading.requests import Bell, Requests
 from polyframe.trading.risk import RiskGuard
+from polyframe.trading.sending import Sender
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.snapshots import Snapshots
 from polyframe.trading.state import CycleState
@@ -135,7 +137,7 @@ class TradingService:
         self._bell = Bell()
         self._own = settlement.own
         self._own.add_source(lambda: () if self._engine.state is None else (self._engine.state,))
-        self._placing = Placing(
+        self._sender = Sender(
             self,
             exchange=exchange,
             clock=clock,
@@ -144,7 +146,22 @@ class TradingService:
             risk=risk,
             requests=self._requests,
         )
-        self._legs = Legs(self, placing=self._placing, requests=self._requests, bell=self._bell)
+        self._placing = Placing(
+            self,
+            sender=self._sender,
+            exchange=exchange,
+            clock=clock,
+            counters=counters,
+            own=self._own,
+            risk=risk,
+        )
+        self._legs = LegsPlacing(
+            self,
+            placing=self._placing,
+            sender=self._sender,
+            requests=self._requests,
+            bell=self._bell,
+        )
         self._cancelling = Cancelling(
             exchange=exchange, clock=clock, counters=counters, ledger=ledger
         )

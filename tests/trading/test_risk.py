@@ -458,7 +458,7 @@ def test_trouble_at_the_venue_stops_entries_for_a_while(
         await trying
         await trading.buy(UP, price=FORTY, size=TEN)
 
-    with caplog.at_level(logging.WARNING, logger="polyframe.trading.placing"):
+    with caplog.at_level(logging.WARNING, logger="polyframe.trading.sending"):
         play(act, exchange=exchange)
     told = [line.split(": ", 1)[1] for line in caplog.messages if "breaker" in line]
     assert told == ["the breaker is open (back in a moment)", "the breaker is closed ()"]
