@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -166,12 +167,29 @@ def decode(owner: Owner, bucket: Bucket, data: bytes) -> Content:
 def encode_sent_header(owner: Owner, market: Market) -> bytes:
     """Return the first line of a list of sent orders."""
     header = msgspec.structs.replace(_header(owner, market, _SENT_FORMAT), market=market)
-    return msgspec.json.encode(header) + b"\n"
+    return seal(msgspec.json.encode(header))
 
 
 def encode_sent(order: Order) -> bytes:
     """Return the line of one order."""
-    return msgspec.json.encode(order) + b"\n"
+    return seal(msgspec.json.encode(order))
+
+
+def seal(line: bytes) -> bytes:
+    """Return a line of the list with its checksum: a digit that has changed looks like another."""
+    return b"%b\t%08x\n" % (line, zlib.crc32(line))
+
+
+def _unseal(line: bytes) -> bytes:
+    """Return what a line says.
+
+    Raises:
+        RefusedError: It is not what was written.
+    """
+    text, _, checksum = line.rpartition(b"\t")
+    if checksum != b"%08x" % zlib.crc32(text):
+        raise RefusedError("torn", "a line of it is not what was written")
+    return text
 
 
 def decode_sent(owner: Owner, bucket: Bucket, data: bytes) -> tuple[Market, list[Order]]:
@@ -183,11 +201,12 @@ def decode_sent(owner: Owner, bucket: Bucket, data: bytes) -> tuple[Market, list
         RefusedError: It is damaged elsewhere, foreign, newer, or of another cycle.
     """
     first, *lines = data.split(b"\n")
-    header = _checked(first, owner, bucket, _SENT_FORMAT)
+    header = _checked(first.rpartition(b"\t")[0], owner, bucket, _SENT_FORMAT)
+    _unseal(first)
     if header.market is None or Bucket.of(header.market) != bucket:
         raise RefusedError("wrong_generation", "its market is another one")
     try:
-        orders = [msgspec.json.decode(line, type=Order) for line in lines[:-1]]
+        orders = [msgspec.json.decode(_unseal(line), type=Order) for line in lines[:-1]]
     except (msgspec.DecodeError, ValueError) as error:
         raise RefusedError("torn", f"a line of it cannot be read: {error}") from error
     image = CycleImage(header.market).with_sent(orders)

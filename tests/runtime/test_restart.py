@@ -28,7 +28,7 @@ from polyframe.strategy import Strategy, check_definition
 from polyframe.trading.ledger import CycleStatus, Ledger
 from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.snapshotstore import MemoryStore
-from tests.support.fake import START, FakeExchange, make_market, trade_report
+from tests.support.fake import START, FakeExchange, make_market, resealed, trade_report
 from tests.support.stage import Recorder, Stage, play, settle
 
 UP = Outcome.UP
@@ -594,6 +594,8 @@ def test_without_the_snapshot_the_list_of_sent_orders_is_enough() -> None:
     [
         (lambda data: data + b'{"client_id":"half', 0, 1),
         (lambda data: data + b"half\n", 1, 0),
+        (lambda data: data.replace(b'"size":"10"', b'"size":"70"'), 1, 0),
+        (lambda data: data.replace(b'"min_size":"5"', b'"min_size":"7"'), 1, 0),
         (lambda data: data.replace(b'"generation":1790586000', b'"generation":5', 1), 1, 0),
         (lambda data: data.replace(b'"generation":1790586000', b'"generation":5', 9), 1, 0),
     ],
@@ -615,7 +617,7 @@ def test_a_market_with_other_tokens_is_not_resumed() -> None:
     """A snapshot whose market is not the venue's of today stays out of the new cycle."""
     run = Run()
     run.first(buy)
-    image = run.store.files[SENT].replace(b"btc17905860001", b"btcOTHER1")
+    image = resealed(run.store.files[SENT], b"btc17905860001", b"btcOTHER1")
     run.store.files = {SENT: image}
     stage = run.second()
     assert {"wrong_market": 1} == stage.env.counters.reasons(Count.SNAPSHOTS_REFUSED)

@@ -28,6 +28,7 @@ from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult, Side
 from polyframe.model.series import Series, Window
 from polyframe.model.trade import TradeLeg, TradeStatus
+from polyframe.trading.snapshotfile import seal
 
 START = 1_790_586_000
 """A boundary of every epoch series, as the start of simulated time."""
@@ -342,3 +343,9 @@ class FakeExchange:
 
     async def fetch_balance(self) -> Decimal:
         return self.balance
+
+
+def resealed(sent: bytes, old: bytes, new: bytes) -> bytes:
+    """Return a list of sent orders in which something else was written."""
+    lines = (line.rpartition(b"\t")[0] for line in sent.splitlines())
+    return b"".join(seal(line.replace(old, new)) for line in lines)

@@ -14,7 +14,7 @@ from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, Side
 from polyframe.strategy import PERSIST
 from polyframe.trading.snapshotstore import MemoryStore
-from tests.support.fake import START, FakeExchange, make_market
+from tests.support.fake import START, FakeExchange, make_market, resealed
 from tests.support.stage import Recorder, Stage, play, settle
 
 FIRST = make_market(start=START)
@@ -116,7 +116,7 @@ def _other_tokens() -> Counters:
     exchange, store, files = FakeExchange(), MemoryStore(), {}
 
     async def keep(_: Stage) -> None:
-        files[SENT] = store.files[SENT].replace(b"btc17905860001", b"btcOTHER1")
+        files[SENT] = resealed(store.files[SENT], b"btc17905860001", b"btcOTHER1")
 
     run(store, keep, exchange=exchange)
     store.files = files
