@@ -99,10 +99,13 @@ TABLES = (
     "CREATE INDEX refusals_slug ON refusals (slug)",
     "CREATE INDEX late_events_slug ON late_events (slug)",
     "CREATE INDEX notes_kind ON notes (kind)",
-    # How things stand now: of each cycle, order and fill the last row.
+    # How things stand now: of each cycle, order and fill the last row. What a run has restored is in
+    # its own record of the cycle, to the end: only the last of such records counts.
     """CREATE VIEW cycles AS SELECT * FROM cycle_changes AS c WHERE NOT EXISTS (
     SELECT 1 FROM cycle_changes AS later
-    WHERE later.slug = c.slug AND later.run = c.run AND later.id > c.id)""",
+    WHERE later.slug = c.slug AND later.run = c.run AND later.id > c.id)
+    AND NOT EXISTS (SELECT 1 FROM notes AS later
+    WHERE later.kind = 'restored' AND later.slug = c.slug AND later.run > c.run)""",
     """CREATE VIEW orders AS SELECT * FROM order_changes AS c WHERE NOT EXISTS (
     SELECT 1 FROM order_changes AS later
     WHERE later.slug = c.slug AND later.venue_id = c.venue_id AND later.id > c.id)""",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -17,7 +16,7 @@ from polyframe.model.events import TradeReport
 from polyframe.model.market import Market
 from polyframe.model.trade import TradeStatus
 from polyframe.strategy import decode_fields
-from polyframe.trading.ledger import CycleStatus, Ledger
+from polyframe.trading.ledger import CycleStatus
 from tests.runtime.test_restart import FIRST, SENT, SNAPSHOT, Keeper, Run, began, buy, fill, placed
 from tests.support.fake import START, resealed
 from tests.support.stage import Recorder, Stage
@@ -138,34 +137,6 @@ def test_an_order_that_was_left_at_the_end_stays_after_a_restart() -> None:
     run.second(again, at=START + 910.0, start=START + 900)
     # Nor after a second one.
     run.second(again, at=START + 920.0, start=START + 900)
-
-
-def test_a_cycle_of_several_runs_is_in_the_books_once(tmp_path: Path) -> None:
-    """It was resolved and entered before the kill, but not settled: its profit is not made twice."""
-    run, path = Run(), tmp_path / "ledger.sqlite"
-
-    async def live(stage: Stage) -> None:
-        await bought(stage, run)
-        await stage.open_cycle(START + 900)
-        await asyncio.sleep(1000)
-        record = stage.env.ledger.get(FIRST.slug)
-        assert record is not None
-        assert CycleStatus.RESOLVED is record.status
-        run.kill()
-
-    run.ledger = Ledger(path)
-    run.first(live)
-
-    async def again(stage: Stage) -> None:
-        await asyncio.sleep(10)
-
-    run.ledger = Ledger(path)
-    run.second(again, at=START + 1200.0, start=START + 900)
-    with Ledger.open(path) as reader:
-        (entry,) = (e for e in reader.cycles() if e.record.slug == FIRST.slug)
-        assert 2 == entry.run
-        assert Decimal("2.3328") == entry.record.profit  # 4 − 1.60 − the fee
-        assert [Decimal("2.3328")] == list(reader.profit_by_day().values())
 
 
 # ---------------------------------------------------------------------------- markets
