@@ -59,6 +59,7 @@ class OrderTable:
         self._awaiting: dict[str, None] = {}
         self._unsettled: dict[tuple[str, str], None] = {}
         self._shares_held: dict[str, Decimal] = {}
+        self._offered: dict[tuple[str, Outcome], Decimal] = {}
         self._cash_held: dict[str, Decimal] = {}
         # What is to come of each order in shares and USD, and added up as it changes: the risk guard
         # asks for the sums before every order.
@@ -113,15 +114,7 @@ class OrderTable:
 
     def shares_held(self, outcome: Outcome, strategy: str) -> Decimal:
         """Return the shares of a strategy that its sells hold."""
-        return sum(
-            (
-                shares
-                for client_id, shares in self._shares_held.items()
-                if self._orders[client_id].strategy == strategy
-                and self._orders[client_id].outcome is outcome
-            ),
-            ZERO,
-        )
+        return self._offered.get((strategy, outcome), ZERO)
 
     def worst_cost(self, order: Order, shares: Decimal) -> Decimal:
         """Return the most that buying `shares` through `order` can cost in USD, with the fee.
@@ -289,6 +282,9 @@ class OrderTable:
         if self._holdings.winner is not None:
             shares = ZERO
         if order.side is Side.SELL:
+            owner = (order.strategy, order.outcome)
+            more = shares - self._shares_held.get(client_id, ZERO)
+            self._offered[owner] = self._offered.get(owner, ZERO) + more
             _keep(self._shares_held, client_id, shares)
             return
         cost, held = self.worst_cost(order, shares), self.cash_held(client_id)
