@@ -14,7 +14,7 @@ from attrs import define, field
 
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
-from polyframe.model.money import PRICE_UNITS, ZERO
+from polyframe.model.money import ZERO
 from polyframe.model.order import Side
 from polyframe.model.trade import TradeStatus
 from polyframe.venue.account import VenueAccount
@@ -42,6 +42,7 @@ from polyframe.venue.values import (
     own_price,
     size_shares,
     up_terms,
+    usd,
 )
 
 _UNSETTLED = (VenueFault.TRADE_FAILED, VenueFault.TRADE_RETRYING, VenueFault.TRADE_LATE)
@@ -365,8 +366,3 @@ def _take_back(trade: VenueTrade) -> bool:
 def _leg(order: VenueOrder, up_price: int, size: int) -> MakerLeg:
     price = own_price(order.outcome, up_price)
     return MakerLeg(order.party, order.outcome, order.side, price, size)
-
-
-def usd(price: int) -> Decimal:
-    """Return price units in USD."""
-    return Decimal(price) / PRICE_UNITS

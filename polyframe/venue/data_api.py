@@ -18,13 +18,13 @@ from polyframe.model.market import Outcome
 from polyframe.model.money import PRICE_UNITS, ZERO
 from polyframe.venue.account import ADDRESS, VenueAccount
 from polyframe.venue.accounts import Accounts
-from polyframe.venue.blotter import Blotter, usd
+from polyframe.venue.blotter import Blotter
 from polyframe.venue.floor import Floor
 from polyframe.venue.intents import Refusal
 from polyframe.venue.listing import Listing
 from polyframe.venue.portfolio import Fill, Holding, Redemption, fills, holdings
 from polyframe.venue.rest import answering, read_offset, write_offset
-from polyframe.venue.values import VenueMarket, own_price
+from polyframe.venue.values import VenueMarket, own_price, usd
 
 _PREFIX = "/data-api"
 _LIMIT, _MAX_LIMIT, _MAX_OFFSET = 100, 500, 10_000

@@ -7,15 +7,13 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from attrs import frozen
-
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
-from polyframe.model.money import ZERO
+from polyframe.model.money import PRICE_UNITS, ZERO
 from polyframe.model.order import Side
 from polyframe.venue.account import VenueAccount
 from polyframe.venue.accounts import Accounts, Login
-from polyframe.venue.blotter import Blotter, usd
+from polyframe.venue.blotter import Blotter
 from polyframe.venue.expiry import Expiry
 from polyframe.venue.faults import VenueFault, VenueFaults
 from polyframe.venue.floor import Floor
@@ -23,6 +21,7 @@ from polyframe.venue.intents import NO_BOOK, Intent, Reader, Refusal, check_tick
 from polyframe.venue.listing import Listing
 from polyframe.venue.live import LiveMarket
 from polyframe.venue.matching import Match
+from polyframe.venue.plans import Ticket, buy_cost, levels, within
 from polyframe.venue.records import (
     CANCELED,
     EXPIRED,
@@ -48,23 +47,6 @@ FAK_KILLED = (
     "no orders found to match with FAK order. "
     "FAK orders are partially filled or killed if no match is found."
 )
-
-
-@frozen
-class _Ticket:
-    """An order that passed all checks, and what it would match right now."""
-
-    intent: Intent
-    live: LiveMarket
-    outcome: Outcome
-    is_bid: bool
-    up_price: int
-    plan: list[Match]
-
-    @property
-    def matchable(self) -> int:
-        """Base units that it would match."""
-        return sum(match.size for match in self.plan)
 
 
 class Desk:
@@ -148,7 +130,7 @@ class Desk:
         found = self._listing.by_token(token) if isinstance(token, str) else None
         return found is not None and found[0].market.neg_risk
 
-    def _check(self, intent: Intent) -> _Ticket:
+    def _check(self, intent: Intent) -> Ticket:
         found = self._listing.by_token(intent.token)
         if found is None and self._listing.pending(intent.token):
             raise Refusal(400, "the market is not yet ready to process new orders")
@@ -168,8 +150,14 @@ class Desk:
         is_bid, up_price = up_terms(outcome, intent.side, intent.price)
         if self._blotter.open_count(intent.login.account) >= self._settings.max_open_orders:
             raise Refusal(400, "too many open orders")
-        plan = live.book.plan(is_bid=is_bid, limit=up_price, size=intent.size)
-        ticket = _Ticket(intent, live, outcome, is_bid, up_price, plan)
+        if self._spends(intent):
+            most = intent.usd * PRICE_UNITS
+            plan = live.book.plan(is_bid=is_bid, limit=up_price, size=most)
+            plan, target = within(plan, outcome, intent)
+        else:
+            plan = live.book.plan(is_bid=is_bid, limit=up_price, size=intent.size)
+            target = intent.size
+        ticket = Ticket(intent, live, outcome, is_bid, up_price, plan, target)
         if plan and intent.post_only:
             raise Refusal(400, "invalid post-only order: order crosses book")
         marketable = bool(plan) or not intent.order_type.rests
@@ -183,6 +171,10 @@ class Desk:
         self._check_funds(ticket)
         return ticket
 
+    def _spends(self, intent: Intent) -> bool:
+        """Return whether an order is for a sum of USD, not for a number of shares (§2.8)."""
+        return self._settings.spend_usd and intent.side is Side.BUY and not intent.order_type.rests
+
     def _check_expiration(self, intent: Intent) -> None:
         """Only a GTD order has an expiration, and it must be far enough ahead (§2.8)."""
         if intent.order_type is not Lifetime.GTD:
@@ -192,7 +184,7 @@ class Desk:
         if wrong:
             raise Refusal(400, "invalid expiration")
 
-    def _check_funds(self, ticket: _Ticket) -> None:
+    def _check_funds(self, ticket: Ticket) -> None:
         intent = ticket.intent
         account = intent.login.account
         if intent.side is Side.SELL:
@@ -203,7 +195,7 @@ class Desk:
             balance, active, amount = (
                 account.spendable,
                 self._blotter.reserved_cash(account),
-                self._cost(ticket),
+                buy_cost(ticket, spends=self._spends(intent)),
             )
         if amount > balance - active:
             raise Refusal(
@@ -213,20 +205,7 @@ class Desk:
                 f"order amount {_base(amount)}",
             )
 
-    def _cost(self, ticket: _Ticket) -> Decimal:
-        """Return the most USD that a buy can cost, the taker's fee included (§2.9)."""
-        intent = ticket.intent
-        fees = ticket.live.market.market.fees
-        limit = notional(intent.price, intent.size)
-        worst = fees.taker_fee(size_shares(ticket.matchable), usd(intent.price))
-        # Fees are rounded for each level, which can add up to a little more than the above.
-        exact = notional(intent.price, intent.size - ticket.matchable)
-        for up_price, size in _levels(ticket.plan):
-            price = own_price(ticket.outcome, up_price)
-            exact += notional(price, size) + fees.taker_fee(size_shares(size), usd(price))
-        return max(limit + worst, exact, size_shares(intent.usd))
-
-    def _execute(self, ticket: _Ticket) -> dict[str, Any]:
+    def _execute(self, ticket: Ticket) -> dict[str, Any]:
         intent, live = ticket.intent, ticket.live
         order = VenueOrder(
             order_id=intent.order_id,
@@ -237,11 +216,12 @@ class Desk:
             side=intent.side,
             price=intent.price,
             size=intent.size,
+            target=ticket.target,
             order_type=intent.order_type,
             expiration=str(intent.expiration),
             created_ms=live.now_ms(),
         )
-        if intent.order_type is Lifetime.FOK and ticket.matchable < intent.size:
+        if intent.order_type is Lifetime.FOK and ticket.matchable < ticket.target:
             raise self._kill(order, live, FOK_KILLED)
         if intent.order_type is Lifetime.FAK and not ticket.plan:
             raise self._kill(order, live, FAK_KILLED)
@@ -251,7 +231,7 @@ class Desk:
         for matches in self._trades(ticket.plan):
             self._blotter.took(order, live, matches)
         value = ZERO
-        for up_price, size in _levels(ticket.plan):
+        for up_price, size in levels(ticket.plan):
             value += notional(own_price(ticket.outcome, up_price), size)
         if order.is_open and intent.order_type.rests:
             live.book.rest(
@@ -363,13 +343,6 @@ class Desk:
         for outcome in Outcome:
             for account in self._accounts:
                 self._blotter.redeem(account, live, outcome, outcome is winner)
-
-
-def _levels(plan: list[Match]) -> list[tuple[int, int]]:
-    return [
-        (price, sum(match.size for match in matches))
-        for price, matches in groupby(plan, key=lambda match: match.price)
-    ]
 
 
 def _base(amount: Decimal) -> int:

@@ -47,6 +47,8 @@ class VenueOrder:
         order_type: How long it lives.
         expiration: Text as sent.
         created_ms: Epoch milliseconds of the placement.
+        target: Base units at which it is complete. For a buy that spends USD these can be more
+            than it names: at a better price its USD buy more.
         matched: Base units filled.
         status: ``LIVE``, ``MATCHED``, ``INVALID`` or ``CANCELED…``.
         trades: Ids of its trades.
@@ -63,6 +65,7 @@ class VenueOrder:
     order_type: Lifetime
     expiration: str
     created_ms: int
+    target: int
     matched: int = 0
     status: str = LIVE
     trades: list[str] = field(factory=list)
@@ -80,7 +83,7 @@ class VenueOrder:
     @property
     def remaining(self) -> int:
         """Base units not filled."""
-        return self.size - self.matched
+        return self.target - self.matched
 
     @property
     def reserved_cash(self) -> Decimal:

@@ -68,6 +68,8 @@ class VenueSettings:
         rebate: Share of the takers' fees that makers get back, paid at midnight UTC (PROTOCOL §2.9).
         gtd_notice: Seconds that the expiration of a GTD order must be ahead (PROTOCOL §2.8).
         gtd_margin: Seconds before its expiration at which such an order ends.
+        spend_usd: Whether a FOK or FAK buy spends the USD that it names, as at the real venue (PROTOCOL
+            §2.8); otherwise it takes the shares that it names.
         whole_trades: Whether all that an order takes at once is one trade at an average price, as at
             the real venue (PROTOCOL §5.4); otherwise one for each price, whose figures are exact.
         history: Orders that are over, and trades, that one account can still read; the oldest go.
@@ -103,6 +105,7 @@ class VenueSettings:
     rebate: Decimal = field(default=Decimal("0.2"), converter=_to_rebate, validator=_not_negative)
     gtd_notice: float = field(default=180.0, validator=_not_negative)
     gtd_margin: float = field(default=60.0, validator=_not_negative)
+    spend_usd: bool = True
     whole_trades: bool = False
     history: int = field(default=50_000, validator=_positive)
     max_open_orders: int = field(default=5_000, validator=_positive)

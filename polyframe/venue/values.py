@@ -165,6 +165,11 @@ def notional(price: int, size: int) -> Decimal:
     return Decimal(price * size).scaleb(CASH_SCALE)
 
 
+def usd(price: int) -> Decimal:
+    """Return price units in USD."""
+    return Decimal(price) / PRICE_UNITS
+
+
 def mirrored(price: int) -> int:
     """Return the price of the other outcome's side of the same level."""
     return PRICE_UNITS - price

@@ -15,13 +15,13 @@ from tests.conformance.harness import ADDRESS, drive, open_scene
 
 FOK = "order couldn't be fully filled. FOK orders are fully filled or killed."
 FAK = "no orders found to match with FAK order."
-TAKEN = {"20", "19.2307"}
+TAKEN = {"20", "19.23075"}
 """Shares bought: by a limit, and for 10 USD at 0.52."""
 
-CASH = "981227236"
-"""What is left of 1,000 USD: 20 + 19.2307 at 0.52 and 5 sold at 0.48, each with its fee."""
+CASH = "981227210"
+"""What is left of 1,000 USD: 20 + 19.23075 at 0.52 and 5 sold at 0.48, each with its fee."""
 
-SHARES = "34230700"
+SHARES = "34230750"
 
 
 def run(package: str, script: str, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -48,7 +48,7 @@ def run(package: str, script: str, **options: Any) -> tuple[dict[str, Any], dict
 def test_the_cash_is_what_the_rules_say() -> None:
     """The figure that both packages must end with, by the rule for fees (PROTOCOL §2.9)."""
     fees = Decimal("0.34944") + Decimal("0.33600") + Decimal("0.08736")
-    left = 1_000 - Decimal("10.4") - Decimal("9.999964") + Decimal("2.4") - fees
+    left = 1_000 - Decimal("10.4") - Decimal("9.99999") + Decimal("2.4") - fees
     assert abs(left * 1_000_000 - Decimal(CASH)) < 10
 
 
@@ -98,7 +98,7 @@ def test_py_clob_client_v2_trades() -> None:
         assert got[name]["status"] == 400, name
         assert text in got[name]["text"].replace('\\"', "'").replace("\\'", "'"), name
 
-    for name, taken in (("bought", "20"), ("market_buy", "19.2307"), ("market_sell", "2.4")):
+    for name, taken in (("bought", "20"), ("market_buy", "19.23075"), ("market_sell", "2.4")):
         assert got[name]["status"] == "matched"
         assert got[name]["takingAmount"] == taken
         # The package waits for the trades and adds their transactions.
@@ -166,7 +166,7 @@ def test_polymarket_client_trades(wallet: str, kind: str) -> None:
         assert (got[name]["error"], got[name]["status"]) == ("RequestRejectedError", 400)
         assert text in got[name]["text"]
     assert got["settled"] == 1
-    for name, taken in (("bought", "20"), ("market_buy", "19.2307"), ("market_sell", "2.4")):
+    for name, taken in (("bought", "20"), ("market_buy", "19.23075"), ("market_sell", "2.4")):
         assert (got[name]["status"], got[name]["taking_amount"]) == ("matched", taken)
     assert [entry["status"] for entry in got["batch"]] == ["live", "live"]
     assert got["trades"] == 3

@@ -220,13 +220,68 @@ def test_fok_and_fak() -> None:
     run(test)
 
 
-def test_a_marketable_buy_may_name_its_dollars() -> None:
-    """FAK for $10 at 0.53: the price is rounded down from the amounts, the shares are as named."""
+DOLLARS = {"makerAmount": "10000000", "takerAmount": "18867900"}
+"""10 USD at 0.53: the price is rounded down from the amounts."""
+
+
+@pytest.mark.parametrize("order_type", ["FAK", "FOK"])
+def test_a_marketable_buy_spends_its_dollars(order_type: str) -> None:
+    """At a better price than its limit it gets more shares than it names, to the last cent."""
 
     async def test() -> None:
         async with open_venue() as client:
-            changes = {"makerAmount": "10000000", "takerAmount": "18867900"}
-            answer = await client.place("BUY", "0.53", "1", order_type="FAK", **changes)
+            answer = await client.place("BUY", "0.53", "1", order_type=order_type, **DOLLARS)
+            assert (answer["makingAmount"], answer["takingAmount"]) == ("9.99999", "19.23075")
+            row = await client.row(answer["orderID"])
+            assert (row["status"], row["original_size"]) == ("MATCHED", "18.8679")
+            assert row["size_matched"] == "19.23075"
+            assert client.account.held(client.up) == Decimal("19.23075")
+            fee = Decimal("0.33600")
+            assert client.account.cash == 1000 - Decimal("9.99999") - fee
+
+    run(test)
+
+
+def test_dollars_are_spent_over_several_levels_and_outcomes() -> None:
+    """For Down, too, best price first; the last level is taken in part."""
+
+    async def test() -> None:
+        async with open_venue() as client:
+            answer = await client.place("BUY", "0.53", "150", token=client.down, order_type="FAK")
+            # 79.50 USD: 100 shares at 0.52, the rest at 0.53, which costs 27.499951
+            assert answer["takingAmount"] == "151.8867"
+            assert len(answer["tradeIDs"]) == 2
+            assert client.account.held(client.down) == Decimal("151.8867")
+
+    run(test)
+
+
+def test_dollars_that_find_no_shares_are_not_spent() -> None:
+    """FOK is killed unless all of them can be spent; of a FAK the rest ends as cancelled."""
+
+    async def test() -> None:
+        async with open_venue([snapshot(0, {48: 1}, {52: 19})]) as client:
+            status, text = await client.refused("BUY", "0.53", "1", order_type="FOK", **DOLLARS)
+            assert status == 400
+            assert "FOK" in text
+            answer = await client.place("BUY", "0.53", "1", order_type="FAK", **DOLLARS)
+            assert answer["takingAmount"] == "19"
+            row = await client.row(answer["orderID"])
+            assert (row["status"], row["size_matched"]) == ("CANCELED", "19")
+        async with open_venue(account=funded("10.3")) as client:
+            status, text = await client.refused("BUY", "0.53", "1", order_type="FAK", **DOLLARS)
+            assert status == 400
+            assert text.startswith("not enough balance / allowance")
+
+    run(test)
+
+
+def test_a_marketable_buy_may_be_for_shares() -> None:
+    """With spend_usd off it takes the shares that it names."""
+
+    async def test() -> None:
+        async with open_venue(spend_usd=False) as client:
+            answer = await client.place("BUY", "0.53", "1", order_type="FAK", **DOLLARS)
             assert answer["takingAmount"] == "18.8679"
 
     run(test)
