@@ -331,9 +331,7 @@ def _kind(kind: VenueFault | str) -> VenueFault:
         raise ConfigError(msg) from None
 
 
-def _check_bounds(
-    kind: VenueFault, count: Any, seconds: Any, chance: Any
-) -> None:
+def _check_bounds(kind: VenueFault, count: Any, seconds: Any, chance: Any) -> None:
     if count is None and seconds is None:
         msg = "count: a fault must end; give count (strikes), seconds, or both"
         raise ConfigError(msg)

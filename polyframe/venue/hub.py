@@ -44,7 +44,7 @@ class Connection:
 
     def send(self, text: str) -> None:
         """Queue one frame; cut the connection off if too much waits already."""
-        if self._transport.is_closing():
+        if self.is_gone:
             return
         # Some versions of the server never hold the writer back: then it is its buffer that grows.
         if self._queue.full() or self._transport.get_write_buffer_size() > _MAX_BUFFER:
@@ -52,6 +52,11 @@ class Connection:
             self.abort()
         else:
             self._queue.put_nowait(text)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing reaches the peer any more."""
+        return self._transport.is_closing()
 
     def abort(self) -> None:
         """Drop the connection at once, without a closing handshake."""

@@ -17,6 +17,11 @@ from polyframe.venue.faults import VenueFault, VenueFaults
 class Receiver(Protocol):
     """A connection as far as the line knows it."""
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing reaches the peer any more."""
+        ...
+
     def send(self, text: str) -> None:
         """Send one frame."""
         ...
@@ -120,6 +125,8 @@ class Line:
         """Send one frame of a channel to one connection, or do to it what is to be done."""
         if self._faults.is_quiet and not self._late:
             receiver.send(text)
+            return
+        if receiver.is_gone:
             return
         kinds, strike = _CHANNELS[channel], self._faults.strike
         if strike(kinds.disconnect):

@@ -39,7 +39,7 @@ from polyframe.venue import InjectedFault, LocalVenue, SyntheticSource, VenueFau
 SERIES = Series.parse("btc-updown-15m")
 START = 1_893_456_000
 SPEED = 10.0
-PATIENCE = 15.0
+PATIENCE = 5.0
 TEN = Decimal(10)
 LOW = Decimal("0.02")
 """A price at which nothing is offered."""
@@ -173,7 +173,11 @@ class Probe(Strategy):
         )
         script = self.env.get(Script)
         if cycle < len(script.acts):
-            await script.acts[cycle](drill, self)
+            try:
+                await script.acts[cycle](drill, self)
+            except pytest.fail.Exception as failed:
+                # It is no Exception, and only those end a strategy.
+                raise AssertionError(failed.msg) from failed
             drill.clock.move_to(self.market.window.end - 0.5)
 
     async def known(self) -> None:
@@ -223,7 +227,9 @@ def drill(*acts: Act, settings: VenueSettings | None = None) -> Drill:
 
 async def _drill(acts: Sequence[Act], settings: VenueSettings | None, path: Path) -> Drill:
     clock = DrillClock(START + 60)
-    settings = settings or VenueSettings(resolve_after=5.0, mined_after=1.0, confirmed_after=2.0)
+    settings = settings or VenueSettings(
+        resolve_after=5.0, mined_after=1.0, confirmed_after=2.0, skew=3_600
+    )
     source = SyntheticSource(SERIES, seed=3)
     trader_settings = TraderSettings(
         cycle_end_timeout=1.0, schedule=ScheduleSettings(retry_first=1.0, retry_cap=2.0)
