@@ -61,8 +61,9 @@ class ReconcileSettings:
             still be on its way there.
         foreign_orders: What becomes of open orders in the current market that nobody here placed:
             ``"report"`` names them, ``"cancel"`` also cancels them, ``"leave"`` says nothing.
-        late_orders: What becomes of orders that turn out to be accepted after their cycle is over:
-            ``"cancel"`` or ``"leave"``.
+        late_orders: What becomes of orders that turn out to be accepted after their cycle is over, or
+            that an earlier run has left in a cycle whose end it did not see: ``"cancel"`` or
+            ``"leave"``.
 
     Raises:
         ConfigError: A value that cannot be.
