@@ -242,7 +242,7 @@ class StrategyTrading:
 
     def open_orders(self) -> list[Order]:
         """Return this strategy's orders that may still fill."""
-        return [order for order in self.orders() if order.is_open]
+        return [o for o in self._find().open_orders() if o.strategy == self._strategy]
 
     def fills(self) -> list[Fill]:
         """Return this strategy's fills, oldest first, failed ones included."""
