@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable
 from decimal import Decimal
-from functools import partial
 from typing import Protocol
 
 from polyframe.clock import Clock
@@ -33,7 +32,7 @@ from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
 from polyframe.trading.account import Account
-from polyframe.trading.cancelling import Cancelling
+from polyframe.trading.cancels import Cancels
 from polyframe.trading.commands import (
     Applied,
     ApplyCancelAnswer,
@@ -53,7 +52,7 @@ from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_of
 from polyframe.trading.legs import LegsPlan, LegsResult
 from polyframe.trading.legsplacing import LegsPlacing
-from polyframe.trading.opencancel import CancelReport, cancel_open_orders
+from polyframe.trading.opencancel import CancelReport
 from polyframe.trading.placing import OpenCycle, Placed, Placing, Quotes
 from polyframe.trading.reconcile import NOT_FOUND, ReconcileReport, ReconcileSettings
 from polyframe.trading.reconciler import Reconciler
@@ -65,9 +64,6 @@ from polyframe.trading.snapshots import Snapshots
 from polyframe.trading.state import CycleState
 
 log = logging.getLogger(__name__)
-
-PLACE_PATIENCE = 5.0
-"""Network seconds that a cancel waits for the answer to its own order."""
 
 
 class MarketView(Quotes, Protocol):
@@ -162,8 +158,15 @@ class TradingService:
             requests=self._requests,
             bell=self._bell,
         )
-        self._cancelling = Cancelling(
-            exchange=exchange, clock=clock, counters=counters, ledger=ledger
+        self._cancels = Cancels(
+            self,
+            settlement=settlement,
+            exchange=exchange,
+            clock=clock,
+            counters=counters,
+            ledger=ledger,
+            own=self._own,
+            requests=self._requests,
         )
         self.reconciler = Reconciler(
             desk=self,
@@ -438,33 +441,7 @@ class TradingService:
             OrderDenied: No such order in this cycle; nothing was cancelled.
             ExchangeError: The venue did not answer; the orders are as they were.
         """
-        # A cancel must not overtake the order that it cancels.
-        await asyncio.gather(*(self._requests.wait(one, PLACE_PATIENCE) for one in client_ids))
-        what, state = f"cancel {', '.join(client_ids)}", self.state(market)
-        if state is None:
-            raise StaleCycleError(what, market.generation, self.generation)
-        for client_id in client_ids:
-            if client_id not in state.orders:
-                text = f"no order {client_id} in {market.slug}"
-                raise self.denied("unknown_order", text, market)
-        orders = [state.orders[client_id] for client_id in client_ids]
-        if market.generation != self.generation:
-            sending = self._settlement.cancel(market.slug, orders)
-        elif wanted := self._cancelling.mark(market, orders, self.submit):
-            sending = self._cancelling.send(market, wanted, partial(self._cancelled, market))
-        else:
-            return orders
-        error = await self._requests.send(sending, what)
-        if error is not None:
-            raise error
-        return [state.orders[client_id] for client_id in client_ids]
-
-    def _cancelled(self, market: Market, command: ApplyCancelAnswer) -> None:
-        if isinstance(self.submit(command), Stale):
-            self._settlement.take_cancel_answer(market.slug, command)
-        elif not command.cancelled:
-            # Free words that say little (PROTOCOL §2.4): look what became of it.
-            self.reconciler.soon()
+        return await self._cancels.cancel_many(market, client_ids)
 
     async def cancel_exchange_open_orders(
         self,
@@ -492,36 +469,13 @@ class TradingService:
             ConfigError: A market or number that cannot be.
             ExchangeError: The venue did not list the orders; nothing was cancelled.
         """
-        report, cancelled = await cancel_open_orders(
+        return await self._cancels.cancel_listed(
             market,
             assets,
             only_untracked=only_untracked,
             max_to_cancel=max_to_cancel,
             dry_run=dry_run,
-            own=self._own,
-            exchange=self._exchange,
-            clock=self._clock,
-            counters=self._counters,
         )
-        if not dry_run:
-            found = {"report": report, "cancelled": sorted(cancelled)}
-            self._ledger.note("cancel_open_orders", found, self._market)
-        for venue_id in cancelled:
-            self._cancelled_at_venue(venue_id)
-        return report
-
-    def _cancelled_at_venue(self, venue_id: str) -> None:
-        """Apply that an order is cancelled; other series hear it on the account's stream."""
-        for state in self._own.states():
-            order = state.order_by_venue_id(venue_id)
-            if order is None:
-                continue
-            slug, generation = state.market.slug, state.market.generation
-            command = ApplyCancelAnswer(generation, order.client_id, True, now_ms=self._now_ms())
-            if state is self._engine.state:
-                self.submit(command)
-            else:
-                self._settlement.take_cancel_answer(slug, command)
 
     # ------------------------------------------------------------------ reading
 
