@@ -119,7 +119,7 @@ class Line:
     def __init__(self, faults: VenueFaults) -> None:
         self._faults = faults
         self._late: WeakKeyDictionary[Receiver, deque[tuple[float, str]]] = WeakKeyDictionary()
-        self._books: WeakKeyDictionary[Receiver, list[str]] = WeakKeyDictionary()
+        self._books: WeakKeyDictionary[Receiver, dict[str, tuple[int, str]]] = WeakKeyDictionary()
 
     def deliver(self, channel: str, receiver: Receiver, text: str) -> None:
         """Send one frame of a channel to one connection, or do to it what is to be done."""
@@ -172,16 +172,12 @@ class Line:
             del self._late[receiver]
 
     def _old_book(self, receiver: Receiver, text: str, kind: VenueFault) -> None:
-        """Send the oldest book that went out on this connection since the fault is in force."""
-        books = self._books.setdefault(receiver, [])
-        if '"bids"' in text:
-            books.append(text)
-            del books[1:-1]
-        # The books of both tokens have one time: the second is not newer than the first.
-        if len(books) > 1 and _time(books[0]) < _time(books[-1]) and self._faults.strike(kind):
-            self._send(receiver, books[0])
-
-
-def _time(text: str) -> int:
-    message = json.loads(text)
-    return int((message[0] if isinstance(message, list) else message)["timestamp"])
+        """After a book, send the first one of its token that went out since the fault is in force."""
+        message = json.loads(text)
+        if not isinstance(message, dict) or message.get("event_type") != "book":
+            return
+        firsts = self._books.setdefault(receiver, {})
+        time_ms = int(message["timestamp"])
+        first_ms, first = firsts.setdefault(message["asset_id"], (time_ms, text))
+        if first_ms < time_ms and self._faults.strike(kind):
+            self._send(receiver, first)
