@@ -71,7 +71,10 @@ class SessionEventRouter:
             self._routes[token] = route
 
     def forget(self, session: ExchangeSession) -> None:
-        """Take back `prepare` for a session that never became live; what was parked is counted."""
+        """Take back `prepare` for a session that never became live.
+
+        What was parked is the settlement side's, or else nobody's, and counted.
+        """
         self._release(session, "abandoned")
 
     def set_session(self, old: ExchangeSession | None, new: ExchangeSession | None) -> None:
@@ -88,13 +91,17 @@ class SessionEventRouter:
                 self._unpark(route)
 
     def _release(self, session: ExchangeSession, reason: str) -> None:
+        parked: list[UserMessage] = []
         for token in (session.market.up_token, session.market.down_token):
             route = self._routes.get(token)
             if route is not None and route.session is session:
                 del self._routes[token]
-                if route.parked:
-                    self._counters.add(Count.ROUTER_DROPPED, reason, len(route.parked))
-                    route.parked.clear()
+                parked += route.parked
+                route.parked.clear()
+        # A cycle of an earlier run stays with the settlement side, if nobody goes on with it.
+        lost = sum(not self._dead_letters.take(message) for message in parked)
+        if lost:
+            self._counters.add(Count.ROUTER_DROPPED, reason, lost)
 
     # ------------------------------------------------------------------ the barrier
 

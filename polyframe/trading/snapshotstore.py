@@ -116,10 +116,12 @@ class FolderStore:
             _take_lock(lock)
         except OSError as error:
             lock.close()
-            msg = (
-                f"snapshots: {self.folder} is in use by another environment; two of them would "
-                "take each other's orders: give each a folder of its own"
-            )
+            msg = f"snapshots: {self.folder} cannot be locked ({error}); take one on a local disk"
+            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                msg = (
+                    f"snapshots: {self.folder} is in use by another environment; two of them would "
+                    "take each other's orders: give each a folder of its own"
+                )
             raise ConfigError(msg) from error
         self._lock = lock
         for part in self.folder.glob(f"*/*{_PART}"):

@@ -15,6 +15,7 @@ from polyframe.counters import Count
 from polyframe.model.events import TradeReport
 from polyframe.model.market import Market
 from polyframe.model.trade import TradeStatus
+from polyframe.session import SessionState
 from polyframe.strategy import decode_fields
 from polyframe.trading.ledger import CycleStatus
 from tests.runtime.test_restart import FIRST, SENT, SNAPSHOT, Keeper, Run, began, buy, fill, placed
@@ -137,6 +138,22 @@ def test_an_order_that_was_left_at_the_end_stays_after_a_restart() -> None:
     run.second(again, at=START + 910.0, start=START + 900)
     # Nor after a second one.
     run.second(again, at=START + 920.0, start=START + 900)
+
+
+def test_what_waits_for_a_session_that_is_given_up_is_not_lost() -> None:
+    """A fill of a restored cycle comes while its market is opened, and the trader stops before."""
+    run = Run()
+    run.first(buy)
+
+    async def again(stage: Stage) -> None:
+        session = await stage.prepare(START)
+        fill(run)
+        stage.exchange.user.push(run.exchange.trades[0])  # type: ignore[union-attr]
+        await stage.scheduler.stop()
+        assert session.state is SessionState.DEAD
+        assert run.exchange.balance == stage.env.account.cash
+
+    run.second(again, start=None)
 
 
 # ---------------------------------------------------------------------------- markets

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from polyframe.errors import ConfigError
+from polyframe.trading import snapshotstore
 from polyframe.trading.snapshotstore import FolderStore, MemoryStore, Store
 
 KEY, OTHER = "btc-updown-15m/one@1.snapshot", "btc-updown-15m/one@1.sent"
@@ -96,6 +97,17 @@ def test_a_folder_belongs_to_one_environment(tmp_path: Path) -> None:
     first.close()
     second.open()
     second.close()
+
+
+def test_a_drive_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else is to be looked for then."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(snapshotstore, "_take_lock", refuse)
+    with pytest.raises(ConfigError, match=r"cannot be locked .*no locks.* a local disk"):
+        FolderStore(tmp_path / "kept").open()
 
 
 def test_the_end_of_a_process_unlocks_its_folder(tmp_path: Path) -> None:
