@@ -19,6 +19,7 @@ from polyframe.exchange.polymarket import PolymarketExchange, PolymarketHosts
 from polyframe.exchange.polymarket.http import HttpClient
 from polyframe.exchange.polymarket.rest import RestClient
 from polyframe.exchange.polymarket.serverclock import ServerClock
+from polyframe.exchange.polymarket.wire import Skips
 from tests.exchange.kit import CREDENTIALS
 from tests.exchange.test_rest import HOSTS, Venue
 
@@ -205,17 +206,48 @@ def test_a_venue_on_this_machine_goes_by_our_clock(monkeypatch: pytest.MonkeyPat
     assert now == NOW
 
 
+def signed_with(*answers: Any) -> tuple[Venue, ServerClock]:
+    """Ask twice about the account with a client that wants to know the venue's time."""
+    venue = Venue(*answers)
+    clock = VirtualClock(NOW)
+    server = ServerClock(clock, venue.counters)
+
+    async def main() -> None:
+        transport = httpx.MockTransport(venue)
+        http = HttpClient(clock, CREDENTIALS, 5, transport, server_clock=server)
+        skips = Skips(venue.counters)
+        rest = RestClient(http, HOSTS, None, venue.counters, skips, server_clock=server)
+        await rest.is_closed_only()
+        await rest.place_order({}, "0x1")
+        await rest.close()
+
+    clock.run(main())
+    return venue, server
+
+
+def test_the_time_is_asked_for_before_the_first_signature() -> None:
+    """Once: with a clock that is off, the very first private call would be refused (§3.2)."""
+    venue, server = signed_with(str(int(NOW)).encode(), {}, {})
+    assert venue.paths == ["GET time", "GET auth/ban-status/closed-only", "POST order"]
+    assert server.offset == 0.0
+    venue, server = signed_with(str(int(NOW) + 60).encode(), {}, {})
+    stamp = int(venue.requests[1].headers["POLY_TIMESTAMP"])
+    assert stamp == int(NOW + server.offset) >= NOW + 60
+
+
 def test_a_venue_that_does_not_tell_the_time_is_no_obstacle(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It opens all the same, and says so."""
-
-    async def fetch_time(_self: RestClient) -> int:
-        msg = "not now"
-        raise ExchangeError(msg)
-
-    monkeypatch.setattr(RestClient, "fetch_time", fetch_time)
+    """It goes on with our clock, and says so."""
     caplog.set_level(logging.WARNING)
+    venue, server = signed_with(503, {}, {})
+    assert len(venue.requests) == 3
+    assert server.offset == 0.0
+    assert "the venue's time is not known yet" in caplog.text
+
+
+def test_opening_asks_nothing() -> None:
+    """An exchange object can be opened without a network."""
 
     async def main() -> None:
         exchange = PolymarketExchange(credentials=CREDENTIALS)
@@ -224,4 +256,3 @@ def test_a_venue_that_does_not_tell_the_time_is_no_obstacle(
         await exchange.close()
 
     asyncio.run(main())
-    assert "the venue's time is not known yet: not now" in caplog.text

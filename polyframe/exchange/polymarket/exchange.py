@@ -12,7 +12,7 @@ from attrs import Attribute, define, evolve, field
 
 from polyframe.clock import Clock
 from polyframe.counters import Counters
-from polyframe.errors import ConfigError, ExchangeError
+from polyframe.errors import ConfigError
 from polyframe.exchange.base import (
     MAX_BATCH,
     CancelAnswer,
@@ -179,10 +179,10 @@ class PolymarketExchange:
         return cls(hosts, credentials, redeems=True)
 
     async def open(self, clock: Clock, counters: Counters) -> None:
-        """Open the connection pool; ask the real venue for its time.
+        """Open the connection pool; no request is sent yet.
 
-        Requests are stamped with the venue's time as far as it is known. A venue on this machine
-        goes by our clock, whatever that is.
+        Private requests are stamped with the venue's time, which is asked for before the first of
+        them. A venue on this machine goes by our clock, whatever that is.
 
         Raises:
             ConfigError: The environment names a proxy that is none.
@@ -218,12 +218,14 @@ class PolymarketExchange:
             proxy=proxy,
         )
         self._http = http
-        self._rest = RestClient(http, self.hosts, self._user_decoder(), counters, self._skips)
-        if self._server_clock is not None and self.credentials is not None:
-            try:
-                await self.measure_clock()
-            except ExchangeError as error:
-                _log.warning("the venue's time is not known yet: %s", error)
+        self._rest = RestClient(
+            http,
+            self.hosts,
+            self._user_decoder(),
+            counters,
+            self._skips,
+            server_clock=self._server_clock,
+        )
         if self.heartbeat is not None:
             self._heart = Heartbeat(self._rest.send_heartbeat, self.heartbeat, counters)
             self._heart.start()
@@ -237,11 +239,8 @@ class PolymarketExchange:
         Raises:
             ExchangeError: The venue did not answer.
         """
-        clock = self._opened_clock()
-        measured = self._server_clock or ServerClock(clock, self._accounts[0])
-        before = clock.time()
-        told = await self._client.fetch_time()
-        measured.note(told, before, clock.time())
+        measured = self._server_clock or ServerClock(self._opened_clock(), self._accounts[0])
+        await self._client.measure_clock(measured)
         return measured.offset
 
     async def close(self) -> None:

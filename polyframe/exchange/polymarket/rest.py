@@ -31,6 +31,7 @@ from polyframe.exchange.polymarket.gamma import (
 )
 from polyframe.exchange.polymarket.http import HttpClient, NotSent, retry_after
 from polyframe.exchange.polymarket.marketdata import MarketDataClient
+from polyframe.exchange.polymarket.serverclock import ServerClock
 from polyframe.exchange.polymarket.wire import Skips, flag, text
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
@@ -58,6 +59,7 @@ class RestClient:
         hosts: Where to.
         decoder: Reads orders and trades; ``None`` without credentials.
         counters, skips: Where what could not be used is counted.
+        server_clock: Learns the venue's time before the first private call.
     """
 
     def __init__(
@@ -67,8 +69,12 @@ class RestClient:
         decoder: UserDecoder | None,
         counters: Counters,
         skips: Skips,
+        *,
+        server_clock: ServerClock | None = None,
     ) -> None:
         self._http = http
+        self._server_clock = server_clock
+        self._has_asked_time = False
         self._hosts = hosts
         self._user_decoder = decoder
         self._counters = counters
@@ -173,6 +179,26 @@ class RestClient:
             raise ExchangeError(msg)
         return int(word)
 
+    async def measure_clock(self, clock: ServerClock) -> None:
+        """Let `clock` know the venue's time.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        before = clock.own.time()
+        told = await self.fetch_time()
+        clock.note(told, before, clock.own.time())
+
+    async def _know_the_time(self) -> None:
+        """Ask for the venue's time once: the first signature would be refused if ours is wrong."""
+        if self._server_clock is None or self._has_asked_time:
+            return
+        self._has_asked_time = True
+        try:
+            await self.measure_clock(self._server_clock)
+        except ExchangeError as exc:
+            _log.warning("the venue's time is not known yet: %s", exc)
+
     async def _gamma_row(self, slug: str) -> Any:
         path = f"/markets/slug/{_quoted(slug)}"
         return await self._http.json("GET", self._hosts.gamma, path, absent=_ABSENT)
@@ -202,6 +228,7 @@ class RestClient:
 
     async def _post(self, path: str, body: Any, count: int = 1) -> httpx.Response | PlaceAnswer:
         """Return the venue's answer, or what follows for the orders if there is none."""
+        await self._know_the_time()
         try:
             return await self._http.send(
                 "POST",
@@ -398,6 +425,8 @@ class RestClient:
         absent: object = None,
         count: int = 1,
     ) -> Any:
+        if private:
+            await self._know_the_time()
         return await self._http.json(
             method,
             self._hosts.clob,

@@ -32,18 +32,22 @@ class ServerClock:
     Args:
         clock: Ours, in market time.
         counters: Where differences above `ALARM` are counted.
+
+    Attributes:
+        own: Our clock.
+        offset: Seconds that the venue's is ahead of it, as far as that is proven.
     """
 
     def __init__(self, clock: Clock, counters: Counters) -> None:
-        self._clock = clock
         self._counters = counters
         self._bounds: deque[tuple[float, float, float]] = deque(maxlen=_KEPT)
         self._is_off = False
+        self.own = clock
         self.offset = 0.0
 
     def time(self) -> float:
         """Return the venue's time in epoch seconds, as far as it is known."""
-        return self._clock.time() + self.offset
+        return self.own.time() + self.offset
 
     def note(self, told: int, before: float, after: float) -> None:
         """Take a time that the venue told.
