@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,7 @@ from polyframe.strategy import (
     decode_fields,
     encode_fields,
     persistent_fields,
+    read_fields,
 )
 from polyframe.tasks import see_through
 from polyframe.trading.account import Account
@@ -292,7 +294,7 @@ class Environment:
             except Exception as error:  # noqa: BLE001 - validators may raise whatever they like
                 self.counters.add(Count.SNAPSHOTS_REFUSED, "fields")
                 log.error("%s: its fields of an earlier run are refused: %s", name, error)
-        self.snapshots.add_fields(slug, name, lambda: encode_fields(strategy))
+        self.snapshots.add_fields(slug, name, _fields_source(strategy))
 
     async def _wait_user_stream(self) -> None:
         """Wait a little for the account's stream: fills of the first orders come on it."""
@@ -318,3 +320,21 @@ class Environment:
             stack.push_async_callback(self.settlement.stop)
             for service in self._shared_services():
                 stack.push_async_callback(service.close)
+
+
+def _fields_source(strategy: Strategy) -> Callable[[], msgspec.Raw]:
+    """Return what gives the marked fields of a strategy, as far as they can be read back.
+
+    It raises if they cannot: what would be refused after a restart must not replace what would not.
+    """
+    last = msgspec.Raw()
+
+    def source() -> msgspec.Raw:
+        nonlocal last
+        now = encode_fields(strategy)
+        if bytes(now) != bytes(last):
+            read_fields(strategy, now)
+            last = now
+        return now
+
+    return source

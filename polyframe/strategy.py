@@ -311,12 +311,7 @@ def decode_fields(strategy: Strategy, data: msgspec.Raw) -> None:
     Raises:
         ValueError: A value that does not fit the type of its field.
     """
-    stored = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    values = {
-        a.name: msgspec.json.decode(stored[a.name], type=_type_of(strategy, a))
-        for a in persistent_fields(strategy)
-        if a.name in stored
-    }
+    values = read_fields(strategy, data)
     before = {name: getattr(strategy, name) for name in values}
     try:
         for name, value in values.items():
@@ -325,6 +320,20 @@ def decode_fields(strategy: Strategy, data: msgspec.Raw) -> None:
         for name, value in before.items():
             object.__setattr__(strategy, name, value)  # past validators, which may look at others
         raise
+
+
+def read_fields(strategy: Strategy, data: msgspec.Raw) -> dict[str, Any]:
+    """Return the values that `encode_fields` wrote, by field.
+
+    Raises:
+        ValueError: A value that does not fit the type of its field.
+    """
+    stored = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    return {
+        a.name: msgspec.json.decode(stored[a.name], type=_type_of(strategy, a))
+        for a in persistent_fields(strategy)
+        if a.name in stored
+    }
 
 
 def _type_of(strategy: Strategy, attribute: attrs.Attribute[Any]) -> Any:

@@ -278,6 +278,23 @@ def test_fields_are_set_all_or_none() -> None:
     assert (0, 0) == (strategy.first, strategy.second)
 
 
+def test_a_value_that_could_not_be_read_back_replaces_nothing() -> None:
+    """A number that became a text would cost all fields after a restart: the last good ones stay."""
+    run = Run()
+
+    async def live(stage: Stage) -> None:
+        keeper(stage).rounds = 1
+        await asyncio.sleep(1)
+        keeper(stage).rounds = "two"  # type: ignore[assignment]
+        await asyncio.sleep(1)
+        assert stage.env.counters.get(Count.SNAPSHOTS, "fields_failed")
+
+    run.first(live)
+    stage = run.second()
+    assert (1, Decimal(0), (), 0) == began(stage)[3]
+    assert 0 == stage.env.counters.get(Count.SNAPSHOTS_REFUSED)
+
+
 def test_a_validator_may_raise_what_it_likes() -> None:
     """The strategy starts with its defaults: a refusal of stored values is none of the strategy."""
     run = Run()
