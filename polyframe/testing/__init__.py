@@ -20,9 +20,10 @@ from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.leaks import Leak, leaks_of
 from polyframe.testing.monitor import Monitor
 from polyframe.testing.run import RunResult, play, run_strategy
+from polyframe.testing.simtrader import Seen
 from polyframe.testing.simvalues import SimHabits, SimOrder, SimTrade
 from polyframe.testing.simvenue import InjectedError, SimVenue
-from polyframe.testing.stage import Seen, Stage
+from polyframe.testing.stage import Stage
 
 __all__ = [
     "CRYPTO_FEES",

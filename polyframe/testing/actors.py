@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
+from polyframe.environment import Environment
 from polyframe.errors import ExchangeError, OrderDenied, OrderError, StaleCycleError
 from polyframe.model.events import (
     CycleEndReason,
@@ -27,6 +28,7 @@ from polyframe.strategy import Strategy
 from polyframe.testing.faults import Fault, Faults
 from polyframe.testing.invariants import Invariant
 from polyframe.testing.monitor import Monitor
+from polyframe.testing.simline import SimLine
 from polyframe.testing.simvenue import InjectedError
 from polyframe.trading.handle import StrategyTrading
 
@@ -45,16 +47,31 @@ class Keepsakes:
     """What strategies kept of dead cycles, though they should not; outlives the cycles."""
 
     kept: list[tuple[float, StrategyTrading, ExchangeSession, list[Order]]] = field(factory=list)
+    _env: Environment | None = field(init=False, default=None)
 
-    def keep(self, trading: StrategyTrading, session: ExchangeSession, orders: list[Order]) -> None:
+    def keep(
+        self,
+        env: Environment,
+        trading: StrategyTrading,
+        session: ExchangeSession,
+        orders: list[Order],
+    ) -> None:
         """Keep a handle, the latest few of them."""
+        self._only_of(env)
         self.kept.append((asyncio.get_running_loop().time(), trading, session, orders))
         del self.kept[:-6]
 
-    def dead(self) -> list[tuple[StrategyTrading, ExchangeSession, list[Order]]]:
+    def dead(self, env: Environment) -> list[tuple[StrategyTrading, ExchangeSession, list[Order]]]:
         """Return what can do nothing any more."""
+        self._only_of(env)
         limit = asyncio.get_running_loop().time() - LONG_DEAD
         return [(t, s, o) for kept_at, t, s, o in self.kept if kept_at <= limit]
+
+    def _only_of(self, env: Environment) -> None:
+        """Forget what died with an earlier process."""
+        if env is not self._env:
+            self._env = env
+            self.kept.clear()
 
 
 @define
@@ -80,7 +97,7 @@ class Observed(Strategy):
         positions = [trading.position(outcome).size for outcome in Outcome]
         empty = not trading.fills() and not any(positions)
         text = f"{self.name} begins with {trading.fills()} and {positions}"
-        self._check(empty, Invariant.FRESH_START, text)
+        self._check(empty or self.is_resumed, Invariant.FRESH_START, text)
         await self._go(None)
 
     async def on_price(self, event: PriceChanged) -> None:
@@ -108,7 +125,7 @@ class Observed(Strategy):
         """Check what can be read, keep what should not be kept, clean up."""
         self._check_state()
         keepsakes = self.env.get(Keepsakes)
-        keepsakes.keep(self.trading, self.session, self.trading.orders())
+        keepsakes.keep(self.env, self.trading, self.session, self.trading.orders())
         await self._safely(self.tidy)
 
     # ------------------------------------------------------------------ checks
@@ -175,7 +192,10 @@ class Observed(Strategy):
         until = loop.time() + self.seconds_left() + DEAF_SECONDS
         if task is not None:
             self.env.get(Monitor).deaf[task.get_name()] = until + 1.0
+        line = self.env.exchange
         while (left := until - loop.time()) > 0:
+            if isinstance(line, SimLine) and line.is_cut:
+                return  # nobody is deaf to a kill
             try:
                 await asyncio.sleep(left)
             except asyncio.CancelledError:
@@ -320,7 +340,7 @@ class Hostile(Observed):
 
     async def _haunt(self) -> None:
         """Use what was kept of dead cycles, in every way there is."""
-        for trading, session, orders in self.env.get(Keepsakes).dead():
+        for trading, session, orders in self.env.get(Keepsakes).dead(self.env):
             request = OrderRequest(Outcome.UP, Side.BUY, Decimal("0.5"), Decimal(10))
             await self._refused(trading.place(request), session)
             await self._refused(trading.cancel_all(), session)

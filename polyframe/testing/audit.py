@@ -7,11 +7,12 @@ from decimal import Decimal
 
 from polyframe.model.money import ZERO
 from polyframe.model.order import Side
-from polyframe.model.trade import TradeLeg, TradeStatus
+from polyframe.model.trade import Fill, TradeLeg, TradeStatus
 from polyframe.testing.invariants import Invariant
 from polyframe.testing.simmarket import SimMarket
 from polyframe.trading.account import Account
 from polyframe.trading.commands import CycleCommand
+from polyframe.trading.image import CycleImage
 from polyframe.trading.ledger import CycleRecord
 from polyframe.trading.state import CycleState
 
@@ -24,6 +25,8 @@ LATE_PATIENCE = 1.0
 """Market seconds within which an order that is known to be late is to be cancelled."""
 
 Finding = tuple[Invariant, str]
+Owner = tuple[str, str]
+"""Name of an order here, and of its strategy."""
 
 
 def reserved(state: CycleState) -> Decimal:
@@ -47,9 +50,20 @@ def reserved(state: CycleState) -> Decimal:
     return held
 
 
-def replay(state: CycleState, inputs: Iterable[CycleCommand]) -> list[Finding]:
-    """Compare the books of a cycle with fresh books that were given the same inputs."""
-    fresh = CycleState(state.market, Account(AMPLE))
+def replay(
+    state: CycleState, base: CycleImage | None, inputs: Iterable[CycleCommand]
+) -> list[Finding]:
+    """Compare the books of a cycle with others that were given the same inputs.
+
+    Args:
+        state: The books.
+        base: What they began with, ``None`` if with nothing.
+        inputs: What they were given since.
+    """
+    account = Account(AMPLE)
+    fresh = (
+        CycleState(state.market, account) if base is None else CycleState.restored(base, account)
+    )
     for command in inputs:
         fresh.apply(command)
     if fresh.snapshot() == state.snapshot():
@@ -85,32 +99,32 @@ def fills(state: CycleState, market: SimMarket) -> list[Finding]:
                 )
                 findings.append((Invariant.FILLS, text))
     findings += [(Invariant.FILLS, f"the venue knows nothing of {fill}") for fill in ours.values()]
-    flow, payout = _cash(market)
-    if not findings and (state.cash_flow, state.payout) != (flow, payout):
+    moved, payout = _cash(market)
+    if not findings and (state.cash_flow, state.payout) != (moved, payout):
         text = (
             f"the cycle moved {state.cash_flow} and was paid {state.payout} USD, the venue says "
-            f"{flow} and {payout}"
+            f"{moved} and {payout}"
         )
         findings.append((Invariant.CASH, text))
     return findings
 
 
+def flow(fill: Fill) -> Decimal:
+    """Return the cash that a fill brings in, negative if it costs some, in USD."""
+    return fill.price * fill.size * (-1 if fill.side is Side.BUY else 1) - fill.fee
+
+
 def _cash(market: SimMarket) -> tuple[Decimal, Decimal]:
     """Return what the trades of a market moved, and what it paid for the shares in the end."""
-    flow = shares = ZERO
+    moved = shares = ZERO
     winner = None if market.winner is None else market.market.token(market.winner)
     for trade in market.trades:
         if trade.status is not TradeStatus.FAILED:
             for leg in trade.legs:
                 sign = -1 if leg.side is Side.BUY else 1
-                flow += sign * leg.price * leg.size - market.trades.fee(leg)
+                moved += sign * leg.price * leg.size - market.trades.fee(leg)
                 shares -= sign * leg.size if leg.token == winner else ZERO
-    return flow, shares
-
-
-def moved(market: SimMarket) -> Decimal:
-    """Return the cash that a market moved in all, in USD."""
-    return sum(_cash(market), ZERO)
+    return moved, shares
 
 
 def _facts(leg: TradeLeg, fee: Decimal, status: TradeStatus) -> tuple[object, ...]:
@@ -150,21 +164,27 @@ def recovered(
     return findings
 
 
-def orders(state: CycleState, market: SimMarket, placed: Mapping[str, int]) -> list[Finding]:
+def orders(
+    state: CycleState,
+    market: SimMarket,
+    placed: Mapping[str, int],
+    owners: Mapping[str, Owner] | None,
+) -> list[Finding]:
     """Compare the orders of a settled cycle with the venue's.
 
     Args:
         state: The books.
         market: The venue's.
         placed: How often each order was sent.
+        owners: Whose each order is, by the venue's id; ``None`` if that may have been lost.
     """
     twice = [order_id for order_id in market.orders if placed.get(order_id, 0) > 1]
     findings = [(Invariant.ORDERS, f"{order_id} was sent more than once") for order_id in twice]
     for order_id, theirs in market.orders.items():
         order = state.order_by_venue_id(order_id)
-        if order is None and theirs.is_foreign and not theirs.filled:
+        if order is None and (theirs.is_foreign or owners is None) and not theirs.filled:
             continue  # nobody need have told us of it
-        if order is None or order.is_external != theirs.is_foreign:
+        if order is None or (order.is_external is not theirs.is_foreign and owners is not None):
             findings.append((Invariant.ORDERS, f"{order_id} is not whose it was, it is {order}"))
             continue
         request = theirs.request
@@ -177,9 +197,22 @@ def orders(state: CycleState, market: SimMarket, placed: Mapping[str, int]) -> l
         # A foreign order of which only a fill was told is as large as that fill.
         if not same and not order.is_external:
             findings.append((Invariant.ORDERS, f"{order} was sent as {request}"))
+    if owners is not None:
+        findings += owned(state, market, owners)
     still = [order.client_id for order in state.open_orders()]
     if still:
         findings.append((Invariant.ORDERS, f"still open after the end: {', '.join(still)}"))
+    return findings
+
+
+def owned(state: CycleState, market: SimMarket, owners: Mapping[str, Owner]) -> list[Finding]:
+    """Check that what reached the venue is still its strategy's, under the same name."""
+    findings: list[Finding] = []
+    for order_id in market.orders:
+        order, owner = state.order_by_venue_id(order_id), owners.get(order_id)
+        have = None if order is None else (order.client_id, order.strategy)
+        if owner is not None and have != owner:
+            findings.append((Invariant.OWNERSHIP, f"{order_id} is {owner}'s, it became {have}'s"))
     return findings
 
 

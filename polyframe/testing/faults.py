@@ -96,6 +96,16 @@ class Fault(StrEnum):
     """A hook raises."""
     CLOCK_JUMP = "clock_jump"
     """The computer's clock is set, forward or back, by up to some minutes."""
+    KILL = "kill"
+    """The process is killed, at any instant, and a new one is started after a while."""
+    STORE_FULL = "store_full"
+    """The disk is full: a snapshot or a line of the list of sent orders cannot be written."""
+    STORE_TORN = "store_torn"
+    """A process is killed in the middle of writing a line, and before the order leaves."""
+    STORE_ROT = "store_rot"
+    """Files of snapshots are damaged or replaced by others while no process runs."""
+    STORE_LOST = "store_lost"
+    """All files of the snapshots are lost while no process runs."""
     BARRIER = "barrier"
     """Events of all kinds come between two steps of a switch."""
 
@@ -141,6 +151,11 @@ RATES: Mapping[Fault, float] = {
     Fault.HOOK_DEAF: 0.001,
     Fault.HOOK_RAISE: 0.0015,
     Fault.CLOCK_JUMP: 0.02,
+    Fault.KILL: 0.015,
+    Fault.STORE_FULL: 0.01,
+    Fault.STORE_TORN: 0.003,
+    Fault.STORE_ROT: 0.1,
+    Fault.STORE_LOST: 0.04,
     Fault.BARRIER: 0.7,
 }
 """Chance of each fault per opportunity: message, request, market, trade, hook or step of a switch."""

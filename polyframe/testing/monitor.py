@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from attrs import define, field
@@ -18,18 +19,21 @@ from polyframe.errors import PolyframeError
 from polyframe.model.market import Market
 from polyframe.model.money import ZERO
 from polyframe.model.series import Series
+from polyframe.model.trade import Fill, TradeStatus
 from polyframe.session import ExchangeSession
 from polyframe.testing import audit
 from polyframe.testing.faults import Fault
+from polyframe.testing.heirs import Heirs
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.leaks import leaks_of
+from polyframe.testing.simledger import Journals
+from polyframe.testing.simline import SimLine
 from polyframe.testing.simvenue import InjectedError, SimVenue
+from polyframe.testing.trace import Trace, words
+from polyframe.trading.account import Account, Stock
 from polyframe.trading.commands import (
-    ApplyCancelAnswer,
     ApplyOrderReport,
-    ApplyPlaceAnswer,
     ApplyTradeReport,
-    CancelOrder,
     CycleCommand,
     Denied,
     Ignored,
@@ -39,15 +43,15 @@ from polyframe.trading.commands import (
     Stale,
 )
 from polyframe.trading.comparison import Comparison
+from polyframe.trading.image import CycleImage
 from polyframe.trading.reconcile import ReconcileReport
 from polyframe.trading.service import TradingService
 from polyframe.trading.state import CycleState
 
+_Restore = Callable[[CycleImage, Account], CycleState]
+_Count = Callable[[Account, Stock], None]
 _Apply = Callable[[CycleState, CycleCommand], Reply]
 _Compare = Callable[[Comparison, str], Awaitable[ReconcileReport]]
-
-TRACE = 60
-"""Steps that a violation tells of."""
 
 GAP_PATIENCE = 1.5
 """Seconds after a gap in the account's stream within which a comparison begins."""
@@ -66,9 +70,10 @@ _ENDS: frozenset[Count | tuple[Count, str]] = frozenset(
 
 @define(eq=False)
 class _Cycle:
-    """The books of one cycle and what they were given."""
+    """The books of one cycle and what they were given; `base` if an earlier process began it."""
 
     state: CycleState
+    base: CycleImage | None = None
     inputs: list[CycleCommand] = field(factory=list)
     is_audited: bool = False
     over: float | None = None
@@ -77,73 +82,126 @@ class _Cycle:
 
 
 class Monitor:
-    """Checks the invariants of one simulation.
+    """Checks the invariants of one simulation, whatever process is alive.
 
     Args:
         venue: The venue, whose own books are the truth.
         clock: Market time.
+        journals: What the ledgers of all processes say.
+        doubtful: Slugs of cycles of which snapshots may not tell everything.
 
     Attributes:
         violations: What did not hold; the first one ends a run.
         failed: Set with the first violation.
         deaf: Names of tasks that a fault made ignore their cancellation, and until when (loop time).
         commands: Inputs of all cycles' books so far.
-        closed: Cycles whose books were compared with the venue's for the last time.
-        audited: Fills in them.
+        on_message: Called with each message of the account that arrived.
     """
 
-    def __init__(self, venue: SimVenue, clock: Clock) -> None:
+    def __init__(
+        self, venue: SimVenue, clock: Clock, journals: Journals, doubtful: Collection[str]
+    ) -> None:
         self.violations: list[Violation] = []
         self.failed = asyncio.Event()
         self.deaf: dict[str, float] = {}
         self.commands = 0
-        self.audited = 0
-        self.closed = 0
+        self.on_message: Callable[[], None] = _nothing
         self._venue = venue
         self._clock = clock
-        self._env: Environment | None = None
-        self._cash = ZERO
-        self._cycles: dict[str, _Cycle] = {}
-        self._services: Callable[[], list[TradingService]] = list
-        self._trace: deque[tuple[float, Any]] = deque(maxlen=TRACE)
+        self._trace = Trace()
         self._steps = 0
+        self._heirs = Heirs(venue, journals, doubtful)
+        self._fills: dict[str, int] = {}
+        # Of the present process:
+        self._env: Environment | None = None
+        self._line: SimLine | None = None
+        self._services: Callable[[], list[TradingService]] = list
+        self._cycles: dict[str, _Cycle] = {}
+        self._cash: Decimal | None = None
+        self._counted: dict[str, Decimal] = {}
+        self._first_trade = 0
+        self._misdirected = 0
         self._newest: dict[Series, int] = {}
+
+    @property
+    def closed(self) -> int:
+        """Cycles whose books were compared with the venue's when nothing was left to happen."""
+        return len(self._fills)
+
+    @property
+    def audited(self) -> int:
+        """Fills in them."""
+        return sum(self._fills.values())
 
     # ------------------------------------------------------------------ what is seen
 
     @contextmanager
-    def watching(
-        self, env: Environment, services: Callable[[], list[TradingService]]
-    ) -> Iterator[None]:
-        """Watch an open environment: its inputs, its log, and what nobody catches."""
-        self._env, self._cash, self._services = env, env.account.cash, services
+    def watching(self) -> Iterator[None]:
+        """Watch what processes do: the inputs of books, the log, and what nobody catches."""
         self._venue.on_step = self.on_step
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self._unhandled(context))
         handler = _LogHandler(self)
         logger = logging.getLogger("polyframe")
         logger.addHandler(handler)
-        apply, compare = CycleState.apply, Comparison.run
+        taps: list[tuple[type, str, Any]] = [
+            (CycleState, "apply", self._recording(CycleState.apply)),
+            (CycleState, "restored", self._inheriting(CycleState.restored)),
+            (Comparison, "run", self._following(Comparison.run)),
+            (Account, "take_stock", self._counting(Account.take_stock)),
+        ]
+        originals = [(owner, name, owner.__dict__.get(name)) for owner, name, _ in taps]
         try:
-            setattr(CycleState, "apply", self._recording(apply))  # noqa: B010
-            setattr(Comparison, "run", self._following(compare))  # noqa: B010
+            for owner, name, tap in taps:
+                setattr(owner, name, tap)
             yield
         finally:
-            setattr(CycleState, "apply", apply)  # noqa: B010
-            setattr(Comparison, "run", compare)  # noqa: B010
+            for owner, name, original in originals:
+                if original is None:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, original)
             logger.removeHandler(handler)
 
     def _recording(self, original: _Apply) -> _Apply:
         def apply(state: CycleState, command: CycleCommand) -> Reply:
+            known = len(state.fills)
             reply = original(state, command)
-            self._on_input(state, command, reply)
+            if self._env is not None and state.account is self._env.account:
+                self._on_input(state, command, reply)
+                if len(state.fills) > known:
+                    self._on_fills(state, islice(state.fills.values(), known, None))
             return reply
 
         return apply
 
+    def _inheriting(self, original: _Restore) -> Any:
+        def restored(image: CycleImage, account: Account) -> CycleState:
+            state = original(image, account)
+            if self._env is not None and account is self._env.account:
+                self._cycles[state.market.slug] = _Cycle(state, image)
+            return state
+
+        return staticmethod(restored)
+
+    def _counting(self, original: _Count) -> _Count:
+        def take_stock(account: Account, stock: Stock) -> None:
+            original(account, stock)
+            if self._env is not None and account is self._env.account:
+                moved = (c.state.cash_flow + c.state.payout for c in self._cycles.values())
+                self._cash = account.cash + account.claimable - sum(moved, ZERO)
+                if self._line is not None:
+                    self._counted = self._line.counted
+                    self._first_trade = self._line.counted_trades
+
+        return take_stock
+
     def _following(self, original: _Compare) -> _Compare:
         async def run(comparison: Comparison, trigger: str) -> ReconcileReport:
-            began, own = self._clock.time(), self._opened().settlement.own
+            env = self._env
+            if env is None:
+                return await original(comparison, trigger)
+            began, own = self._clock.time(), env.settlement.own
             cycle = self._cycle(comparison._state)
             cycle.compared = began
             cycle.comparing += 1
@@ -156,14 +214,51 @@ class Monitor:
                 report = await original(comparison, trigger)
             finally:
                 cycle.comparing -= 1
-            self._on_comparison(comparison._state, began, asked - report.unresolved.keys(), report)
+            if env is self._env:
+                asked -= report.unresolved.keys()
+                self._on_comparison(comparison._state, began, asked, report)
             return report
 
         return run
 
+    # ------------------------------------------------------------------ processes
+
+    def attach(
+        self, env: Environment, services: Callable[[], list[TradingService]], line: SimLine
+    ) -> None:
+        """Watch a new process, before its environment opens."""
+        self._env, self._services, self._line = env, services, line
+        self._cycles, self._cash, self._newest = {}, None, {}
+        self._misdirected = self._venue.misdirected
+        self.note("a process starts")
+
+    def opened(self) -> None:
+        """Check what a process has inherited, its environment being open."""
+        for invariant, text, slug in self._heirs.check(
+            {s: c.state for s, c in self._cycles.items()}
+        ):
+            self.violate(invariant, text, slug)
+        self.note("the process is open")
+
+    def detach(self) -> None:
+        """Stop watching a process, because it is dead."""
+        env, self._env = self._env, None
+        if env is None:
+            return
+        self.note("the process is dead")
+        settling = {task.get_name() for task in env.settlement._tasks}
+        for slug, cycle in self._cycles.items():
+            is_over = env.settlement.state(slug) is not None and f"settle {slug}" not in settling
+            if is_over and env.is_open:
+                # Nothing need be known of it any more.
+                self._heirs.pop(slug)
+                self._count(cycle)
+            else:
+                self._heirs.put(cycle.state)
+
     def note(self, what: Any) -> None:
         """Keep a step for the story of a violation."""
-        self._trace.append((self._clock.time(), what))
+        self._trace.note(self._clock.time(), what)
 
     def check(self, holds: bool, invariant: Invariant, text: str, slug: str = "") -> None:
         """Note a violation if something does not hold."""
@@ -171,9 +266,11 @@ class Monitor:
             self.violate(invariant, text, slug)
 
     def violate(self, invariant: Invariant, text: str, slug: str = "") -> None:
-        """Note a violation."""
+        """Note a violation, unless the process that shows it is dead."""
+        if self._env is None:
+            return
         now = self._clock.time()
-        steps = tuple(f"{time - now:+9.3f} s  {_words(what)}" for time, what in self._trace)
+        steps = self._trace.lines(now)
         self.violations.append(Violation(invariant, text, slug, now, steps))
         self.failed.set()
 
@@ -194,22 +291,37 @@ class Monitor:
     # ------------------------------------------------------------------ steps
 
     def _on_input(self, state: CycleState, command: CycleCommand, reply: Reply) -> None:
-        if isinstance(command, Query) or state.account is not self._opened().account:
-            return  # the latter are replays
+        if isinstance(command, Query):
+            return
         self.commands += 1
         if not isinstance(reply, Ignored):
             self.note(command)
         slug = state.market.slug
         if command.generation != state.generation and not isinstance(reply, Stale):
-            text = f"a command of {command.generation} was applied: {_words(command)}"
+            text = f"a command of {command.generation} was applied: {words(command)}"
             self.violate(Invariant.OWN_INPUTS, text, slug)
         if isinstance(command, ApplyOrderReport):
             self._check_input(slug, [command.report.order_id])
         elif isinstance(command, ApplyTradeReport):
             self._check_input(slug, [leg.order_id for leg in command.report.legs])
+        if isinstance(command, PlaceOrder):
+            self._heirs.placed(command)
+            is_new = not (isinstance(reply, Denied) and reply.rule == "duplicate")
+            self.check(is_new, Invariant.ORDERS, f"{command.client_id} was placed before", slug)
         # Whether there is cash is the one thing that books ask of the world outside.
         if not (isinstance(reply, Denied) and reply.rule == "cash"):
             self._cycle(state).inputs.append(command)
+
+    def _on_fills(self, state: CycleState, fills: Iterable[Fill]) -> None:
+        """Take note of the new fills whose cash was counted already when the process started."""
+        for fill in fills:
+            order = state.orders[fill.client_id]
+            market = self._venue.markets.get(state.market.slug)
+            trade = None if market is None else market.trades.get(fill.trade_id)
+            is_counted = trade is not None and trade.number < self._first_trade
+            moves = fill.status is not TradeStatus.FAILED
+            if order.is_external and is_counted and moves and self._cash is not None:
+                self._cash -= audit.flow(fill)
 
     def _cycle(self, state: CycleState) -> _Cycle:
         slug = state.market.slug
@@ -237,12 +349,17 @@ class Monitor:
 
     def on_step(self, what: str) -> None:
         """Check what is quickly checked, after something reached us."""
+        if self._env is None:
+            return
         if what == "market":
             self._steps += 1
             if self._steps % 25:
                 return
         else:
             self.note(what)
+            self.on_message()
+        if self._env is None:
+            return  # it was killed in this very message
         if what == "user connected":
             self._expect_comparisons()
         self.check_cash()
@@ -253,16 +370,25 @@ class Monitor:
         loop, now = asyncio.get_running_loop(), self._clock.time()
         for service in self._services():
             if service.market is not None:
-                loop.call_later(GAP_PATIENCE, self._check_compared, service, service.market, now)
+                loop.call_later(
+                    GAP_PATIENCE, self._check_compared, self._env, service, service.market, now
+                )
 
-    def _check_compared(self, service: TradingService, market: Market, gap: float) -> None:
+    def _check_compared(
+        self, env: Environment | None, service: TradingService, market: Market, gap: float
+    ) -> None:
         cycle = self._cycles.get(market.slug)
-        if service.market != market or cycle is None or cycle.compared >= gap:
+        if (
+            env is not self._env
+            or service.market != market
+            or cycle is None
+            or cycle.compared >= gap
+        ):
             return
         if cycle.comparing:
             # One at a time: the next one begins when this one is through.
             loop = asyncio.get_running_loop()
-            loop.call_later(GAP_PATIENCE, self._check_compared, service, market, gap)
+            loop.call_later(GAP_PATIENCE, self._check_compared, env, service, market, gap)
             return
         text = f"nothing was compared since messages were missed at {gap:.3f}"
         self.violate(Invariant.COMPENSATED, text, market.slug)
@@ -287,7 +413,6 @@ class Monitor:
                 new.slug if new else "",
             )
             if state is not None:
-                self._cycle(state)
                 newest = self._newest.get(service.series, 0)
                 self._newest[service.series] = state.generation
                 text = f"it begins after {newest}"
@@ -295,18 +420,24 @@ class Monitor:
                     state.generation > newest, Invariant.FRESH_START, text, state.market.slug
                 )
                 text = f"it begins with {len(state.orders)} orders and {len(state.fills)} fills"
+                cycle = self._cycle(state)
+                inherited = cycle.base is not None and cycle.state is state
                 empty = CycleState(state.market, state.account).snapshot()
                 self.check(
-                    state.snapshot() == empty, Invariant.FRESH_START, text, state.market.slug
+                    inherited or state.snapshot() == empty,
+                    Invariant.FRESH_START,
+                    text,
+                    state.market.slug,
                 )
         self.check_cash(deep=step == "reset")
         self.check_counts()
         if step == "open":
             self._close_settled()
 
-    def expect_dead(self, session: ExchangeSession) -> None:
+    def expect_dead(self, env: Environment, session: ExchangeSession) -> None:
         """Check that nothing is left of a cycle, its deadline being over."""
-        env = self._opened()
+        if env is not self._env:
+            return
         now = asyncio.get_running_loop().time()
         deaf = {name for name, until in self.deaf.items() if now <= until}
         for leak in leaks_of(session, env, self._venue):
@@ -318,13 +449,15 @@ class Monitor:
     def check_cash(self, *, deep: bool = False) -> None:
         """Check cash and reservations against the books of all cycles."""
         env = self._opened()
-        total, reserved = self._cash, ZERO
+        total, reserved = self._cash or ZERO, ZERO
         for cycle in self._cycles.values():
             state = cycle.state
             total += state.cash_flow + state.payout
             reserved += audit.reserved(state) if deep else state.reserved_cash
         have = env.account.cash + env.account.claimable
-        self.check(have == total, Invariant.CASH, f"there are {have} USD, the books say {total}")
+        # While a process starts its cash is not counted yet.
+        right = self._cash is None or have == total
+        self.check(right, Invariant.CASH, f"there are {have} USD, the books say {total}")
         held = env.account.reserved
         text = f"{held} USD are reserved, the orders can cost {reserved}"
         self.check(held == reserved, Invariant.RESERVED, text)
@@ -337,7 +470,7 @@ class Monitor:
         counters, router = env.counters, env.router
         routes = {id(route): route for route in router._routes.values()}.values()
         counted = len(router._parked) + sum(len(route.parked) for route in routes)
-        counted -= self._venue.misdirected
+        counted -= self._venue.misdirected - self._misdirected
         for name, reason, count in counters:
             if name in _ENDS or (name, reason) in _ENDS:
                 counted += count
@@ -366,23 +499,28 @@ class Monitor:
                 self._audit(cycle, is_last=is_gone)
                 cycle.is_audited = True
             if is_gone:
-                self._cash += cycle.state.cash_flow + cycle.state.payout
-                self.closed += 1
-                self.audited += len(cycle.state.fills)
+                if self._cash is not None:
+                    self._cash += cycle.state.cash_flow + cycle.state.payout
+                self._count(cycle)
                 del self._cycles[slug]
+                self._heirs.forget(slug)
                 self._venue.forget(slug)
+
+    def _count(self, cycle: _Cycle) -> None:
+        self._fills[cycle.state.market.slug] = len(cycle.state.fills)
 
     def _audit(self, cycle: _Cycle, *, is_last: bool) -> None:
         state = cycle.state
         slug = state.market.slug
         market = self._venue.markets[slug]
         findings = audit.fills(state, market)
-        findings += audit.orders(state, market, self._venue.placed)
+        findings += audit.orders(state, market, self._venue.placed, self._heirs.owners(slug))
         if cycle.over is not None:
             findings += audit.late_orders(market, cycle.over)
         if is_last:
-            findings += audit.replay(state, cycle.inputs)
+            findings += audit.replay(state, cycle.base, cycle.inputs)
         findings += audit.record(state, self._opened().ledger.get(slug))
+        findings += self._heirs.journal(state)
         for invariant, text in findings:
             self.violate(invariant, text, slug)
 
@@ -393,19 +531,20 @@ class Monitor:
         self.check_counts()
         for cycle in self._cycles.values():
             self._audit(cycle, is_last=True)
-            self.closed += 1
-            self.audited += len(cycle.state.fills)
+            self._count(cycle)
         overdue = env.counters.reasons(Count.TASKS_OVERDUE)
         is_deaf = Fault.HOOK_DEAF in self._venue.faults.counts
         text = f"tasks that did not end when they were told to: {overdue}"
         self.check(is_deaf or not overdue, Invariant.NOTHING_LEFT, text)
         ours, theirs = env.account.cash, self._venue.account.cash
-        # What others do in markets that we never traded is none of our books' business.
+        # What moves in markets that this process does not know is none of its business.
+        known = [cycle.state.market for cycle in self._cycles.values()]
+        tokens = {token for market in known for token in (market.up_token, market.down_token)}
         theirs -= sum(
             (
-                audit.moved(market)
-                for slug, market in self._venue.markets.items()
-                if slug not in self._cycles
+                moved - self._counted.get(token, ZERO)
+                for token, moved in self._venue.account.moved.items()
+                if token not in tokens
             ),
             ZERO,
         )
@@ -428,29 +567,5 @@ class _LogHandler(logging.Handler):
         self._monitor.on_log(record)
 
 
-def _words(what: Any) -> str:
-    if isinstance(what, ApplyOrderReport):
-        report = what.report
-        return (
-            f"told of order {report.order_id}: {report.kind.value} {report.status}, "
-            f"{report.size_matched} of {report.original_size} matched"
-        )
-    if isinstance(what, ApplyTradeReport):
-        legs = ", ".join(
-            f"{leg.order_id} {leg.side.value} {leg.size} at {leg.price}" for leg in what.report.legs
-        )
-        return f"told of trade {what.report.trade_id}: {what.report.status.value} ({legs})"
-    if isinstance(what, PlaceOrder):
-        request = what.request
-        return (
-            f"{what.strategy} places {what.client_id} ({what.venue_id}): {request.side.value} "
-            f"{request.size} {request.outcome.value} at {request.price} {request.order_type.value}"
-        )
-    if isinstance(what, CancelOrder):
-        return f"cancel of {what.client_id}"
-    if isinstance(what, ApplyPlaceAnswer):
-        return f"answer to {what.client_id}: {what.answer.value} {what.code}".rstrip()
-    if isinstance(what, ApplyCancelAnswer):
-        done = "done" if what.cancelled else f"not done, {what.text}"
-        return f"answer to the cancel of {what.client_id}: {done}"
-    return what if isinstance(what, str) else repr(what)
+def _nothing() -> None:
+    return

@@ -10,9 +10,8 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from polyframe.clock import Clock, VirtualClock
+from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
-from polyframe.environment import Environment
 from polyframe.errors import ConfigError
 from polyframe.model.series import Series
 from polyframe.strategy import Strategy
@@ -20,9 +19,9 @@ from polyframe.strategyrun import ErrorPolicy
 from polyframe.testing.builders import START
 from polyframe.testing.faults import Fault, Faults
 from polyframe.testing.invariants import Violation
-from polyframe.testing.simclock import SimWallClock
+from polyframe.testing.simtrader import Seen, SimTrader
 from polyframe.testing.simvenue import SimVenue
-from polyframe.testing.stage import Seen, Stage
+from polyframe.testing.stage import Stage
 from polyframe.trader import TraderSettings
 from polyframe.trading.ledger import CycleRecord
 from polyframe.trading.limits import RiskLimits
@@ -31,9 +30,6 @@ T = TypeVar("T")
 
 CASH = Decimal(1000)
 """USD of an account unless something else is asked for."""
-
-SETTLED_WITHIN = 12 * 3600.0
-"""Simulated seconds within which all is settled after the last cycle."""
 
 
 @frozen
@@ -51,6 +47,7 @@ class RunResult:
         orders: Orders that the venue was sent.
         audited: Fills that were compared with the venue's.
         closed: Cycles whose books were compared with the venue's.
+        starts: Processes that were started, one after the other.
         hours: Market hours that passed.
     """
 
@@ -64,6 +61,7 @@ class RunResult:
     orders: int
     audited: int
     closed: int
+    starts: int
     hours: float
 
     def of(self, kind: type[T]) -> list[T]:
@@ -96,7 +94,7 @@ def run_strategy(
         series: Which series.
         cycles: How many cycles of each series.
         seed: Any text or number; decides what the market does, and the faults.
-        faults: What may go wrong.
+        faults: What may go wrong. With faults of the store or `Fault.KILL` snapshots are kept.
         cash: USD at the start.
         start: Epoch seconds at the start.
         on_error: As for `Trader.add`; by default a strategy that raises ends the run.
@@ -121,12 +119,22 @@ def run_strategy(
     clock = VirtualClock(start)
     site = venue or SimVenue(seed, cash=cash, faults=Faults(kinds, seed))
 
+    def mount(trader: SimTrader) -> None:
+        for strategy in strategies:
+            trader.add(strategy, on=wanted, on_error=on_error)
+
+    stage = Stage(
+        site,
+        clock,
+        settings=settings,
+        risk=risk,
+        services=services,
+        mount=mount,
+        keep_events=keep_events,
+    )
+
     async def main() -> RunResult:
-        async with open_stage(
-            site, clock, settings=settings, risk=risk, services=services, keep_events=keep_events
-        ) as stage:
-            for strategy in strategies:
-                stage.trader.add(strategy, on=wanted, on_error=on_error)
+        async with opened(stage):
             return await live(stage, cycles)
 
     return clock.run(main())
@@ -150,44 +158,33 @@ def play(
     """
     clock = VirtualClock(start)
 
+    def mount(trader: SimTrader) -> None:
+        for strategy in strategies:
+            trader.add(strategy, on=series, on_error=on_error)
+
+    stage = Stage(venue or SimVenue(), clock, settings=settings, services=services, mount=mount)
+
     async def main() -> T:
-        site = venue or SimVenue()
-        async with open_stage(site, clock, settings=settings, services=services) as stage:
-            for strategy in strategies:
-                stage.trader.add(strategy, on=series, on_error=on_error)
+        async with opened(stage):
             return await act(stage)
 
     return clock.run(main())
 
 
 @asynccontextmanager
-async def open_stage(
-    venue: SimVenue,
-    clock: VirtualClock,
-    *,
-    settings: TraderSettings | None = None,
-    risk: RiskLimits | None = None,
-    services: Iterable[object] = (),
-    keep_events: bool = True,
-) -> AsyncIterator[Stage]:
-    """Open an environment on `venue` with a trader and a monitor."""
-    wall: Clock = clock
-    if Fault.CLOCK_JUMP in venue.faults.kinds:
-        wall = SimWallClock(clock, venue.faults)
-        wall.start()
-    async with Environment(venue, clock=wall, risk=risk) as env:
-        stage = Stage(venue, clock, env, settings or TraderSettings(), keep_events=keep_events)
-        env.provide(stage.monitor)
-        env.provide(venue.faults)
-        for service in services:
-            env.provide(service)
-        with stage.monitor.watching(env, stage.services):
-            yield stage
+async def opened(stage: Stage) -> AsyncIterator[None]:
+    """Open a stage, watch it, and close it."""
+    with stage.monitor.watching():
+        try:
+            await stage.open()
+            yield
+        finally:
+            await stage.close()
 
 
 async def live(stage: Stage, cycles: int) -> RunResult:
-    """Run the trader of a stage for `cycles` cycles and until all is settled, then audit."""
-    run = asyncio.create_task(stage.trader.run(cycles), name="trader")
+    """Run the program of a stage for `cycles` cycles and until all is settled, then audit."""
+    run = asyncio.create_task(stage.run(cycles), name="run")
     failed = asyncio.create_task(stage.monitor.failed.wait(), name="first violation")
     try:
         await asyncio.wait({run, failed}, return_when=asyncio.FIRST_COMPLETED)
@@ -196,33 +193,23 @@ async def live(stage: Stage, cycles: int) -> RunResult:
             await asyncio.wait({run})
         else:
             await run
-            await _settle(stage)
             stage.monitor.finish()
     finally:
         for task in (run, failed):
             task.cancel()
         await asyncio.wait({run, failed})
-    env, monitor = stage.env, stage.monitor
+    monitor = stage.monitor
     return RunResult(
-        records=tuple(env.ledger),
-        counters=env.counters,
+        records=tuple(stage.journals.records.values()),
+        counters=stage.counters,
         events=tuple(stage.seen),
-        cash=env.account.cash,
+        cash=stage.env.account.cash,
         violations=tuple(monitor.violations),
         faults=dict(stage.venue.faults.counts),
         commands=monitor.commands,
         orders=stage.venue.sent,
         audited=monitor.audited,
         closed=monitor.closed,
+        starts=stage.starts,
         hours=(stage.clock.time() - stage.began) / 3600,
     )
-
-
-async def _settle(stage: Stage) -> None:
-    """Wait until nothing is left to happen."""
-    async with asyncio.timeout(SETTLED_WITHIN):
-        for service in stage.services():
-            await service.wait_idle()
-        await stage.env.settlement.wait_settled()
-        while not stage.venue.is_quiet:
-            await stage.clock.sleep(10.0)

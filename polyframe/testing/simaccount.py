@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
+from itertools import count
 
 from attrs import define, field
 
@@ -23,6 +25,8 @@ class SimAccount:
         held_cash: USD that open buys ask for.
         held_shares: Shares by token that open sells ask for.
         winners: Tokens that won; a share of them is worth 1 USD in cash.
+        moved: USD that each token has moved so far.
+        numbers: Numbers all trades.
     """
 
     cash: Decimal
@@ -31,6 +35,8 @@ class SimAccount:
     held_cash: Decimal = ZERO
     held_shares: dict[str, Decimal] = field(factory=dict)
     winners: set[str] = field(factory=set)
+    moved: dict[str, Decimal] = field(factory=dict)
+    numbers: Iterator[int] = field(factory=count)
 
     def covers(self, side: Side, token: str, price: Decimal, size: Decimal) -> bool:
         """Return whether an order may be accepted."""
@@ -50,14 +56,14 @@ class SimAccount:
         """Move shares and cash for one leg of a trade, or take the move back."""
         sign = -1 if undo else 1
         buys = leg.side is Side.BUY
-        self.cash += sign * ((-leg.price if buys else leg.price) * leg.size - fee)
+        self._move(leg.token, sign * ((-leg.price if buys else leg.price) * leg.size - fee))
         shares = sign * (leg.size if buys else -leg.size)
         _add(self.shares, leg.token, shares)
         if not buys:
             # What is sold leaves at the match; what is bought arrives when it is mined.
             _add(self.delivered, leg.token, shares)
         if leg.token in self.winners:
-            self.cash += shares
+            self._move(leg.token, shares)
 
     def deliver(self, leg: TradeLeg) -> None:
         """Note that the shares of a buy are on chain."""
@@ -67,15 +73,19 @@ class SimAccount:
     def pay_out(self, token: str) -> None:
         """Pay 1 USD for every share of the winning `token`."""
         self.winners.add(token)
-        self.cash += self.shares.get(token, ZERO)
+        self._move(token, self.shares.get(token, ZERO))
 
     def forget(self, market: Market) -> None:
         """Drop what is kept of a market in which nothing can happen any more."""
         for token in (market.up_token, market.down_token):
             self.winners.discard(token)
-            for amounts in (self.shares, self.delivered, self.held_shares):
+            for amounts in (self.shares, self.delivered, self.held_shares, self.moved):
                 amounts.pop(token, None)
 
+    def _move(self, token: str, amount: Decimal) -> None:
+        self.cash += amount
+        _add(self.moved, token, amount)
 
-def _add(amounts: dict[str, Decimal], token: str, shares: Decimal) -> None:
-    amounts[token] = amounts.get(token, ZERO) + shares
+
+def _add(amounts: dict[str, Decimal], token: str, amount: Decimal) -> None:
+    amounts[token] = amounts.get(token, ZERO) + amount

@@ -98,12 +98,17 @@ class SimUserStream:
 
     async def close(self) -> None:
         """Detach and drop what is on the way."""
+        self.cut()
+        await asyncio.sleep(0)
+
+    def cut(self) -> None:
+        """End at once."""
         self.detach()
         self.closed = True
+        self.connected = False
         for handle, _ in self._on_way.values():
             handle.cancel()
         self._on_way.clear()
-        await asyncio.sleep(0)
 
     # ------------------------------------------------------------------ the venue's side
 
@@ -280,9 +285,13 @@ class SimMarketStream:
 
     async def close(self) -> None:
         """Detach and end."""
+        self.cut()
+        await asyncio.sleep(0)
+
+    def cut(self) -> None:
+        """End at once."""
         self.detach()
         self.closed = True
-        await asyncio.sleep(0)
 
     # ------------------------------------------------------------------ the venue's side
 

@@ -29,6 +29,10 @@ class SimTrades:
     def __len__(self) -> int:
         return len(self._trades)
 
+    def get(self, trade_id: str) -> SimTrade | None:
+        """Return one trade, ``None`` if there is none."""
+        return self._trades.get(trade_id)
+
     @property
     def are_final(self) -> bool:
         """Whether every trade is confirmed or failed."""
@@ -53,7 +57,9 @@ class SimTrades:
     def add(self, token: str, legs: tuple[TradeLeg, ...]) -> SimTrade:
         """Keep a new trade, whose legs are booked already, and let it settle."""
         trade_id = f"t-{self._market.slug}-{len(self._trades) + 1}"
-        trade = SimTrade(trade_id, token, legs, self._world.now_ms())
+        trade = SimTrade(
+            trade_id, token, legs, self._world.now_ms(), next(self._world.account.numbers)
+        )
         self._trades[trade_id] = trade
         self._unsettled += 1
         self._settle(trade)

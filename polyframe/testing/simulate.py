@@ -109,7 +109,7 @@ def figures(result: RunResult) -> str:
     kinds = " ".join(f"{kind}={count}" for kind, count in sorted(result.faults.items()))
     messages = sum(result.counters.snapshot().get("user_messages", {}).values())
     return (
-        f"cycles={result.closed} messages={messages} inputs={result.commands} "
+        f"cycles={result.closed} starts={result.starts} messages={messages} inputs={result.commands} "
         f"orders={result.orders} fills={result.audited} cash={result.cash} "
         f"hours={result.hours:.1f} violations={len(result.violations)} "
         f"faults={sum(result.faults.values())} {kinds}"

@@ -100,12 +100,19 @@ class SimOrder:
 
 @define(eq=False)
 class SimTrade:
-    """A trade as the venue has it. `legs` are the account's; `settled` is when it became final."""
+    """A trade as the venue has it.
+
+    Attributes:
+        legs: The account's.
+        number: Its place among all trades of the account.
+        settled: When it became final.
+    """
 
     trade_id: str
     token: str
     legs: tuple[TradeLeg, ...]
     time_ms: int
+    number: int
     status: TradeStatus = TradeStatus.MATCHED
     settled: float | None = None
 

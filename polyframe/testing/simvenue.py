@@ -55,10 +55,13 @@ class SimVenue:
         user: The account's stream, once it is open.
         streams: The streams of markets that are not closed.
         placed: How often each order was sent, by id, and `sent` in all.
+        may_fail: Whether questions may go unanswered: not before the first environment is open,
+            which would not open then.
         on_step: Told of everything that reaches us.
     """
 
     name = "simulation"
+    account_name = "sim account"
     is_live = False
     redeems = True
 
@@ -78,6 +81,7 @@ class SimVenue:
         self.streams: list[SimMarketStream] = []
         self.placed: Counter[str] = Counter()
         self.sent = 0
+        self.may_fail = False
         self._misdirected = 0
         self.on_step: OnStep = _no_step
         self._habits = habits or SimHabits()
@@ -138,7 +142,7 @@ class SimVenue:
             ExchangeUnavailable, RateLimited: A fault.
         """
         await self._travel()
-        if self.faults.hit(Fault.QUERY_ERROR):
+        if self.may_fail and self.faults.hit(Fault.QUERY_ERROR):
             if self.faults.source(Fault.QUERY_ERROR).random() < 0.2:
                 msg = "simulated: too many requests"
                 raise RateLimited(msg, 1.0)
@@ -157,8 +161,12 @@ class SimVenue:
         if clock.time() < since:
             counters.add(Count.MARKET_WAITS, reason)
             return None
-        if market.slug not in self.markets:
+        known = self.markets.get(market.slug)
+        if known is None:
             self.list_market(market)
+        elif not known.is_open:
+            counters.add(Count.MARKET_WAITS, "closed")
+            return None
         return market
 
     def _listing(self, market: Market) -> tuple[float, str]:
@@ -251,14 +259,6 @@ class SimVenue:
         """Take one order."""
         self.placed[prepared.venue_id] += 1
         self.sent += 1
-        try:
-            return await self._take(prepared)
-        finally:
-            order = self.order(prepared.venue_id)
-            if order is not None:
-                order.told = self._parts()[0].time()
-
-    async def _take(self, prepared: PreparedOrder) -> PlaceAnswer:
         faults = self.faults
         await self._travel()
         if faults.hit(Fault.PLACE_REFUSED):
@@ -357,11 +357,8 @@ class SimVenue:
         ]
 
     async def fetch_balance(self) -> Decimal:
-        """Return the account's cash in USD.
-
-        At the very start no fault is thrown in: an environment that gets no answer does not open.
-        """
-        await (self._ask() if self.user and self.user.connected else self._travel())
+        """Return the account's cash in USD."""
+        await self._ask()
         return self.account.cash
 
     # ------------------------------------------------------------------ for tests
@@ -370,6 +367,12 @@ class SimVenue:
     def misdirected(self) -> int:
         """Messages of market streams that reached a session and named another market."""
         return self._misdirected + sum(stream.misdirected for stream in self.streams)
+
+    def tell(self, venue_id: str) -> None:
+        """Note that the sender of an order has its answer, or gave it up."""
+        order = self.order(venue_id)
+        if order is not None:
+            order.told = self._parts()[0].time()
 
     def order(self, venue_id: str) -> SimOrder | None:
         """Return an order as the venue has it."""

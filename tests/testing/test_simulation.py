@@ -20,9 +20,17 @@ def test_hundreds_of_cycles_with_all_faults(seed: int) -> None:
     """A hostile and a careful strategy side by side on two series: everything holds."""
     result = simulate(Plan(cycles=100, seed=seed))
     assert result.violations == (), str(result.violations[0])
-    assert result.closed >= 100
-    assert result.audited > 1000
-    rare = {Fault.MARKET_MISSING, Fault.RESOLUTION_MISSING, Fault.USER_OVERFLOW}
+    # Some windows pass while no process runs.
+    assert result.closed >= 60
+    assert result.audited > 800
+    assert result.starts > 5
+    rare = {
+        Fault.MARKET_MISSING,
+        Fault.RESOLUTION_MISSING,
+        Fault.USER_OVERFLOW,
+        Fault.STORE_LOST,
+        Fault.STORE_ROT,
+    }
     assert set(result.faults) >= set(Fault) - rare
 
 
