@@ -74,7 +74,7 @@ class DataStream(Protocol):
 
 @frozen
 class PreparedOrder:
-    """An order that is signed and ready to send: its id at the venue is known.
+    """An order that is ready to sign and send: its id at the venue is known.
 
     Attributes:
         venue_id: The id that the venue will use.
@@ -167,10 +167,12 @@ class Exchange(Protocol):
         ...
 
     def prepare_order(self, market: Market, request: OrderRequest) -> PreparedOrder:
-        """Sign `request`; sends nothing.
+        """Make an order of `request`, with the id that the venue will use; sends nothing.
+
+        What takes time, such as the signature of a wallet on another machine, is left to `place_order`.
 
         Raises:
-            ConfigError: This exchange object cannot sign orders for its host.
+            ConfigError: This exchange object cannot or may not sign orders for its host.
         """
         ...
 
