@@ -136,8 +136,11 @@ def venue(
         bool, typer.Option("--synthetic", help="The same as --data synthetic.")
     ] = False,
     series: Annotated[
-        str, typer.Option(help="Series of the synthetic markets.")
-    ] = "btc-updown-15m",
+        list[str] | None,
+        typer.Option(
+            help="Series of the synthetic markets; may be repeated. [default: btc-updown-15m]"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic order books.")] = 1,
     speed: Annotated[
         float, typer.Option(callback=_check_speed, help="Market seconds per real second.")
@@ -163,7 +166,7 @@ def venue(
 
         options = VenueOptions(
             source=Source.SYNTHETIC if synthetic else data,
-            series=series,
+            series=tuple(dict.fromkeys(series or ("btc-updown-15m",))),
             seed=seed,
             speed=speed,
             host=host,

@@ -30,7 +30,7 @@ class VenueOptions:
 
     Attributes:
         source: Recorded or synthetic order books.
-        series: Series of the synthetic books.
+        series: Each series of the synthetic books.
         seed: Of the synthetic books.
         speed: Market seconds per real second.
         host: Address to bind.
@@ -42,7 +42,7 @@ class VenueOptions:
     """
 
     source: Source
-    series: str
+    series: tuple[str, ...]
     seed: int
     speed: float
     host: str
@@ -99,10 +99,10 @@ async def _serve(options: VenueOptions, stopper: Stopper) -> None:
 
 
 def _source(options: VenueOptions) -> MarketSource:
-    from polyframe.venue import ResolvedMarketsSource, SyntheticSource
+    from polyframe.venue import ResolvedMarketsSource, SeveralSources, SyntheticSource
 
     if options.source is Source.SYNTHETIC:
-        return SyntheticSource(options.series, options.seed)
+        return SeveralSources([SyntheticSource(name, options.seed) for name in options.series])
     return ResolvedMarketsSource()
 
 
@@ -124,7 +124,7 @@ def _tell(options: VenueOptions, venue: LocalVenue) -> None:
         return
     books = CREDIT
     if options.source is Source.SYNTHETIC:
-        series = Series.parse(options.series)
+        series = ", ".join(str(Series.parse(name)) for name in options.series)
         books = f"Order books: synthetic, {series}, seed {options.seed}"
     _print(f"{books}, {options.speed:g}× speed")
     for name in ("gamma", "clob", "data_api", "relayer", "market_ws", "user_ws"):

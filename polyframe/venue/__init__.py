@@ -21,7 +21,7 @@ from polyframe.venue.local import LocalVenue
 from polyframe.venue.modes import VenueMode
 from polyframe.venue.recorded import ResolvedMarketsSource
 from polyframe.venue.settings import VenueSettings, VenueStats
-from polyframe.venue.sources import MarketSource
+from polyframe.venue.sources import MarketSource, SeveralSources
 from polyframe.venue.synthetic import SyntheticSource
 from polyframe.venue.values import Print, Snapshot, SourceEvent, VenueMarket
 
@@ -32,6 +32,7 @@ __all__ = [
     "MarketSource",
     "Print",
     "ResolvedMarketsSource",
+    "SeveralSources",
     "Snapshot",
     "SourceEvent",
     "SyntheticSource",

@@ -98,10 +98,14 @@ class Floor:
         if self.on_fills is not None:
             self.on_fills(live, fills, trade)
 
-    async def announce(self) -> None:
-        """Send ``new_market`` for each market in the moment of its minting (§4.8)."""
+    def announce(self) -> None:
+        """Send ``new_market`` for each market in the moment of its minting from now on (§4.8)."""
+        for part in self._listing.parts:
+            self._tasks.spawn(self._announce(part), "venue-announce")
+
+    async def _announce(self, part: MarketSource) -> None:
         after = self._clock.time()
-        while market := self._listing.next_minted(after):
+        while market := self._listing.next_minted(part, after):
             minted = self._listing.minted_at(market)
             await self._clock.sleep_until(minted)
             self._hub.to_custom(messages.new_market(market, int(self._clock.time() * 1000)))

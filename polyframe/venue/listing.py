@@ -8,7 +8,7 @@ from polyframe.clock import Clock
 from polyframe.model.market import Outcome
 from polyframe.venue.faults import VenueFault, VenueFaults
 from polyframe.venue.settings import VenueSettings
-from polyframe.venue.sources import MarketSource
+from polyframe.venue.sources import MarketSource, parts_of
 from polyframe.venue.values import VenueMarket
 
 _LOOK_BACK = 90_000
@@ -34,8 +34,10 @@ class Listing:
         self._hidden: dict[str, float | None] = {}
         self._conditions: dict[str, VenueMarket] = {}
         self._tokens: dict[str, tuple[VenueMarket, Outcome]] = {}
+        self.parts = parts_of(source)
+        """Sources of one series each, or one of all."""
         self._near: deque[VenueMarket] = deque()
-        self._looked_to = 0.0
+        self._looked_to = [0.0] * len(self.parts)
 
     # ------------------------------------------------------------------ phases
 
@@ -119,9 +121,9 @@ class Listing:
         self._look_around()
         return [market for market in self._near if not self._is_hidden(market.slug)]
 
-    def next_minted(self, after: float) -> VenueMarket | None:
-        """Return the first market that is minted at epoch second `after` or later."""
-        return self._source.next_market(after + self._settings.mint_ahead)
+    def next_minted(self, part: MarketSource, after: float) -> VenueMarket | None:
+        """Return the first market of `part` that is minted at epoch second `after` or later."""
+        return part.next_market(after + self._settings.mint_ahead)
 
     def hide(self, slug: str, until: float | None) -> None:
         """Let Gamma not find `slug` until epoch second `until`, ``None`` for ever."""
@@ -139,13 +141,15 @@ class Listing:
         Each market is looked at once, however often somebody asks for what is not there.
         """
         now = self._clock.time()
-        self._looked_to = max(self._looked_to, now - _LOOK_BACK)
-        while market := self._source.next_market(self._looked_to):
-            if self.minted_at(market) > now:
-                break
-            self._register(market)
-            self._near.append(market)
-            self._looked_to = market.start + 1
+        fresh: list[VenueMarket] = []
+        for index, part in enumerate(self.parts):
+            start = max(self._looked_to[index], now - _LOOK_BACK)
+            while (market := part.next_market(start)) and self.minted_at(market) <= now:
+                self._register(market)
+                fresh.append(market)
+                start = market.start + 1
+            self._looked_to[index] = start
+        self._near.extend(sorted(fresh, key=lambda market: market.start))
         while self._near and self._near[0].start < now - _LOOK_BACK:
             self._near.popleft()
 

@@ -166,7 +166,7 @@ class LocalVenue:
 
     async def __aenter__(self) -> Self:
         self._port = await self._server.start()
-        self._tasks.spawn(self._floor.announce(), "venue-announce")
+        self._floor.announce()
         self._tasks.spawn(self._pay_rebates(), "venue-rebates")
         return self
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
+from polyframe.errors import ConfigError
 from polyframe.model.market import Outcome
 from polyframe.venue.values import SourceEvent, VenueMarket
+
+PRICE_SCALE = 10**8
+"""Reference prices are whole numbers of 1e-8 USD."""
 
 
 class MarketSource(Protocol):
@@ -33,5 +38,77 @@ class MarketSource(Protocol):
         """Yield the last snapshot at or before `since_ms`, then all that is later, in time order.
 
         If the first snapshot is later than `since_ms` the iterator begins with that.
+        """
+        ...
+
+
+class SeveralSources:
+    """Several sources as one: a venue with several series.
+
+    Args:
+        sources: At least one; no two have a market of the same name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+
+    def __init__(self, sources: Sequence[MarketSource]) -> None:
+        if not sources:
+            msg = "sources: expected at least one source of markets"
+            raise ConfigError(msg)
+        self.parts = tuple(sources)
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Rows that could not be used, by reason, of all sources."""
+        total: Counter[str] = Counter()
+        for part in self.parts:
+            total.update(part.skipped)
+        return total
+
+    def market(self, slug: str) -> VenueMarket | None:
+        """Return the market named `slug` of the source that has it."""
+        found = (part.market(slug) for part in self.parts)
+        return next((market for market in found if market is not None), None)
+
+    def next_market(self, start: float) -> VenueMarket | None:
+        """Return the earliest of what the sources have next."""
+        found = [market for part in self.parts if (market := part.next_market(start))]
+        return min(found, key=lambda market: market.start, default=None)
+
+    def winner(self, market: VenueMarket) -> Outcome:
+        """Return the outcome that pays, as its source says."""
+        return self._of(market).winner(market)
+
+    def events(self, market: VenueMarket, since_ms: int) -> Iterator[SourceEvent]:
+        """Yield the market's events as its source does."""
+        return self._of(market).events(market, since_ms)
+
+    def _of(self, market: VenueMarket) -> MarketSource:
+        for part in self.parts:
+            if part.market(market.slug) is not None:
+                return part
+        msg = f"market: no source has {market.slug}"
+        raise KeyError(msg)
+
+
+def parts_of(source: MarketSource) -> tuple[MarketSource, ...]:
+    """Return the sources that have markets one after the other: at one start there is one of each."""
+    return source.parts if isinstance(source, SeveralSources) else (source,)
+
+
+@runtime_checkable
+class PricedSource(Protocol):
+    """A source that also knows what the assets cost: the prices that decide its markets."""
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The assets whose prices it knows, for example ``("btc",)``."""
+        ...
+
+    def reference(self, asset: str, time_ms: int) -> int | None:
+        """Return the price of `asset` at that time in 1e-8 USD, ``None`` if it is not known.
+
+        At the start of a window it is the price to beat, and at the end the final price.
         """
         ...

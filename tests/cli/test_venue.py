@@ -53,14 +53,16 @@ def test_it_serves_made_up_markets_of_the_present() -> None:
 
 def test_programs_get_one_line_of_json() -> None:
     """Everything that a client needs to trade, for each account, and the clock runs faster."""
-    options = ("--accounts", "2", "--cash", "50", "--speed", "100", "--series", "eth-updown-5m")
-    with Command("venue", "--synthetic", "--json", *options) as command:
+    options = ("--accounts", "2", "--cash", "50", "--speed", "100")
+    series = ("--series", "eth-updown-5m", "--series", "sol-updown-15m")
+    with Command("venue", "--synthetic", "--json", *options, *series) as command:
         facts = json.loads(command.wait_line(r"^\{"))
         assert [account["cash"] for account in facts["accounts"]] == ["50", "50"]
         assert len({account["api_key"] for account in facts["accounts"]}) == 2
         first = get(facts["clob"] + "/time")
-        listed = get(facts["gamma"] + "/markets?limit=1")
-        assert listed[0]["slug"].startswith("eth-updown-5m-")
+        listed = get(facts["gamma"] + "/markets?limit=40")
+        families = {row["slug"].rpartition("-")[0] for row in listed}
+        assert families == {"eth-updown-5m", "sol-updown-15m"}
         deadline = time.monotonic() + PROMPT
         while get(facts["clob"] + "/time") < first + 10:
             assert time.monotonic() < deadline

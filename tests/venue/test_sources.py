@@ -9,13 +9,22 @@ import sys
 from decimal import Decimal
 from itertools import islice, pairwise
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.asyncio.client import connect
 
 from polyframe.errors import ConfigError
 from polyframe.model.market import Outcome
-from polyframe.venue import Print, ResolvedMarketsSource, Snapshot, SyntheticSource
+from polyframe.venue import (
+    LocalVenue,
+    Print,
+    ResolvedMarketsSource,
+    SeveralSources,
+    Snapshot,
+    SyntheticSource,
+)
 from polyframe.venue.recorded import _inconsistency, _levels
 from polyframe.venue.values import (
     derive_token,
@@ -24,7 +33,7 @@ from polyframe.venue.values import (
     size_shares,
     size_text,
 )
-from tests.venue.support import START, open_venue, run
+from tests.venue.support import START, Feed, ManualClock, make_market, open_venue, run
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("pyarrow", "resolvedkit"))
 recorded = pytest.mark.skipif(
@@ -313,3 +322,59 @@ def test_made_up_tokens_look_like_real_ones() -> None:
 def test_notional_is_exact() -> None:
     """Price units times base units, in dollars."""
     assert notional(5_300, 7_250_000) == Decimal("3.8425")
+
+
+# ------------------------------------------------------------------ several at once
+
+
+def test_several_series_live_side_by_side() -> None:
+    """Windows that begin together are all listed, announced, traded and resolved on their own."""
+    names = ("btc-updown-15m", "eth-updown-15m", "eth-updown-5m")
+    source = SeveralSources([SyntheticSource(name, seed=3) for name in names])
+    start = 1_790_586_000
+
+    async def test() -> None:
+        clock = ManualClock(start - 86_400 - 1)
+        async with (
+            LocalVenue(source, clock=clock) as venue,
+            httpx.AsyncClient(verify=False) as http,
+        ):
+            async with connect(f"{venue.ws_url}/ws/market") as socket:
+                feed = Feed(socket)
+                await feed.send(
+                    {"type": "market", "assets_ids": [], "custom_feature_enabled": True}
+                )
+                await feed.ping()
+                await clock.advance(1)
+                fresh = {(await feed.until("new_market"))["slug"] for _ in names}
+            assert fresh == {f"{name}-{start}" for name in names}
+            clock.now = start + 10
+            listed = (await http.get(f"{venue.url}/gamma/markets?limit=500")).json()
+            slugs = [row["slug"] for row in listed]
+            assert fresh <= set(slugs)
+            assert len(slugs) == len(set(slugs))
+            starts = [int(slug.rpartition("-")[2]) for slug in slugs]
+            assert starts == sorted(starts)
+            tokens: set[str] = set()
+            for slug in fresh:
+                market = source.market(slug)
+                assert market is not None
+                book = await http.get(f"{venue.url}/clob/book?token_id={market.tokens[0]}")
+                assert book.json()["bids"]
+                tokens.update(market.tokens)
+                assert source.winner(market) in Outcome
+            assert len(tokens) == 6
+
+    run(test)
+
+
+def test_a_source_of_nothing_is_refused() -> None:
+    """At least one is needed, and a market of none of them is an error."""
+    with pytest.raises(ConfigError, match="sources: expected at least one"):
+        SeveralSources([])
+    source = SeveralSources([SyntheticSource("btc-updown-15m")])
+    assert source.market("eth-updown-15m-1790586000") is None
+    assert source.skipped == {}
+    stranger = make_market(asset="eth")
+    with pytest.raises(KeyError, match="no source has eth-updown-15m"):
+        source.winner(stranger)
