@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -118,8 +119,8 @@ def test_forgetting_a_session_leaves_its_successor_of_the_same_market() -> None:
     office.router.prepare(first)
     office.router.prepare(second)
     office.router.forget(first)
-    office.router.set_session(None, second)
     office.orders(MARKET)
+    office.router.set_session(None, second)
     assert [("second", "0xbtc")] == office.heard
 
 
@@ -133,3 +134,14 @@ def test_what_was_parked_for_nothing_is_counted() -> None:
         office.router.forget(session)
     assert {"abandoned": 2} == office.counters.reasons(Count.ROUTER_DROPPED)
     assert [] == office.heard
+
+
+def test_an_event_without_asset_id_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The counter counts each, the log says it once."""
+    office = Office()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            office.router.on_user_message(order_report(MARKET, "0xbtc", token=""))
+    assert 3 == office.counters.get(Count.ROUTER_DROPPED, "no_asset")
+    assert 1 == len(caplog.records)
+    assert [] == office.dead

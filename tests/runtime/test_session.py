@@ -123,19 +123,17 @@ def test_books_are_known_only_with_both_snapshots() -> None:
     room = Room()
     room.stream.push(snapshot(MARKET, Outcome.DOWN))
     assert not room.session.books_known
-    assert room.session.price(Outcome.DOWN).bid is None
+    price = room.session.price(Outcome.DOWN)
+    assert (None,) * 4 == (price.bid, price.ask, price.bid_size, price.ask_size)
     assert [] == room.ear.prices()
 
     room.stream.push(snapshot(MARKET, Outcome.UP))
 
     assert [Outcome.UP, Outcome.DOWN] == room.ear.prices()
     price = room.session.price(Outcome.UP)
-    assert (Decimal("0.49"), Decimal("0.51"), Decimal(100), True) == (
-        price.bid,
-        price.ask,
-        price.bid_size,
-        price.known,
-    )
+    assert price.known
+    assert (Decimal("0.49"), Decimal("0.51")) == (price.bid, price.ask)
+    assert (Decimal(100), Decimal(100)) == (price.bid_size, price.ask_size)
 
 
 def test_a_late_subscriber_is_given_the_latest_state() -> None:
@@ -144,7 +142,20 @@ def test_a_late_subscriber_is_given_the_latest_state() -> None:
     room.know()
     late = Ear()
     room.session.subscribe(late)
-    assert [Outcome.UP, Outcome.DOWN] == late.prices()
+    told = [(kind, outcome) for outcome in Outcome for kind in ("price", "book")]
+    assert told == late.heard
+
+
+def test_who_does_not_want_books_is_not_told_of_them() -> None:
+    """Neither when it subscribes nor later; prices it is told of all the same."""
+    room = Room()
+    room.know()
+    simple = Ear()
+    simple.wants_books = False
+    room.session.subscribe(simple)
+    room.stream.push(delta(MARKET, Outcome.UP, 5000, 7, is_bid=True))
+    assert [("price", Outcome.UP), ("price", Outcome.DOWN), ("price", Outcome.UP)] == simple.heard
+    assert ("book", Outcome.UP) in room.ear.heard
 
 
 def test_price_is_told_only_when_the_top_changed() -> None:
@@ -504,6 +515,7 @@ def test_closing_is_complete_and_repeatable() -> None:
         assert session.connected
         await session.close()
         await session.close()
+        session.shut()
         assert exchange.streams[MARKET.slug].closed
         assert SessionState.DEAD is session.state
         assert "dead" in repr(session)
