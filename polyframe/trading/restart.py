@@ -253,7 +253,8 @@ class _RestoredCycle:
         if report.error:
             msg = f"{market.slug}: {report.error}"
             raise ExchangeError(msg)
-        if self._clock.time() >= market.window.end and self.state.winner is None:
+        # Also before the end of its window: by a clock that is behind, the payout may be in the count.
+        if self.state.winner is None:
             resolution = await self._exchange.fetch_resolution(market)
             if resolution is not None:
                 self._settlement.resolve(market.slug, resolution.winner)

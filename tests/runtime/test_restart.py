@@ -462,6 +462,27 @@ def test_the_cash_is_counted_between_two_looks_that_agree() -> None:
         assert 2 <= len(counts)
 
 
+def test_a_payout_is_counted_once_also_by_a_clock_that_is_behind() -> None:
+    """The market is resolved and has paid, though its window seems to be open."""
+    run = Run()
+
+    async def live(stage: Stage) -> None:
+        await buy(stage)
+        fill(run)
+        stage.exchange.user.push(run.exchange.trades[0])  # type: ignore[union-attr]
+
+    run.first(live)
+    exchange = run.exchange
+    exchange.resolve_after = -1000.0
+    exchange.balance += 4
+
+    async def check(stage: Stage) -> None:
+        await asyncio.sleep(1800)
+        assert exchange.balance == stage.env.account.cash
+
+    run.second(check, start=None)
+
+
 def test_the_account_may_move_all_the_time() -> None:
     """After some counts the last one is taken, so that a busy account cannot prevent a start."""
     run = Run()
