@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         PolymarketExchange,
         PolymarketHosts,
         PrivateKey,
+        RateLimits,
         WalletSigner,
     )
     from polyframe.exchange.polymarket.login import create_or_derive_credentials
@@ -128,6 +129,7 @@ __all__ = [
     "PriceToBeat",
     "PrivateKey",
     "RateLimited",
+    "RateLimits",
     "ReconcileReport",
     "ReconcileSettings",
     "ReferencePrice",
@@ -205,6 +207,7 @@ _HOMES = {
         "PolymarketExchange",
         "PolymarketHosts",
         "PrivateKey",
+        "RateLimits",
         "WalletSigner",
     ),
     "exchange.polymarket.login": ("create_or_derive_credentials",),

@@ -2,8 +2,10 @@
 
 from polyframe.exchange.polymarket.auth import Credentials
 from polyframe.exchange.polymarket.config import PolymarketHosts, StreamSettings
+from polyframe.exchange.polymarket.datarecords import recorded_profit
 from polyframe.exchange.polymarket.eip712 import TypedData
 from polyframe.exchange.polymarket.exchange import PolymarketExchange
+from polyframe.exchange.polymarket.pacing import RateLimits
 from polyframe.exchange.polymarket.signing import LocalSigner, Signer
 from polyframe.exchange.polymarket.wallet import PrivateKey, Wallet, WalletSigner
 
@@ -13,9 +15,11 @@ __all__ = [
     "PolymarketExchange",
     "PolymarketHosts",
     "PrivateKey",
+    "RateLimits",
     "Signer",
     "StreamSettings",
     "TypedData",
     "Wallet",
     "WalletSigner",
+    "recorded_profit",
 ]
