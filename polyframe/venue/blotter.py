@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
@@ -88,6 +88,8 @@ class Blotter:
         self._faults = faults
         self._journals: defaultdict[VenueAccount, _Journal] = defaultdict(_Journal)
         self._open_in: Counter[str] = Counter()
+        self.on_loss: Callable[[VenueAccount], None] | None = None
+        """Takes an account from which something was taken back: its orders may lack cover."""
 
     # ------------------------------------------------------------------ orders
 
@@ -331,6 +333,9 @@ class Blotter:
         if kind is VenueFault.TRADE_FAILED:
             if _take_back(trade):
                 self._change(trade, TradeStatus.FAILED, live)
+                for account in trade.accounts:
+                    if self.on_loss is not None:
+                        self.on_loss(account)
             return
         trade.transaction = "0x" + secrets.token_hex(32)
         self._change(trade, TradeStatus.MINED, live)

@@ -94,6 +94,7 @@ class Desk:
         floor.in_use = blotter.in_use
         floor.on_fills = blotter.made
         floor.on_resolved = self._resolved
+        blotter.on_loss = self.withdraw_uncovered
 
     # ------------------------------------------------------------------ placing
 
@@ -320,6 +321,17 @@ class Desk:
         self._blotter.end(order, live, INVALID)
         live.publish()
         return True
+
+    def withdraw_uncovered(self, account: VenueAccount) -> None:
+        """End the latest orders of `account` until it can pay for all that are open (§5.3)."""
+        for order in reversed(self._blotter.open_orders(account)):
+            if order.side is Side.BUY:
+                held, reserved = account.spendable, self._blotter.reserved_cash(account)
+            else:
+                held = account.held(order.token)
+                reserved = self._blotter.reserved_shares(account, order.token)
+            if reserved > held:
+                self.withdraw(order.order_id)
 
     def cancel_key(self, login: Login) -> None:
         """Cancel all orders that were sent with one key."""

@@ -152,6 +152,37 @@ def test_what_is_spent_cannot_be_taken_back() -> None:
     run(test)
 
 
+def test_orders_that_lost_their_cover_are_withdrawn() -> None:
+    """Shares and cash of a trade that fails were offered on: those orders end as INVALID."""
+
+    async def test() -> None:
+        async with open_venue([FAR], account=funded("0", up="50"), redeem=False) as maker:
+            taker = maker.other(funded("20"))
+            maker.venue.fail_trades(1)
+            async with maker.user_feed() as makers, taker.user_feed() as takers:
+                await _trade(maker, taker)
+                bid = (await maker.place("BUY", "0.40", "20"))["orderID"]
+                kept = (await maker.place("SELL", "0.80", "30"))["orderID"]
+                offer = (await taker.place("SELL", "0.70", "20"))["orderID"]
+                small = (await taker.place("BUY", "0.20", "10"))["orderID"]
+                await maker.clock.advance(10)
+                for feed, order in ((makers, bid), (takers, offer)):
+                    ends = [m for m in await feed.rest() if m["type"] == "CANCELLATION"]
+                    assert [(m["id"], m["status"]) for m in ends] == [(order, "INVALID")]
+            assert (await maker.row(kept))["status"] == "LIVE"
+            assert (await taker.row(small))["status"] == "LIVE"
+            book = (await maker.clob("/book", token_id=maker.up)).json()
+            assert [level["price"] for level in book["asks"]] == ["0.9", "0.8"]
+            # Whoever comes now meets only what is covered.
+            other = maker.other()
+            await other.place("BUY", "0.80", "30")
+            await other.place("SELL", "0.20", "10")
+            assert maker.account.cash == 24
+            assert taker.account.held(taker.up) == 10
+
+    run(test)
+
+
 # ------------------------------------------------------------------ the user channel
 
 
