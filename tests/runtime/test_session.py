@@ -452,6 +452,16 @@ def test_the_resolution_is_kept() -> None:
     assert room.session.resolved is not None
 
 
+def test_who_unsubscribes_hears_no_more() -> None:
+    """Neither of prices nor of books; leaving twice, or without having come, harms nothing."""
+    room = Room()
+    room.know()
+    for ear in (room.ear, room.ear, Ear()):
+        room.session.unsubscribe(ear)
+    room.stream.push(delta(MARKET, Outcome.UP, 5000, 7, is_bid=True))
+    assert [] == room.ear.heard
+
+
 def test_a_subscriber_that_raises_does_not_stop_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
