@@ -48,6 +48,8 @@ class VenueSettings:
         hydration: Seconds after that in which Gamma shows it without token ids and the CLOB does
             not know it (PROTOCOL §1.4).
         resolve_after: Seconds from the end of trading to the resolution.
+        price_record_after: Seconds from the end of trading until Gamma tells the prices that decided
+            (PROTOCOL §1.6).
         redeem: Whether winning shares turn into cash at the resolution by themselves.
         taker_delay: Seconds that a marketable order is held before it is matched (PROTOCOL §2.3).
         mined_after: Seconds from the match of a trade to its status MINED.
@@ -86,6 +88,7 @@ class VenueSettings:
     mint_ahead: float = field(default=86_400.0, validator=_positive)
     hydration: float = field(default=0.0, validator=_not_negative)
     resolve_after: float = field(default=60.0, validator=_not_negative)
+    price_record_after: float = field(default=120.0, validator=_not_negative)
     redeem: bool = True
     taker_delay: float = field(default=0.05, validator=_not_negative)
     mined_after: float = field(default=2.0, validator=_not_negative)
@@ -107,7 +110,7 @@ class VenueSettings:
     gtd_margin: float = field(default=60.0, validator=_not_negative)
     spend_usd: bool = True
     whole_trades: bool = False
-    history: int = field(default=50_000, validator=_positive)
+    history: int = field(default=10_000, validator=_positive)
     max_open_orders: int = field(default=5_000, validator=_positive)
     admin: bool = False
     max_connections: int = field(default=1_000, validator=_positive)

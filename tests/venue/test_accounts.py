@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from polyframe.errors import ConfigError
 from polyframe.model.fees import NO_FEES
 from polyframe.model.market import Outcome
 from polyframe.venue import LocalVenue, VenueAccount, VenueMarket, VenueSettings
+from polyframe.venue.values import up_terms
 from tests.venue.support import (
     START,
     Client,
@@ -112,8 +114,28 @@ def test_buys_that_sum_to_less_than_one_do_not_mint() -> None:
     run(test)
 
 
+def _check_orders(clients: list[Client]) -> None:
+    """Open orders are covered, and together they are the book, which is not crossed."""
+    blotter = clients[0].venue._blotter
+    market = clients[0].market
+    book = clients[0].venue._floor.live(market).book
+    bids: Counter[int] = Counter()
+    asks: Counter[int] = Counter()
+    for client in clients:
+        account = client.account
+        assert blotter.reserved_cash(account) <= account.cash
+        for token in market.tokens:
+            assert blotter.reserved_shares(account, token) <= account.held(token)
+        for order in blotter.open_orders(account):
+            is_bid, price = up_terms(order.outcome, order.side, order.price)
+            (bids if is_bid else asks)[price] += order.remaining
+    assert book.bids() == bids
+    assert book.asks() == asks
+    assert book.best_bid() < book.best_ask()
+
+
 def test_nothing_is_made_or_lost_between_accounts() -> None:
-    """Whatever three accounts do to each other: Up and Down stay equally many, and cash adds up."""
+    """Whatever three accounts do: Up and Down stay equally many, cash adds up, orders are covered."""
     market = make_market()
     free = VenueMarket(evolve(market.market, fees=NO_FEES), market.row_id)
 
@@ -140,6 +162,7 @@ def test_nothing_is_made_or_lost_between_accounts() -> None:
                 up, down = (sum(a.held(t) for a in accounts) for t in market.tokens)
                 assert up == down
                 assert sum(a.cash for a in accounts) + up == 3000
+                _check_orders(clients)
             assert matched > 20
 
     for seed in range(3):
