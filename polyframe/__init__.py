@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         TradeChanged,
     )
     from polyframe.model.fees import FeeSchedule
+    from polyframe.model.grid import Grid
     from polyframe.model.market import Market, Outcome, Resolution
     from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
     from polyframe.model.position import Outlook, Position
@@ -98,6 +99,7 @@ __all__ = [
     "FeeSchedule",
     "Fill",
     "GeoBlocked",
+    "Grid",
     "Ledger",
     "Leg",
     "LegsResult",
@@ -220,6 +222,7 @@ _HOMES = {
         "TradeChanged",
     ),
     "model.fees": ("FeeSchedule",),
+    "model.grid": ("Grid",),
     "model.market": (
         "Market",
         "Outcome",

@@ -65,7 +65,8 @@ class Momentum(Strategy):
 
     Attributes:
         trigger: Ask in USD to climb through, between 0 and 1.
-        size: Shares to buy.
+        size: Shares to buy. As FAK an order spends whole cents: a multiple of 10 does at any price of
+            these markets, another size is denied (rule ``cents``) where it does not.
         max_price: Never bid more than this, in USD.
         max_spread: Widest spread in USD to buy into.
         slippage: How far beyond the best price a limit may go, in USD: above the ask to buy, below
