@@ -153,10 +153,8 @@ class _Group:
 
     def _is_decided(self, orders: Sequence[Order]) -> bool:
         """Return whether it is known what came of orders, as far as that is a matter of moments."""
-        unreported = {
-            order.client_id for order, _ in self.cycle.state.to_come() if not order.is_open
-        }
-        return not any(_is_undecided(o) or o.client_id in unreported for o in orders)
+        awaits_trades = self.cycle.state.awaits_trades
+        return not any(_is_undecided(o) or awaits_trades(o.client_id) for o in orders)
 
     async def _until(self, is_so: Callable[[], bool], patience: float | None = None) -> bool:
         """Return whether it came to be so in time; the venue is asked now and then.

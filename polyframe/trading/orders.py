@@ -78,11 +78,9 @@ class OrderTable:
         """Return the orders that may still fill."""
         return tuple(self._orders[client_id] for client_id in self._open)
 
-    def to_come(self) -> Iterator[tuple[Order, Decimal]]:
-        """Yield the orders of which fills may still come, with the shares."""
-        for client_id in self._open | self._awaiting:
-            order = self._orders[client_id]
-            yield order, may_fill(order, self.tracks[client_id])
+    def awaits_trades(self, client_id: str) -> bool:
+        """Return whether an order is over and matched shares of it wait for their trade."""
+        return client_id in self._awaiting and client_id not in self._open
 
     def shares_to_come(self, side: Side, outcome: Outcome) -> Decimal:
         """Return the shares of `outcome` that may still be bought or sold, by all orders together."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Self
@@ -65,9 +65,9 @@ class CycleView:
         """Return the orders that may still fill, foreign ones included."""
         return self._table.open_orders()
 
-    def to_come(self) -> Iterator[tuple[Order, Decimal]]:
-        """Yield the orders of which fills may still come, with the shares, foreign ones included."""
-        return self._table.to_come()
+    def awaits_trades(self, client_id: str) -> bool:
+        """Return whether an order is over and matched shares of it wait for their trade."""
+        return self._table.awaits_trades(client_id)
 
     def shares_to_come(self, side: Side, outcome: Outcome) -> Decimal:
         """Return the shares of `outcome` that orders may still buy or sell, foreign ones included."""

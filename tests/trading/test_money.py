@@ -43,9 +43,12 @@ def may_cost(state: CycleState, order: Order) -> Decimal:
 
 
 def may_trade(state: CycleState, order: Order) -> Decimal:
-    """Return the shares that an order may still trade, worked out anew from its fills."""
-    if state.winner is not None:
-        return Decimal(0)
+    """Return the shares that an order may still trade, nothing once the market is resolved."""
+    return Decimal(0) if state.winner is not None else to_come(state, order)
+
+
+def to_come(state: CycleState, order: Order) -> Decimal:
+    """Return the shares of an order of which fills may come, worked out anew from its fills."""
     seen = sum(f.size for f in state.fills.values() if f.client_id == order.client_id)
     if order.is_open:
         return max(order.size - seen, Decimal(0))
@@ -55,7 +58,7 @@ def may_trade(state: CycleState, order: Order) -> Decimal:
 
 def check_sums(state: CycleState) -> None:
     """Check what is added up as orders change against adding it up anew."""
-    coming = list(state.to_come())
+    coming = [(order, to_come(state, order)) for order in state.orders.values()]
     for outcome in Outcome:
         for side in Side:
             parts = [n for order, n in coming if (order.side, order.outcome) == (side, outcome)]
@@ -63,6 +66,8 @@ def check_sums(state: CycleState) -> None:
     buys = [order.price * shares for order, shares in coming if order.side is Side.BUY]
     assert state.cost_to_come == sum(buys)
     assert state.open_count == len(state.open_orders())
+    for order, shares in coming:
+        assert state.awaits_trades(order.client_id) is (not order.is_open and shares > 0)
 
 
 def check_orders(state: CycleState) -> None:
