@@ -1,4 +1,4 @@
-"""The REST calls: markets from Gamma, orders, trades and balances from the CLOB (PROTOCOL §1, §2)."""
+"""The REST calls of an account: orders, cancels, trades, balances (PROTOCOL §2)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import msgspec
-from attrs import evolve
 
-from polyframe.counters import Count, Counters
+from polyframe.counters import Counters
 from polyframe.errors import ConfigError, ExchangeError, RateLimited
 from polyframe.exchange.base import CancelAnswer, PlaceAnswer
 from polyframe.exchange.polymarket.answers import (
@@ -22,24 +20,15 @@ from polyframe.exchange.polymarket.answers import (
     place_answers,
 )
 from polyframe.exchange.polymarket.config import PolymarketHosts
-from polyframe.exchange.polymarket.gamma import (
-    NotTradable,
-    read_clob_resolution,
-    read_market,
-    read_price_record,
-    read_resolution,
-)
 from polyframe.exchange.polymarket.http import HttpClient, NotSent, retry_after
-from polyframe.exchange.polymarket.marketdata import MarketDataClient
+from polyframe.exchange.polymarket.restcalls import ABSENT, MarketCalls, quoted
 from polyframe.exchange.polymarket.serverclock import ServerClock
 from polyframe.exchange.polymarket.wire import Skips, flag, text
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
-from polyframe.model.market import Market, Outcome, Resolution
+from polyframe.model.market import Market
 from polyframe.model.money import ZERO, decimal
 from polyframe.model.order import PlaceResult
-from polyframe.model.reference import PriceRecord
-from polyframe.model.series import Series, Window
 
 _log = logging.getLogger(__name__)
 
@@ -48,10 +37,8 @@ _MAX_PAGES = 10_000
 _MAX_CANCELS = 1000
 """Ids per ``DELETE /orders`` (PROTOCOL §2.4)."""
 
-_ABSENT: dict[str, Any] = {}
 
-
-class RestClient:
+class RestClient(MarketCalls):
     """All REST calls of one account.
 
     Args:
@@ -72,136 +59,8 @@ class RestClient:
         *,
         server_clock: ServerClock | None = None,
     ) -> None:
-        self._http = http
-        self._server_clock = server_clock
-        self._has_asked_time = False
-        self._hosts = hosts
+        super().__init__(http, hosts, counters, skips, server_clock)
         self._user_decoder = decoder
-        self._counters = counters
-        self._skips = skips
-        self._waits: dict[Series, str] = {}
-        self._market_data = MarketDataClient(http, hosts, skips)
-
-    async def close(self) -> None:
-        """Close all connections. Safe to repeat."""
-        await self._http.close()
-
-    # -- markets ------------------------------------------------------------------------------
-
-    async def fetch_market(self, series: Series, window: Window) -> Market | None:
-        """Return the market of `window`, ``None`` (counted, with the reason) if there is none yet.
-
-        Raises:
-            ExchangeError: The venue did not answer.
-        """
-        slug = series.slug(window)
-        try:
-            row = await self._gamma_row(slug)
-            if row is _ABSENT:
-                raise NotTradable("not_found")
-            return await self._by_the_engine(read_market(row, series, window))
-        except NotTradable as exc:
-            self._counters.add(Count.MARKET_WAITS, exc.reason)
-            wait = f"{slug}: {exc.reason}"
-            # It is asked every few seconds: say it when it is new.
-            level = logging.DEBUG if self._waits.get(series) == wait else logging.INFO
-            self._waits[series] = wait
-            _log.log(level, "market %s cannot be traded yet: %s", slug, exc)
-            return None
-
-    async def _by_the_engine(self, market: Market) -> Market:
-        """Return a market with the rules that the engine itself names; metadata may be old (§2.1).
-
-        Raises:
-            NotTradable: The engine does not have it yet, or takes no orders in it.
-        """
-        try:
-            rules = await self._market_data.rules(market.condition_id)
-        except ExchangeError as exc:
-            self._counters.add(Count.MARKET_RULES, "unanswered")
-            _log.warning("%s: its rules are those of the metadata: %s", market.slug, exc)
-            return market
-        if rules is None:
-            raise NotTradable("hydrating", "the engine does not know it yet")
-        if rules.tokens != {outcome.value: market.token(outcome) for outcome in Outcome}:
-            raise NotTradable("wrong_tokens", "metadata and engine name different ones")
-        if not rules.is_accepting:
-            raise NotTradable("not_accepting", "says the engine")
-        true = evolve(
-            market,
-            tick_size=rules.tick_size,
-            min_size=rules.min_size,
-            fees=market.fees if rules.fees is None else rules.fees,
-            neg_risk=rules.neg_risk,
-        )
-        if true != market:
-            self._counters.add(Count.MARKET_RULES, "differ")
-            _log.info("%s: the engine's rules differ from the metadata: %s", market.slug, rules)
-        return true
-
-    async def fetch_resolution(self, market: Market) -> Resolution | None:
-        """Return how `market` ended, from Gamma or else from the CLOB's winner flag (§1.5).
-
-        Raises:
-            ExchangeError: Neither answered, or Gamma failed and the CLOB does not know a winner.
-        """
-        failure: ExchangeError | None = None
-        try:
-            if found := read_resolution(await self._gamma_row(market.slug), market):
-                return found
-        except ExchangeError as exc:
-            failure = exc
-        row = await self._clob("GET", f"/markets/{_quoted(market.condition_id)}", absent=_ABSENT)
-        found = read_clob_resolution(row, market)
-        if found is None and failure is not None:
-            raise failure
-        return found
-
-    async def fetch_price_record(self, series: Series, window: Window) -> PriceRecord:
-        """Return what Gamma has on record about `window`, empty where it has nothing (§1.6).
-
-        Raises:
-            ExchangeError: The venue did not answer.
-        """
-        slug = series.slug(window)
-        return read_price_record(await self._gamma_row(slug), slug)
-
-    async def fetch_time(self) -> int:
-        """Return the venue's time in whole epoch seconds (§2.1).
-
-        Raises:
-            ExchangeError: The venue did not answer, or not with a time.
-        """
-        value = await self._clob("GET", "/time")
-        word = text(value)
-        if not (word.isascii() and word.isdigit() and len(word) <= 11):
-            msg = f"GET /time: expected epoch seconds, got {word[:40]!r}"
-            raise ExchangeError(msg)
-        return int(word)
-
-    async def measure_clock(self, clock: ServerClock) -> None:
-        """Let `clock` know the venue's time.
-
-        Raises:
-            ExchangeError: The venue did not answer.
-        """
-        before = clock.own.time()
-        told = await self.fetch_time()
-        clock.note(told, before, clock.own.time())
-
-    async def _know_the_time(self) -> None:
-        """Ask for the venue's time once: the first signature would be refused if ours is wrong."""
-        if self._server_clock is None or self._has_asked_time:
-            return
-        self._has_asked_time = True
-        try:
-            await self.measure_clock(self._server_clock)
-        except ExchangeError as exc:
-            _log.warning("the venue's time is not known yet: %s", exc)
-
-    async def _gamma_row(self, slug: str) -> Any:
-        path = f"/markets/slug/{_quoted(slug)}"
-        return await self._http.json("GET", self._hosts.gamma, path, absent=_ABSENT)
 
     # -- orders -------------------------------------------------------------------------------
 
@@ -324,8 +183,8 @@ class RestClient:
         Raises:
             ExchangeError: The venue did not answer, or spoke of something else.
         """
-        path = f"/data/order/{_quoted(venue_id)}"
-        row = await self._clob("GET", path, private=True, absent=_ABSENT)
+        path = f"/data/order/{quoted(venue_id)}"
+        row = await self._clob("GET", path, private=True, absent=ABSENT)
         direct = row if isinstance(row, list) else [row] if row else []
         if (report := self._find(direct, venue_id)) is not None:
             return report
@@ -382,7 +241,7 @@ class RestClient:
             "signature_type": str(signature_type),
         }
         await self._clob(
-            "GET", "/balance-allowance/update", params=params, private=True, absent=_ABSENT
+            "GET", "/balance-allowance/update", params=params, private=True, absent=ABSENT
         )
         return await self._balance(params)
 
@@ -413,30 +272,6 @@ class RestClient:
             msg = "credentials: set them on PolymarketExchange to use the account"
             raise ConfigError(msg)
         return self._user_decoder
-
-    async def _clob(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: dict[str, str] | None = None,
-        body: Any = None,
-        private: bool = False,
-        absent: object = None,
-        count: int = 1,
-    ) -> Any:
-        if private:
-            await self._know_the_time()
-        return await self._http.json(
-            method,
-            self._hosts.clob,
-            path,
-            params=params,
-            body=b"" if body is None else msgspec.json.encode(body),
-            private=private,
-            absent=absent,
-            count=count,
-        )
 
     async def _pages(self, path: str, params: dict[str, str]) -> list[Any]:
         """Return the rows of all pages (§2.5).
@@ -483,7 +318,3 @@ def _is_open(report: OrderReport) -> bool:
 def _retry_after(answer: httpx.Response) -> str:
     seconds = retry_after(answer)
     return "" if seconds is None else f"{seconds:g}"
-
-
-def _quoted(value: str) -> str:
-    return quote(value, safe="")
