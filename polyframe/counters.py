@@ -71,6 +71,8 @@ class Count(StrEnum):
     """Orders refused locally, by rule."""
     ORDERS_SENT = "orders_sent"
     """Orders sent to the venue, by answer."""
+    LEGS = "legs"
+    """Sets of orders that were meant as one, by what became of them."""
     CANCELS_SENT = "cancels_sent"
     """Cancels sent to the venue, by answer."""
     LATE_ANSWERS = "late_answers"

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from attrs import define, field
 
+from polyframe.counters import Count, Counters
 from polyframe.errors import ExchangeError, StaleCycleError
 from polyframe.model.grid import SIZE_STEP
 from polyframe.model.market import Market, Outcome
@@ -52,6 +53,7 @@ class LegsPlacing:
         desk: The trading service.
         placing: Checks and registers.
         sender: Sends.
+        counters: Where it is counted what became of them.
         requests: Runs the whole of it, so that a cancelled caller does not leave half a job.
         bell: Rings with every change of the current cycle, and when it ends.
     """
@@ -62,12 +64,14 @@ class LegsPlacing:
         *,
         placing: Placing,
         sender: Sender,
+        counters: Counters,
         requests: Requests,
         bell: Bell,
     ) -> None:
         self._desk = desk
         self._placing = placing
         self._sender = sender
+        self._counters = counters
         self._requests = requests
         self._bell = bell
 
@@ -80,6 +84,7 @@ class LegsPlacing:
             desk=self._desk,
             placing=self._placing,
             sender=self._sender,
+            counters=self._counters,
             bell=self._bell,
             cycle=cycle,
             strategy=strategy,
@@ -98,6 +103,7 @@ class _Group:
     desk: LegsDesk
     placing: Placing
     sender: Sender
+    counters: Counters
     bell: Bell
     cycle: OpenCycle
     strategy: str
@@ -125,8 +131,11 @@ class _Group:
             if any(missing) and self.plan.on_missing != "keep":
                 await self._act()
         except StaleCycleError:
+            self.counters.add(Count.LEGS, "ended")
             await self._leave()
             raise
+        result = "failed" if self.failures else "missing" if any(missing) else "complete"
+        self.counters.add(Count.LEGS, result)
         legs = zip(placed, self._legs(), missing, strict=True)
         return LegsResult(
             legs=tuple(Leg(one.request, order, one.error, gone) for one, order, gone in legs),

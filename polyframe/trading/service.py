@@ -155,6 +155,7 @@ class TradingService:
             self,
             placing=self._placing,
             sender=self._sender,
+            counters=counters,
             requests=self._requests,
             bell=self._bell,
         )

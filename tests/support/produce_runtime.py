@@ -253,6 +253,33 @@ def _paused_handle() -> Counters:
     return staged(act)
 
 
+def _legs(*answers: PlaceAnswer, rollover: bool = False) -> Counters:
+    """Place two legs, the second of which is answered so."""
+    exchange = FakeExchange()
+    exchange.answers = [PlaceAnswer(PlaceResult.LIVE), *answers]
+    exchange.query_error = ExchangeUnavailable("down")
+    if rollover:
+        exchange.look_error = ExchangeUnavailable("down")
+
+    async def act(stage: Stage) -> None:
+        legs = stage.trading.handle("me").place_legs([BUY, buy("0.30")], missing_timeout=1.0)
+        placing = asyncio.create_task(legs)
+        await settle()
+        if rollover:
+            await stage.open_cycle(START + 900)
+        elif answers and answers[0].result is PlaceResult.UNKNOWN:
+            exchange.cancel_error = ExchangeUnavailable("down")
+        with suppress(StaleCycleError):
+            await placing
+        exchange.cancel_error = None
+
+    return staged(act, exchange=exchange)
+
+
+_LOST = PlaceAnswer(PlaceResult.UNKNOWN, "no_answer", "time-out")
+_NO = PlaceAnswer(PlaceResult.REJECTED, "not_enough_balance", "no money")
+
+
 def _withdrawn() -> Counters:
     class CannotSign(FakeExchange):
         def prepare_order(self, market: Market, request: OrderRequest) -> PreparedOrder:
@@ -281,6 +308,10 @@ ORDERS: dict[tuple[Count, str], Producer] = {
     (Count.STALE_CALLS, "price"): _through_a_dead_handle(lambda h: _read_through(h, "price")),
     (Count.STALE_CALLS, "cash"): _through_a_dead_handle(_cash_through),
     (Count.STALE_CALLS, "trading"): _through_a_dead_handle(lambda h: _read_through(h, "orders")),
+    (Count.LEGS, "complete"): _legs,
+    (Count.LEGS, "missing"): partial(_legs, _NO),
+    (Count.LEGS, "failed"): partial(_legs, _LOST),
+    (Count.LEGS, "ended"): partial(_legs, _LOST, rollover=True),
     (Count.ORDERS_DENIED, "paused"): _paused_handle,
     (Count.ORDERS_DENIED, "withdrawn"): _withdrawn,
     (Count.ENGINE_STALE, "PlaceOrder"): _stale_place,

@@ -166,8 +166,9 @@ def placed(
 def test_all_legs_leave_in_one_request() -> None:
     """Two resting legs are complete: one request, nothing missing, nothing done."""
     exchange = Scripted("rest", "rest")
-    result, _ = placed(exchange, PAIR)
+    result, stage = placed(exchange, PAIR)
     assert result.is_complete
+    assert stage.env.counters.reasons(Count.LEGS) == {"complete": 1}
     assert [leg.order.status for leg in result.legs] == [OrderStatus.LIVE] * 2
     assert exchange.place_batches == [["0xorder1", "0xorder2"]]
     assert not any((result.missing, result.cancelled, result.failures))
@@ -274,6 +275,7 @@ def test_cancel_takes_the_other_legs_back() -> None:
         assert stage.env.account.reserved == 0
         assert result.unhedged == {UP: 0, DOWN: 0}
         assert result.failures == ()
+        assert stage.env.counters.reasons(Count.LEGS) == {"missing": 1}
 
     play(act, exchange=exchange)
 
@@ -324,6 +326,7 @@ def test_unwind_with_a_floor() -> None:
         assert result.unsold == {UP: Decimal(6)}
         assert result.unhedged == {UP: Decimal(6), DOWN: ZERO}
         assert result.failures == ("6 Up are not sold back",)
+        assert stage.env.counters.reasons(Count.LEGS) == {"failed": 1}
 
     play(act, exchange=exchange)
 
