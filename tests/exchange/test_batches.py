@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from polyframe.exchange.base import MAX_BATCH, PlaceAnswer
 from polyframe.exchange.polymarket.answers import place_answers
+from polyframe.exchange.polymarket.signing import LocalSigner
 from polyframe.model.order import OrderType, PlaceResult
 from tests.exchange.kit import encoded
 from tests.exchange.test_rest import Venue
@@ -192,5 +194,38 @@ def test_the_local_venue_takes_them_at_once() -> None:
             for count in (0, MAX_BATCH + 1):
                 with pytest.raises(ValueError, match="expected 1 to 15 orders"):
                     await scene.exchange.place_orders([prepared[0]] * count)
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_signed_does_not_keep_the_others() -> None:
+    """One signature of three fails: that order was not sent, the others rest; with none, no request."""
+    pytest.importorskip("starlette", reason="the local venue needs the extra 'venue'")
+    pytest.importorskip("uvicorn", reason="the local venue needs the extra 'venue'")
+    from tests.exchange.test_against_venue import _scene
+
+    class Moody(LocalSigner):
+        """Signs no sum of 30 cents."""
+
+        async def sign(self, order: Mapping[str, Any], *, neg_risk: bool) -> str:
+            """Fail for one of them."""
+            if order["makerAmount"] == "300000":
+                msg = "unplugged"
+                raise OSError(msg)
+            return await super().sign(order, neg_risk=neg_risk)
+
+    async def main() -> None:
+        async with _scene() as scene:
+            scene.exchange.signer = Moody(scene.venue.account.address)
+            requests = [scene.order(Decimal(price)) for price in ("0.02", "0.03", "0.04")]
+            prepared = [scene.exchange.prepare_order(scene.market, one) for one in requests]
+            answers = await scene.exchange.place_orders(prepared)
+            assert [answer.result for answer in answers] == [LIVE, REJECTED, LIVE]
+            assert answers[1].code == "not_signed"
+            listed = {one.order_id for one in await scene.exchange.fetch_open_orders()}
+            assert listed == {prepared[0].venue_id, prepared[2].venue_id}
+            scene.venue.fail_next("/clob/orders", 500)
+            (answer,) = await scene.exchange.place_orders([prepared[1]])
+            assert answer.code == "not_signed"
 
     asyncio.run(main())
