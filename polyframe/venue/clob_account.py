@@ -15,7 +15,17 @@ from polyframe.venue.blotter import Blotter
 from polyframe.venue.desk import Desk
 from polyframe.venue.intents import INVALID_PAYLOAD, ORDER_ID, Refusal
 from polyframe.venue.modes import VenueMode
-from polyframe.venue.rest import SignedHandler, page, read_json, route, signed
+from polyframe.venue.ratelimits import Kind, RateLimits
+from polyframe.venue.rest import (
+    PREFIX,
+    SignedHandler,
+    error,
+    page,
+    read_json,
+    refused,
+    route,
+    signed,
+)
 from polyframe.venue.typed_data import EXCHANGE, NEG_RISK_EXCHANGE
 from polyframe.venue.values import SHARE
 
@@ -31,9 +41,11 @@ class AccountApi:
         desk: Where orders go.
         blotter: What became of them.
         accounts: Who may sign.
+        rates: How much they may send.
     """
 
-    def __init__(self, desk: Desk, blotter: Blotter, accounts: Accounts) -> None:
+    def __init__(self, desk: Desk, blotter: Blotter, accounts: Accounts, rates: RateLimits) -> None:
+        self._rates = rates
         self._desk = desk
         self._blotter = blotter
         self._accounts = accounts
@@ -41,12 +53,12 @@ class AccountApi:
     def routes(self) -> list[Route]:
         """Return the routes."""
         handlers: list[tuple[str, str, SignedHandler]] = [
-            ("POST", "/order", self._post_order),
-            ("POST", "/orders", self._post_orders),
-            ("DELETE", "/order", self._delete_order),
-            ("DELETE", "/orders", self._delete_orders),
-            ("DELETE", "/cancel-all", self._cancel_all),
-            ("DELETE", "/cancel-market-orders", self._cancel_market),
+            ("POST", "/order", self._metered("orders", self._post_order)),
+            ("POST", "/orders", self._metered("orders", self._post_orders)),
+            ("DELETE", "/order", self._metered("cancels", self._delete_order)),
+            ("DELETE", "/orders", self._metered("cancels", self._delete_orders)),
+            ("DELETE", "/cancel-all", self._metered("cancels", self._cancel_all)),
+            ("DELETE", "/cancel-market-orders", self._metered("cancels", self._cancel_market)),
             ("GET", "/data/orders", self._orders),
             ("GET", "/data/order/{order_id}", self._order),
             ("GET", "/data/trades", self._trades),
@@ -57,6 +69,38 @@ class AccountApi:
             route(method, path, signed(self._accounts, handler))
             for method, path, handler in handlers
         ]
+
+    def _metered(self, kind: Kind, handler: SignedHandler) -> SignedHandler:
+        """Return `handler` with the signer's token bucket before it (§2.11)."""
+
+        async def meter(request: Request, login: Login) -> Response:
+            cost = await self._cost(request, login)
+            passes, headers = self._rates.admit(login.account, kind, cost)
+            if not passes:
+                response = error(429, "Too Many Requests")
+            else:
+                try:
+                    response = await handler(request, login)
+                except Refusal as refusal:
+                    response = refused(refusal)
+            response.headers.update(headers)
+            return response
+
+        return meter
+
+    async def _cost(self, request: Request, login: Login) -> int:
+        """Return the tokens that a request costs: one for each entry, one more for each it finds."""
+        path = request.url.path.removeprefix(PREFIX)
+        if path == "/cancel-all":
+            return 1 + self._blotter.open_count(login.account)
+        try:
+            body = await read_json(request)
+        except Refusal:
+            return 1
+        if path == "/cancel-market-orders" and isinstance(body, dict):
+            market, token = str(body.get("market") or ""), str(body.get("asset_id") or "")
+            return 1 + len(self._blotter.open_orders(login.account, market, token))
+        return max(len(body), 1) if isinstance(body, list) else 1
 
     # ------------------------------------------------------------------ orders
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from types import TracebackType
@@ -42,6 +43,7 @@ from polyframe.venue.hub import Hub
 from polyframe.venue.intents import Reader
 from polyframe.venue.listing import Listing
 from polyframe.venue.modes import VenueMode
+from polyframe.venue.ratelimits import RateLimits
 from polyframe.venue.relayer import relayer_routes
 from polyframe.venue.rest import internal_error, unknown_path
 from polyframe.venue.server import EmbeddedServer
@@ -131,12 +133,18 @@ class LocalVenue:
             faults,
         )
         self._heartbeats = Heartbeats(desk.cancel_key, self._tasks, self.settings)
+        rates = RateLimits(
+            self.settings.rate_tier,
+            enforced=self.settings.rate_enforced,
+            seconds=time.monotonic,
+            epoch=clock.time,
+        )
         app = Starlette(
             routes=[
                 *GammaApi(self._listing, clock).routes(),
                 *PublicApi(self._listing, self._floor, clock).routes(),
                 *MarketsApi(self._listing, self._floor, self.settings).routes(),
-                *AccountApi(desk, self._blotter, self._accounts).routes(),
+                *AccountApi(desk, self._blotter, self._accounts, rates).routes(),
                 *KeysApi(self._accounts, self._hub, self._heartbeats, self._blotter).routes(),
                 *DataApi(self._accounts, self._blotter, self._listing, self._floor).routes(),
                 *relayer_routes(),

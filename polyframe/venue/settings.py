@@ -10,6 +10,7 @@ from attrs import Attribute, define, field, frozen
 
 from polyframe.errors import ConfigError
 from polyframe.model.money import decimal
+from polyframe.venue.ratelimits import TIERS
 
 
 def _not_negative(_: object, attribute: Attribute[Any], value: float | Decimal) -> None:
@@ -21,6 +22,12 @@ def _not_negative(_: object, attribute: Attribute[Any], value: float | Decimal) 
 def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
     if not value > 0:
         msg = f"{attribute.name}: expected a number above 0, got {value!r}"
+        raise ConfigError(msg)
+
+
+def _is_tier(_: object, attribute: Attribute[str], value: str) -> None:
+    if value not in TIERS:
+        msg = f"{attribute.name}: expected one of {', '.join(TIERS)}, got {value!r}"
         raise ConfigError(msg)
 
 
@@ -64,6 +71,9 @@ class VenueSettings:
         user_lag: Real seconds by which messages of the user channel are late: with more than a
             request takes, the answer to an order comes before its events.
         tell_resolution: Whether ``market_resolved`` is sent (PROTOCOL §1.5: it may be missing).
+        rate_tier: Tier of the token buckets that each account has (PROTOCOL §2.11).
+        rate_enforced: Whether too many orders or cancels are refused with 429; otherwise the answer
+            only warns of it.
         chain_id: Chain that wallets sign for: 137, or 80002 for the test network.
         max_accounts: Accounts that there may be.
         welcome_cash: USD of an account that a wallet opens by asking for an API key.
@@ -100,6 +110,8 @@ class VenueSettings:
     heartbeat_timeout: float = field(default=10.0, validator=_positive)
     user_lag: float = field(default=0.0, validator=_not_negative)
     tell_resolution: bool = True
+    rate_tier: str = field(default="Standard", validator=_is_tier)
+    rate_enforced: bool = False
     chain_id: int = field(default=137, validator=_positive)
     max_accounts: int = field(default=1_000, validator=_positive)
     welcome_cash: Decimal = field(
