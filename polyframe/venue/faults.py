@@ -97,6 +97,8 @@ class VenueFault(StrEnum):
     """The settlement of a trade needs two attempts: MATCHED, RETRYING, MINED, CONFIRMED."""
     TRADE_LATE = "trade_late"
     """A trade stays MATCHED for long before it is settled."""
+    PRICES_FREEZE = "prices_freeze"
+    """The feeds of reference prices say nothing but ``PONG``, on new connections, too."""
 
 
 _HTTP = frozenset({"path", "method"})

@@ -13,6 +13,8 @@ from starlette.routing import Route
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
 from polyframe.venue.listing import Listing
+from polyframe.venue.settings import VenueSettings
+from polyframe.venue.sources import PRICE_SCALE, PricedSource
 from polyframe.venue.values import VenueMarket, derive_row_id
 
 _LIMIT, _MAX_LIMIT, _MAX_KEYSET, _SEARCH_LIMIT = 20, 500, 100, 20
@@ -29,9 +31,19 @@ class GammaApi:
     Args:
         listing: Which markets there are.
         clock: The venue's time.
+        settings: When prices are on record.
+        prices: Who knows them, ``None`` if nobody does.
     """
 
-    def __init__(self, listing: Listing, clock: Clock) -> None:
+    def __init__(
+        self,
+        listing: Listing,
+        clock: Clock,
+        settings: VenueSettings,
+        prices: PricedSource | None = None,
+    ) -> None:
+        self._settings = settings
+        self._prices = prices
         self._listing = listing
         self._clock = clock
 
@@ -222,11 +234,23 @@ class GammaApi:
             "seriesSlug": family["slug"],
             "series": [family],
         }
+        if record := self._record(market):
+            row["eventMetadata"] = record
         if whole:
             row["markets"] = [
                 {name: part for name, part in self.market_row(market).items() if name != "events"}
             ]
         return row
+
+    def _record(self, market: VenueMarket) -> dict[str, float]:
+        """Return the prices that decided a market, some time after its end (§1.6)."""
+        if self._clock.time() < market.end + self._settings.price_record_after:
+            return {}
+        decided = None if self._prices is None else self._prices.decided_by(market)
+        if decided is None:
+            return {}
+        beat, final = decided
+        return {"priceToBeat": beat / PRICE_SCALE, "finalPrice": final / PRICE_SCALE}
 
 
 def _series_row(market: VenueMarket) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -21,19 +21,31 @@ from polyframe.venue.messages import PONG, decode, encode
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.values import VenueMarket
 
-Channel = Literal["market", "user"]
+Channel = Literal["market", "user", "prices"]
 
 _POLICY = 1008
+_FLUSH = 1.0
+"""Real seconds for what was said before a refusal."""
 _MAX_DUMP = 500
 """Tokens of one connection above which no pictures are sent (PROTOCOL §4.1)."""
 _MAX_BUFFER = 4 << 20
 """Bytes that the transport of one WebSocket may hold."""
 
 
+class Home(Protocol):
+    """Who keeps a connection."""
+
+    settings: VenueSettings
+    stats: VenueStats
+
+
 class Connection:
     """One WebSocket and its queue of frames to send."""
 
-    def __init__(self, socket: WebSocket, channel: Channel, hub: Hub) -> None:
+    close_code = _POLICY
+    """What it is told when it is refused."""
+
+    def __init__(self, socket: WebSocket, channel: Channel, hub: Home) -> None:
         self.socket = socket
         self.channel = channel
         self.subscribed = False
@@ -62,11 +74,18 @@ class Connection:
         """Drop the connection at once, without a closing handshake."""
         self._transport.abort()
 
+    async def flush(self) -> None:
+        """Return once everything that was queued is sent, or after a moment."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH):
+                await self._queue.join()
+
     async def write(self) -> None:
         """Send queued frames until the connection is gone."""
         try:
             while True:
                 await self.socket.send_text(await self._queue.get())
+                self._queue.task_done()
         except (WebSocketDisconnect, RuntimeError):
             # The peer left while a frame was on its way; the reading side ends the connection.
             return
@@ -216,7 +235,9 @@ class Hub:
         self._market.add(connection)
         self.stats.market_connections += 1
         try:
-            await self._serve(connection, lambda frame: self._market_frame(connection, frame))
+            await serve(
+                connection, self.settings, lambda frame: self._market_frame(connection, frame)
+            )
         finally:
             self._market.discard(connection)
 
@@ -226,32 +247,11 @@ class Hub:
         connection = UserConnection(socket, self)
         self.stats.user_connections += 1
         try:
-            await self._serve(connection, lambda frame: self._user_frame(connection, frame))
+            await serve(
+                connection, self.settings, lambda frame: self._user_frame(connection, frame)
+            )
         finally:
             self._user.discard(connection)
-
-    async def _serve(self, connection: Connection, on_frame: Callable[[Any], bool]) -> None:
-        writer = asyncio.create_task(connection.write(), name=f"venue-{connection.channel}-writer")
-        refused = False
-        try:
-            async with asyncio.timeout(self.settings.subscribe_timeout) as deadline:
-                while (text := await _receive(connection.socket)) is not None:
-                    if text == "PING":
-                        connection.send(PONG)
-                        continue
-                    if not on_frame(_parse(text)):
-                        refused = True
-                        break
-                    if connection.subscribed:
-                        deadline.reschedule(None)
-        except TimeoutError:
-            refused = True
-        finally:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
-        if refused:
-            with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the peer was faster
-                await connection.socket.close(_POLICY)
 
     def _market_frame(self, connection: MarketConnection, frame: Any) -> bool:
         # A frame that says nothing known is ignored without a word, as the real venue does.
@@ -311,6 +311,40 @@ class Hub:
         connection.subscribed = True
         self._user.add(connection)
         return True
+
+
+async def serve(
+    connection: Connection, settings: VenueSettings, on_frame: Callable[[Any], bool]
+) -> None:
+    """Read the frames of a connection, and send its own, until it ends or is refused.
+
+    Args:
+        connection: The connection.
+        settings: How long it may stay without a subscription.
+        on_frame: Takes each frame but ``PING``; false refuses the connection.
+    """
+    writer = asyncio.create_task(connection.write(), name=f"venue-{connection.channel}-writer")
+    refused = False
+    try:
+        async with asyncio.timeout(settings.subscribe_timeout) as deadline:
+            while (text := await _receive(connection.socket)) is not None:
+                if text == "PING":
+                    connection.send(PONG)
+                    continue
+                if not on_frame(_parse(text)):
+                    refused = True
+                    await connection.flush()
+                    break
+                if connection.subscribed:
+                    deadline.reschedule(None)
+    except TimeoutError:
+        refused = True
+    finally:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+    if refused:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the peer was faster
+            await connection.socket.close(connection.close_code)
 
 
 def _nobody(_connection: MarketConnection, _tokens: list[str], _dump: bool) -> None:

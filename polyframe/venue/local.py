@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-import time
 from collections.abc import Mapping
 from decimal import Decimal
 from types import TracebackType
@@ -43,13 +42,13 @@ from polyframe.venue.hub import Hub
 from polyframe.venue.intents import Reader
 from polyframe.venue.listing import Listing
 from polyframe.venue.modes import VenueMode
-from polyframe.venue.ratelimits import RateLimits
+from polyframe.venue.prices import PriceFeeds
 from polyframe.venue.relayer import relayer_routes
 from polyframe.venue.rest import internal_error, unknown_path
 from polyframe.venue.server import EmbeddedServer
 from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.signatures import Recovery
-from polyframe.venue.sources import MarketSource
+from polyframe.venue.sources import MarketSource, PricedSource
 from polyframe.venue.tasks import TaskSet
 from polyframe.venue.values import SHARE, size_shares
 
@@ -60,8 +59,9 @@ class LocalVenue:
     """A venue on this machine, for any number of accounts.
 
     It serves Gamma below ``{url}/gamma``, the CLOB below ``{url}/clob`` (the signed path is the one
-    without that prefix), and the WebSockets ``{ws_url}/ws/market`` and ``{ws_url}/ws/user``. It
-    runs in the event loop that opens it::
+    without that prefix), the WebSockets ``{ws_url}/ws/market`` and ``{ws_url}/ws/user``, and the
+    reference prices at ``{ws_url}/rtds`` and ``{ws_url}/live/ws`` if the source has any. It runs in
+    the event loop that opens it::
 
         async with LocalVenue(SyntheticSource("btc-updown-15m"), clock=ScaledClock(60)) as venue:
             print(venue.url)
@@ -114,6 +114,7 @@ class LocalVenue:
         self._accounts = Accounts(clock, self.settings, recovery)
         self._accounts.add(self.account)
         self.faults = faults = VenueFaults()
+        priced = source if isinstance(source, PricedSource) else None
         self._listing = Listing(source, clock, self.settings, faults)
         self._hub = Hub(self._accounts, self.settings, self.stats, faults)
         self._floor = Floor(
@@ -133,22 +134,18 @@ class LocalVenue:
             faults,
         )
         self._heartbeats = Heartbeats(desk.cancel_key, self._tasks, self.settings)
-        rates = RateLimits(
-            self.settings.rate_tier,
-            enforced=self.settings.rate_enforced,
-            seconds=time.monotonic,
-            epoch=clock.time,
-        )
+        self._prices = PriceFeeds(priced, clock, self._accounts, self.settings, self.stats, faults)
         app = Starlette(
             routes=[
-                *GammaApi(self._listing, clock).routes(),
+                *GammaApi(self._listing, clock, self.settings, priced).routes(),
                 *PublicApi(self._listing, self._floor, clock).routes(),
                 *MarketsApi(self._listing, self._floor, self.settings).routes(),
-                *AccountApi(desk, self._blotter, self._accounts, rates).routes(),
+                *AccountApi(desk, self._blotter, self._accounts).routes(),
                 *KeysApi(self._accounts, self._hub, self._heartbeats, self._blotter).routes(),
                 *DataApi(self._accounts, self._blotter, self._listing, self._floor).routes(),
                 *relayer_routes(),
                 *AdminApi(self, self.settings).routes(),
+                *self._prices.routes(),
                 WebSocketRoute("/ws/market", self._hub.serve_market),
                 WebSocketRoute("/ws/user", self._hub.serve_user),
             ],
@@ -176,6 +173,7 @@ class LocalVenue:
         self._port = await self._server.start()
         self._floor.announce()
         self._tasks.spawn(self._pay_rebates(), "venue-rebates")
+        self._tasks.spawn(self._prices.run(), "venue-prices")
         return self
 
     async def __aexit__(

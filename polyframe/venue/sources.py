@@ -84,6 +84,26 @@ class SeveralSources:
         """Yield the market's events as its source does."""
         return self._of(market).events(market, since_ms)
 
+    # ------------------------------------------------------------------ prices
+
+    def _priced(self) -> list[PricedSource]:
+        return [part for part in self.parts if isinstance(part, PricedSource)]
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The assets whose prices a source knows, each once."""
+        return tuple(dict.fromkeys(asset for part in self._priced() for asset in part.assets))
+
+    def reference(self, asset: str, time_ms: int) -> int | None:
+        """Return the price that the first source with this asset knows."""
+        found = (part.reference(asset, time_ms) for part in self._priced())
+        return next((units for units in found if units is not None), None)
+
+    def decided_by(self, market: VenueMarket) -> tuple[int, int] | None:
+        """Return the prices at start and end of `market`, as its own source knows them."""
+        source = self._of(market)
+        return source.decided_by(market) if isinstance(source, PricedSource) else None
+
     def _of(self, market: VenueMarket) -> MarketSource:
         for part in self.parts:
             if part.market(market.slug) is not None:
@@ -107,8 +127,9 @@ class PricedSource(Protocol):
         ...
 
     def reference(self, asset: str, time_ms: int) -> int | None:
-        """Return the price of `asset` at that time in 1e-8 USD, ``None`` if it is not known.
+        """Return the price of `asset` at that time in 1e-8 USD, ``None`` if it is not known."""
+        ...
 
-        At the start of a window it is the price to beat, and at the end the final price.
-        """
+    def decided_by(self, market: VenueMarket) -> tuple[int, int] | None:
+        """Return the price to beat and the final price in 1e-8 USD, ``None`` if not known."""
         ...

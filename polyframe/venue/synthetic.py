@@ -15,6 +15,7 @@ from polyframe.errors import ConfigError
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.series import Series, Window
+from polyframe.venue.sources import PRICE_SCALE
 from polyframe.venue.values import (
     CRYPTO_FEES,
     SHARE,
@@ -30,24 +31,27 @@ _COARSE, _FINE = 100, 10
 _LEVELS = 12
 _LEAD = 600
 _WALKS_KEPT = 16
+_BASE_USD = {"btc": 65_000.0, "eth": 3_000.0, "sol": 150.0, "xrp": 0.6, "doge": 0.12, "bnb": 600.0}
+_VOLATILITY = 9e-5
+"""Part of the price that is one standard deviation of a second: a quarter of a percent in 15 minutes."""
 
 
 @frozen
 class _Walk:
-    """Times and fair values of one market, and from which step on its tick is fine."""
+    """Times, fair values and reference prices of one market, and where its tick becomes fine."""
 
     times: list[int] = field(repr=False)
     fair: list[int] = field(repr=False)
+    reference: list[int] = field(repr=False)
     fine_from: int
-    winner: Outcome
 
 
 class SyntheticSource:
     """Any window of a series, made up but always the same for the same seed and slug.
 
-    A hidden reference price does a random walk over the window. The fair value of an Up share is
-    the probability that the reference ends above its start, as in the real market: it wanders from
-    about one half towards 0 or 1. A ladder of levels stands around it, most of which stay the same
+    A reference price does a random walk, without a jump from window to window. The fair value of an
+    Up share is the probability that it ends above where the window began, as in the real market: it
+    wanders from about one half towards 0 or 1. A ladder of levels stands around it, most of which stay the same
     from one update to the next; about every third update comes with a trade at the best price.
     There are one to five updates a second, from ten minutes before the window until its end. When
     the fair value passes 0.96 or 0.04 the tick becomes 0.001 and stays so (PROTOCOL §4.6).
@@ -87,7 +91,40 @@ class SyntheticSource:
 
     def winner(self, market: VenueMarket) -> Outcome:
         """Return the outcome that the walk ends in; a tie counts for Up (PROTOCOL §1.5)."""
-        return self._walk(market).winner
+        beat, final = self.decided_by(market)
+        return Outcome.UP if final >= beat else Outcome.DOWN
+
+    def decided_by(self, market: VenueMarket) -> tuple[int, int]:
+        """Return the price to beat and the final price in 1e-8 USD."""
+        return self._level(market.start), self._level(market.end)
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The asset whose price it knows."""
+        return (self.series.asset,)
+
+    def reference(self, asset: str, time_ms: int) -> int | None:
+        """Return the price of the asset then in 1e-8 USD, ``None`` for another asset."""
+        if asset != self.series.asset:
+            return None
+        window = self.series.window_at(time_ms / 1000)
+        walk = self._walk(self._market(window))
+        step = bisect_right(walk.times, time_ms) - 1
+        if time_ms == window.start * 1000 or step < 0:
+            return self._level(window.start)
+        return walk.reference[step]
+
+    def _level(self, start: int) -> int:
+        """Return the price at the boundary of two windows: what one ends with, the next begins with."""
+        return _price(self.series.asset, _level(self._level_seed, start, self._period(start)))
+
+    @property
+    def _level_seed(self) -> str:
+        return f"{self.seed}:{self.series}"
+
+    def _period(self, start: int) -> int:
+        window = self.series.window_at(start)
+        return window.end - window.start
 
     def events(self, market: VenueMarket, since_ms: int) -> Iterator[SourceEvent]:
         """Yield the last snapshot at or before `since_ms`, then all that is later."""
@@ -120,38 +157,61 @@ class SyntheticSource:
     def _walk(self, market: VenueMarket) -> _Walk:
         walk = self._walks.get(market.slug)
         if walk is None:
-            walk = self._walks[market.slug] = _make_walk(self.seed, market)
+            levels = (
+                _level(self._level_seed, at, self._period(at)) for at in (market.start, market.end)
+            )
+            walk = self._walks[market.slug] = _make_walk(self.seed, market, *levels)
             if len(self._walks) > _WALKS_KEPT:
                 self._walks.popitem(last=False)
         return walk
 
 
-def _make_walk(seed: str, market: VenueMarket) -> _Walk:
+def _level(seed: str, start: int, period: int) -> float:
+    """Return where the reference is at a boundary, in standard deviations of a second."""
+    draw = random.Random(f"level:{seed}:{start}")  # noqa: S311
+    # The difference of two such levels is spread like a free walk over the window.
+    return draw.gauss(0.0, math.sqrt(period / 2))
+
+
+def _price(asset: str, reference: float) -> int:
+    base = _BASE_USD.get(asset, 100.0)
+    return round(base * (1 + _VOLATILITY * reference) * PRICE_SCALE)
+
+
+def _make_walk(seed: str, market: VenueMarket, begins: float, ends: float) -> _Walk:
     # A simulation of a reference price may use floats: no money is counted with them.
     draw = random.Random(f"walk:{seed}:{market.slug}")  # noqa: S311
     start, end = market.start * 1000, market.end * 1000
-    duration = market.end - market.start
     now = start - _LEAD * 1000
-    reference = 0.0
-    noise = 0.0
     times: list[int] = []
-    fair: list[int] = []
-    fine_from = -1
+    walks: list[float] = []
+    noises: list[float] = []
+    walk = noise = 0.0
     while now < end:
         step_ms = draw.randint(200, 1000)
         noise = 0.9 * noise + draw.gauss(0.0, 0.012)
         if now >= start:
-            reference += draw.gauss(0.0, math.sqrt(step_ms / 1000))
-        left = min(max((end - now) / 1000, 1.0), duration)
-        probability = 0.5 * (1 + math.erf((reference / math.sqrt(left) + noise) / math.sqrt(2)))
-        value = min(max(round(probability * PRICE_UNITS), 25), PRICE_UNITS - 25)
-        if fine_from < 0 and not 400 <= value <= 9600:
-            fine_from = len(times)
+            walk += draw.gauss(0.0, math.sqrt(step_ms / 1000))
         times.append(now)
-        fair.append(value)
+        walks.append(walk)
+        noises.append(noise)
         now += step_ms
-    winner = Outcome.UP if reference >= 0 else Outcome.DOWN
-    return _Walk(times, fair, fine_from if fine_from >= 0 else len(times), winner)
+    # Bent so that it ends where the next window begins.
+    bend = (ends - begins) - walk
+    duration = market.end - market.start
+    fair: list[int] = []
+    reference: list[int] = []
+    fine_from = len(times)
+    for step, at in enumerate(times):
+        moved = walks[step] + bend * max(at - start, 0) / (times[-1] - start)
+        left = min(max((end - at) / 1000, 1.0), duration)
+        probability = 0.5 * (1 + math.erf((moved / math.sqrt(left) + noises[step]) / math.sqrt(2)))
+        value = min(max(round(probability * PRICE_UNITS), 25), PRICE_UNITS - 25)
+        if fine_from == len(times) and not 400 <= value <= 9600:
+            fine_from = step
+        fair.append(value)
+        reference.append(_price(market.market.series.asset, begins + moved))
+    return _Walk(times, fair, reference, fine_from)
 
 
 def _ladder(key: str, step: int, time_ms: int, fair: int, tick: int) -> Snapshot:
