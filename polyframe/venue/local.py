@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from types import TracebackType
@@ -43,6 +44,7 @@ from polyframe.venue.intents import Reader
 from polyframe.venue.listing import Listing
 from polyframe.venue.modes import VenueMode
 from polyframe.venue.prices import PriceFeeds
+from polyframe.venue.ratelimits import RateLimits
 from polyframe.venue.relayer import relayer_routes
 from polyframe.venue.rest import internal_error, unknown_path
 from polyframe.venue.server import EmbeddedServer
@@ -135,12 +137,18 @@ class LocalVenue:
         )
         self._heartbeats = Heartbeats(desk.cancel_key, self._tasks, self.settings)
         self._prices = PriceFeeds(priced, clock, self._accounts, self.settings, self.stats, faults)
+        rates = RateLimits(
+            self.settings.rate_tier,
+            enforced=self.settings.rate_enforced,
+            seconds=time.monotonic,
+            epoch=clock.time,
+        )
         app = Starlette(
             routes=[
                 *GammaApi(self._listing, clock, self.settings, priced).routes(),
                 *PublicApi(self._listing, self._floor, clock).routes(),
                 *MarketsApi(self._listing, self._floor, self.settings).routes(),
-                *AccountApi(desk, self._blotter, self._accounts).routes(),
+                *AccountApi(desk, self._blotter, self._accounts, rates).routes(),
                 *KeysApi(self._accounts, self._hub, self._heartbeats, self._blotter).routes(),
                 *DataApi(self._accounts, self._blotter, self._listing, self._floor).routes(),
                 *relayer_routes(),
