@@ -15,6 +15,7 @@ from polyframe.counters import Count, Counters
 from polyframe.errors import AuthenticationFailed, ExchangeUnavailable, RateLimited
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.exchange.polymarket import Credentials, PolymarketExchange, StreamSettings
+from polyframe.exchange.polymarket.checks import look_at_account
 from polyframe.model.book import Book
 from polyframe.model.events import (
     BookDelta,
@@ -370,7 +371,12 @@ def test_a_position_is_on_record_once_it_is_settled() -> None:
             assert {item.kind for item in activity} == {"TRADE"}
             shares = await scene.exchange.fetch_shares(scene.market, Outcome.UP)
             assert shares == position.size
-            assert not await scene.exchange.is_closed_only()
+            report = await look_at_account(scene.exchange)
+            assert report.positions == (position,)
+            assert report.cash < 1000
+            assert not report.is_closed_only
+            assert report.open_orders == 0
+            assert report.redeemable == 0
 
     asyncio.run(main())
 

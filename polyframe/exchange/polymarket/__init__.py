@@ -1,8 +1,8 @@
 """The Polymarket client: wire formats, REST, streams and authentication of the real protocol."""
 
 from polyframe.exchange.polymarket.auth import Credentials
+from polyframe.exchange.polymarket.checks import check_profit, look_at_account
 from polyframe.exchange.polymarket.config import PolymarketHosts, StreamSettings
-from polyframe.exchange.polymarket.datarecords import recorded_profit
 from polyframe.exchange.polymarket.eip712 import TypedData
 from polyframe.exchange.polymarket.exchange import PolymarketExchange
 from polyframe.exchange.polymarket.pacing import RateLimits
@@ -21,5 +21,6 @@ __all__ = [
     "TypedData",
     "Wallet",
     "WalletSigner",
-    "recorded_profit",
+    "check_profit",
+    "look_at_account",
 ]
