@@ -17,14 +17,15 @@ from attrs import define, field
 from typing_extensions import override
 
 from polyframe.clock import ScaledClock
-from polyframe.counters import Counters
+from polyframe.counters import Count, Counters
 from polyframe.environment import Environment
 from polyframe.exchange.polymarket import PolymarketExchange, StreamSettings
 from polyframe.model.events import OrderChanged, PriceChanged, TradeChanged
-from polyframe.model.market import Outcome
+from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Order, OrderStatus, OrderType
 from polyframe.model.series import Series
 from polyframe.model.trade import TradeStatus
+from polyframe.reference import ReferencePrices
 from polyframe.scheduler import ScheduleSettings
 from polyframe.strategy import Strategy
 from polyframe.trader import Trader, TraderSettings
@@ -46,6 +47,7 @@ LOW = Decimal("0.02")
 
 STREAMS = StreamSettings(
     silence=0.5,
+    price_silence=0.5,
     snapshot_timeout=0.5,
     pong_timeout=2.0,
     ping_interval=0.5,
@@ -96,6 +98,7 @@ class Drill:
     env: Environment
     trader: Trader
     clock: DrillClock
+    source: SyntheticSource
     prices: list[PriceChanged] = field(factory=list)
     orders: list[OrderChanged] = field(factory=list)
     trades: list[TradeChanged] = field(factory=list)
@@ -124,6 +127,12 @@ class Drill:
     def struck(self, kind: str) -> int:
         """Return how often a kind of fault has struck."""
         return self.venue.faults.happened[VenueFault(kind)]
+
+    def strike(self, market: Market) -> Decimal:
+        """Return the price to beat as the source of the venue has it."""
+        venue_market = self.source.market(market.slug)
+        assert venue_market is not None
+        return Decimal(self.source.decided_by(venue_market)[0]).scaleb(-8)
 
     @property
     def counters(self) -> Counters:
@@ -219,17 +228,18 @@ class Script:
     acts: Sequence[Act]
 
 
-def drill(*acts: Act, settings: VenueSettings | None = None) -> Drill:
-    """Trade as many cycles as there are acts, wait until all is settled, and compare everything."""
+def drill(*acts: Act, reference: bool = False) -> Drill:
+    """Trade as many cycles as there are acts, wait until all is settled, and compare everything.
+
+    With `reference`, reference prices are provided, and their record is waited for.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_drill(acts, settings, Path(folder) / "ledger.sqlite"))
+        return asyncio.run(_drill(acts, Path(folder) / "ledger.sqlite", reference=reference))
 
 
-async def _drill(acts: Sequence[Act], settings: VenueSettings | None, path: Path) -> Drill:
+async def _drill(acts: Sequence[Act], path: Path, *, reference: bool) -> Drill:
     clock = DrillClock(START + 60)
-    settings = settings or VenueSettings(
-        resolve_after=5.0, mined_after=1.0, confirmed_after=2.0, skew=3_600
-    )
+    settings = VenueSettings(resolve_after=5.0, mined_after=1.0, confirmed_after=2.0, skew=3_600)
     source = SyntheticSource(SERIES, seed=3)
     trader_settings = TraderSettings(
         cycle_end_timeout=1.0, schedule=ScheduleSettings(retry_first=1.0, retry_cap=2.0)
@@ -241,14 +251,19 @@ async def _drill(acts: Sequence[Act], settings: VenueSettings | None, path: Path
         exchange = PolymarketExchange.local(venue.url, venue.account)
         exchange.stream_settings = STREAMS
         ledger = Ledger(path)
-        async with Environment(exchange, clock=clock, reconcile=RECONCILE, ledger=ledger) as env:
+        env = Environment(exchange, clock=clock, reconcile=RECONCILE, ledger=ledger)
+        if reference:
+            env.provide(ReferencePrices(exchange, SERIES))
+        async with env:
             trader = Trader(env, trader_settings)
             trader.add(Probe(), on=SERIES, on_error="raise")
-            done = Drill(venue, env, trader, clock)
+            done = Drill(venue, env, trader, clock, source)
             env.provide(done)
             env.provide(Script(acts))
             await trader.run(cycles=len(acts))
             await _settle(done)
+            if reference:
+                await _wait_record(done)
             compare_books(done)
             done.records = list(ledger)
             cash = env.account.cash
@@ -264,6 +279,15 @@ async def _settle(done: Drill) -> None:
         done.clock.move_to(done.clock.time() + 3)
         await asyncio.sleep(0.02)
     await settled
+
+
+async def _wait_record(done: Drill) -> None:
+    """Let time pass until every price to beat is compared with the venue's record."""
+    followed = len(done.env.get(ReferencePrices)._followed)
+    async with asyncio.timeout(PATIENCE):
+        while done.counters.get(Count.REFERENCE_CHECKS) < followed:
+            done.clock.move_to(done.clock.time() + 10)
+            await asyncio.sleep(0.02)
 
 
 def _trades_are_final(done: Drill) -> bool:
