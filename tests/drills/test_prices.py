@@ -24,7 +24,8 @@ def test_price_to_beat() -> None:
     assert [beat.value for beat in beats] == wanted
     assert all(beat.is_final for beat in beats)
     assert done.counters.get(Count.REFERENCE_PRICES, "chainlink_twap") > 0
-    assert done.counters.reasons(Count.REFERENCE_SKIPPED) == {}
+    # What is under way while the drill moves its clock is of another time.
+    assert done.counters.reasons(Count.REFERENCE_SKIPPED).keys() <= {"implausible_time"}
     # Minutes after the end the venue's own record says the same.
     assert done.counters.reasons(Count.REFERENCE_CHECKS) == {"agrees": 2}
 
