@@ -243,6 +243,16 @@ def test_missing_asset_ids_are_warned_of_once(caplog: pytest.LogCaptureFixture) 
     assert 1 == caplog.text.count("without asset id")
 
 
+def test_a_price_without_asset_id_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The same holds for the market channel."""
+    room = Room()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            room.stream.push(TickSizeChange(MARKET.condition_id, "", 10))
+    assert 3 == room.count(Count.GATE_DROPPED, "no_asset")
+    assert 1 == caplog.text.count("market message without asset id")
+
+
 def test_what_passes_is_enriched_on_a_copy() -> None:
     """Slug and outcome are filled in for the engine; the stream's message stays as it was."""
     room = Room()
