@@ -1,0 +1,1 @@
+"""What markets did, as files: recorded, imported from elsewhere, and read again."""

@@ -1,0 +1,63 @@
+"""What a market did, as values: the market, and one after another what was heard of it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+from attrs import frozen
+
+from polyframe.model.events import MarketMessage
+from polyframe.model.market import Market, Outcome
+
+
+@frozen
+class TapeMarket:
+    """One recorded market.
+
+    Attributes:
+        market: Names, tokens and rules.
+        winner: The outcome that paid, ``None`` if the recording does not know it.
+        price_to_beat: The price at the start of the window in USD, ``None`` if it is not known.
+        price_source: Who told the price to beat, ``""`` if nobody did.
+        source: Who recorded the market.
+        licence: What the data may be used for, in a few words; ``""`` if it is one's own.
+    """
+
+    market: Market
+    winner: Outcome | None = None
+    price_to_beat: Decimal | None = None
+    price_source: str = ""
+    source: str = ""
+    licence: str = ""
+
+
+class Timed(msgspec.Struct, frozen=True, gc=False):
+    """One message of the market channel, and when it came.
+
+    Attributes:
+        received_ms: The recorder's clock in epoch milliseconds. The venue's own time is in the
+            message.
+        epoch: Number of the connection that brought it. A new one voids what was known before: each
+            connection begins with both books (PROTOCOL §4.2).
+        message: The message.
+    """
+
+    received_ms: int
+    epoch: int
+    message: MarketMessage
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """From here on nothing was heard, until the next message: books are unknown.
+
+    Attributes:
+        received_ms: The recorder's clock in epoch milliseconds.
+        reason: Short word, for example ``"closed"``.
+    """
+
+    received_ms: int
+    reason: str
+
+
+TapeEvent = Timed | Gap
