@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
 
 from polyframe.counters import Count
 from polyframe.errors import (
@@ -21,131 +18,20 @@ from polyframe.errors import (
     OrderRejected,
     StaleCycleError,
 )
-from polyframe.exchange.base import CancelAnswer, PlaceAnswer, PreparedOrder
-from polyframe.model.events import OrderEventKind, UserMessage
+from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.order import OrderRequest, OrderStatus, OrderType, PlaceResult, Side
-from polyframe.trading.handle import StrategyTrading
+from polyframe.model.order import OrderRequest, OrderStatus, PlaceResult, Side
 from polyframe.trading.legs import LegsResult
 from polyframe.trading.limits import RiskLimits
-from tests.support.fake import START, FakeExchange, make_market, snapshot, trade_report
+from tests.support.fake import START, FakeExchange, snapshot
 from tests.support.stage import Stage, play, settle
+from tests.trading.scripted import FAK, FIRST, TEN, UP, Scripted, buy, handle
 
-FIRST = make_market(start=START)
-UP, DOWN, TEN = Outcome.UP, Outcome.DOWN, Decimal(10)
-FAK, FOK, GTC = OrderType.FAK, OrderType.FOK, OrderType.GTC
-
-FATES = ("rest", "reject", "kill", "lost", "vanish", "part", "fill", "quiet", "hush")
-"""What the venue does with an order: let it rest; refuse it; fill nothing and end it; accept it and
-lose the answer; lose the request; fill four shares; fill all; fill all and tell nobody; fill six
-shares and tell nobody."""
-
-
-class Scripted(FakeExchange):
-    """Treats each order as the script says, fills included, and tells it on the account's stream."""
-
-    def __init__(self, *fates: str, cancels: Sequence[str] = ()) -> None:
-        super().__init__()
-        self.fates = list(fates)
-        self.cancels = list(cancels)
-        self.tell: Callable[[UserMessage], None] = lambda _: None
-
-    async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
-        """Treat one order."""
-        self.placed.append(prepared)
-        if self.hold_place is not None:
-            await self.hold_place
-        await asyncio.sleep(0.05)
-        fate = self.fates.pop(0) if self.fates else "rest"
-        kind = prepared.request.order_type
-        if fate == "reject":
-            return PlaceAnswer(PlaceResult.REJECTED, "not_enough_balance", "no")
-        if fate == "vanish":
-            return PlaceAnswer(PlaceResult.UNKNOWN, "no_answer", "timed out")
-        if (
-            fate == "kill"
-            or (fate == "rest" and kind is not GTC)
-            or (kind is FOK and fate in {"part", "hush"})
-        ):
-            if kind is GTC:
-                return PlaceAnswer(PlaceResult.REJECTED, "post_only_would_cross", "no")
-            return PlaceAnswer(PlaceResult.REJECTED, "fak_not_filled", "killed")
-        self.accept(prepared)
-        if fate == "part":
-            self.fill(prepared, Decimal(4))
-        elif fate == "hush":
-            self.fill(prepared, Decimal(6), is_told=False)
-        elif fate in {"fill", "quiet"} or kind is not GTC:
-            self.fill(prepared, prepared.request.size, is_told=fate != "quiet")
-        if fate == "lost":
-            return PlaceAnswer(PlaceResult.UNKNOWN, "no_answer", "timed out")
-        return PlaceAnswer(PlaceResult.LIVE if fate == "rest" else PlaceResult.MATCHED)
-
-    def fill(self, prepared: PreparedOrder, size: Decimal, *, is_told: bool = True) -> None:
-        """Match shares of an order; the trade is told a little later."""
-        venue_id, request = prepared.venue_id, prepared.request
-        ends = request.order_type is not GTC and size < request.size
-        whole = size == request.size
-        report = self.change(
-            venue_id,
-            size_matched=size,
-            kind=OrderEventKind.CANCELLATION if ends else OrderEventKind.UPDATE,
-            status="MATCHED" if whole else "CANCELED" if ends else "LIVE",
-        )
-        trade = trade_report(
-            prepared.market,
-            f"t{len(self.trades)}",
-            venue_id,
-            request.outcome,
-            size=size,
-            price=request.price,
-            side=request.side,
-        )
-        self.trades.append(trade)
-        if is_told:
-            loop = asyncio.get_running_loop()
-            loop.call_later(0.2, self.tell, report)
-            loop.call_later(0.3, self.tell, trade)
-
-    async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
-        """Cancel, or fail as the script says: no answer, or a fill that was faster."""
-        fate = self.cancels.pop(0) if self.cancels else ""
-        if fate == "error":
-            msg = "no answer"
-            raise ExchangeUnavailable(msg)
-        refused = {}
-        for venue_id in venue_ids:
-            known = self.known.get(venue_id)
-            if fate == "race" and known is not None and known.kind is OrderEventKind.PLACEMENT:
-                prepared = next(p for p in self.placed if p.venue_id == venue_id)
-                self.fill(prepared, prepared.request.size)
-                known = self.known[venue_id]
-            if known is None or known.kind is OrderEventKind.CANCELLATION:
-                refused[venue_id] = "order not found"
-            elif known.size_matched == known.original_size:
-                refused[venue_id] = "already canceled or matched"
-        self.cancel_refused = refused
-        return await super().cancel_orders(venue_ids)
-
-
-def buy(outcome: Outcome = UP, price: str = "0.40", **more: Any) -> OrderRequest:
-    """Return a request for ten shares."""
-    return OrderRequest(outcome, Side.BUY, Decimal(price), TEN, **more)
-
+DOWN = Outcome.DOWN
 
 PAIR = (buy(UP), buy(DOWN))
 FAKS = (buy(UP, order_type=FAK), buy(DOWN, order_type=FAK))
-
-
-async def handle(stage: Stage) -> StrategyTrading:
-    """Open a cycle in which best bids are known, and return a strategy's handle."""
-    await stage.open_cycle()
-    if isinstance(stage.exchange, Scripted):
-        stage.exchange.tell = stage.env.router.on_user_message
-    for outcome in Outcome:
-        stage.exchange.streams[FIRST.slug].push(snapshot(FIRST, outcome))
-    return stage.trading.handle("me")
 
 
 def placed(
@@ -558,63 +444,3 @@ def _plan() -> Any:
     from polyframe.trading.legs import LegsPlan
 
     return LegsPlan(requests=PAIR)
-
-
-# ------------------------------------------------------------------ whatever the venue does
-
-REQUESTS = st.builds(
-    lambda outcome, kind, cents: buy(outcome, f"0.{cents}", order_type=kind),
-    st.sampled_from(list(Outcome)),
-    st.sampled_from([GTC, FAK, FOK]),
-    st.integers(20, 45),
-)
-
-
-@given(
-    legs=st.lists(st.tuples(REQUESTS, st.sampled_from(FATES)), min_size=2, max_size=5),
-    on_missing=st.sampled_from(["cancel", "keep", "unwind"]),
-    cancels=st.lists(st.sampled_from(["", "error", "race"]), max_size=3),
-    sales=st.lists(st.sampled_from(FATES), max_size=5),
-)
-@examples(max_examples=100, deadline=None)
-def test_the_promise_holds_whatever_the_venue_does(
-    legs: list[tuple[OrderRequest, str]], on_missing: Any, cancels: list[str], sales: list[str]
-) -> None:
-    """The books end as the venue's, nothing stays reserved, and the policy does what it says."""
-    exchange = Scripted(*(fate for _, fate in legs), *sales, cancels=cancels)
-
-    async def act(stage: Stage) -> None:
-        trading = await handle(stage)
-        result = await trading.place_legs([request for request, _ in legs], on_missing)
-        bought = dict.fromkeys(Outcome, ZERO)
-        for leg in result.legs:
-            bought[leg.request.outcome] += leg.filled
-        # Each was sent once, and sales only where they were wanted.
-        ids = [one.venue_id for one in exchange.placed]
-        assert len(ids) == len(set(ids)) == len(legs) + len(result.sold)
-        if result.is_complete or on_missing == "keep":
-            assert exchange.cancelled == []
-            assert result.sold == ()
-        else:
-            still = [leg for leg in result.legs if leg.order.is_open]
-            assert len(still) == sum("could not be cancelled" in one for one in result.failures)
-        if on_missing == "unwind" and not result.is_complete:
-            for outcome in Outcome:
-                sold = sum((o.filled for o in result.sold if o.outcome is outcome), ZERO)
-                assert bought[outcome] - sold == result.unsold.get(outcome, ZERO)
-                assert trading.position(outcome).size == result.unsold.get(outcome, ZERO)
-        # In the end, whatever was lost on the way, the books are the venue's.
-        await stage.env.clock.sleep(40)
-        await trading.reconcile()
-        for order in trading.orders():
-            known = exchange.known.get(order.venue_id)
-            matched = ZERO if known is None else known.size_matched
-            assert order.filled == matched
-            rests = known is not None and known.kind is not OrderEventKind.CANCELLATION
-            assert order.is_open is (rests and matched < order.size), order
-        exchange.cancels = []
-        await trading.cancel_all()
-        assert stage.env.account.reserved == 0
-        assert trading.open_orders() == []
-
-    play(act, exchange=exchange)
