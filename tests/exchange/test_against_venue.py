@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from polyframe.clock import ScaledClock
 from polyframe.counters import Count, Counters
+from polyframe.environment import Environment
 from polyframe.errors import AuthenticationFailed, ExchangeUnavailable, RateLimited
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.exchange.polymarket import Credentials, PolymarketExchange, StreamSettings
@@ -29,8 +30,10 @@ from polyframe.model.events import (
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.money import PRICE_UNITS, units_price
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
+from polyframe.model.reference import PriceSource
 from polyframe.model.series import Series, Window
 from polyframe.model.trade import TradeStatus
+from polyframe.reference import ReferencePrices
 from tests.exchange.kit import Sink
 from tests.exchange.servers import WatchedSink, only_this_task
 
@@ -477,6 +480,42 @@ def test_streams_survive_what_the_venue_does_to_them() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("has_credentials", [False, True])
+def test_the_price_to_beat_decides_the_market(has_credentials: bool) -> None:
+    """The feeds tell the prices at both ends of a window, and the venue resolves it by them."""
+
+    async def main() -> None:
+        clock = ScaledClock(20, start=WINDOW.end - 20)
+        settings = VenueSettings(resolve_after=10)
+        async with LocalVenue(
+            SyntheticSource(SERIES, seed=7), clock=clock, settings=settings
+        ) as venue:
+            local = PolymarketExchange.local(venue.url, venue.account)
+            credentials = local.credentials if has_credentials else None
+            exchange = PolymarketExchange(hosts=local.hosts, credentials=credentials)
+            env = Environment(exchange=exchange, clock=clock)
+            prices = ReferencePrices(exchange, SERIES)
+            env.provide(prices)
+            async with env, asyncio.timeout(20):
+                assert prices.price_to_beat(_market(WINDOW)).unknown in {"missed", "waiting"}
+                market = _market(SERIES.next(WINDOW))
+                beat = await prices.wait_price_to_beat(market)
+                assert beat.is_final
+                assert (beat.source, beat.instant) == (PriceSource.TWAP, WINDOW.end)
+                feeds = {"rtds": 1, "live": 1} if has_credentials else {"rtds": 1}
+                connects = env.counters.reasons(Count.STREAM_CONNECTS)
+                assert {name: connects.get(name) for name in feeds} == feeds
+                assert not env.counters.get(Count.REFERENCE_SKIPPED)
+                assert not env.counters.get(Count.WIRE_SKIPPED)
+            assert only_this_task()
+
+    asyncio.run(main())
+
+
+def _market(window: Window) -> Market:
+    return Market(SERIES.slug(window), SERIES, window, "0x1", "11", "12")
+
+
 def test_a_resolution_is_told_to_who_listens_after_the_end() -> None:
     """A stream that is opened when trading is over hears of the resolution."""
 
@@ -511,7 +550,9 @@ def test_the_end_of_a_market() -> None:
             stream = scene.exchange.market_stream(scene.market, sink)
             stream.start()
             assert await scene.exchange.fetch_resolution(scene.market) is None
-            order_id, _ = await scene.place(scene.order(Decimal("0.01")))
+            # Shares of the outcome that is ahead do not become so cheap in the last seconds.
+            ahead = Outcome.UP if await scene.best_ask() > Decimal("0.5") else Outcome.DOWN
+            order_id, _ = await scene.place(evolve(scene.order(Decimal("0.01")), outcome=ahead))
             await account.until(lambda: OrderEventKind.CANCELLATION in _kinds(account, order_id))
             await sink.until(lambda: any(isinstance(m, MarketResolved) for m in sink.messages))
             await stream.close()
