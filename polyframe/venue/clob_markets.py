@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +16,7 @@ from polyframe.model.money import PRICE_UNITS
 from polyframe.venue.floor import Floor
 from polyframe.venue.intents import NO_BOOK, Refusal
 from polyframe.venue.listing import Listing
-from polyframe.venue.rest import Handler, answering, page, route
+from polyframe.venue.rest import Handler, answering, cut, route
 from polyframe.venue.settings import VenueSettings
 from polyframe.venue.values import VenueMarket
 
@@ -69,7 +71,7 @@ class MarketsApi:
     def _of_token(self, request: Request) -> VenueMarket:
         token = request.path_params.get("token") or request.query_params.get("token_id", "")
         found = self._listing.by_token(token)
-        if found is None or self._listing.winner(found[0]) is not None:
+        if found is None or self._listing.resolved(found[0]):
             raise Refusal(404, NO_BOOK)
         return found[0]
 
@@ -79,16 +81,30 @@ class MarketsApi:
         return JSONResponse(self._row(self._of_condition(request)))
 
     async def _markets(self, request: Request) -> Response:
-        return page(request, [self._row(market) for market in self._hydrated()])
+        return await self._page(request, self._hydrated(), self._row)
 
     async def _simplified(self, request: Request) -> Response:
-        return page(request, [_short(self._row(market)) for market in self._hydrated()])
+        return await self._page(request, self._hydrated(), self._short)
 
     async def _sampling(self, request: Request) -> Response:
-        return page(request, [self._row(market) for market in self._trading()])
+        return await self._page(request, self._trading(), self._row)
 
     async def _sampling_simplified(self, request: Request) -> Response:
-        return page(request, [_short(self._row(market)) for market in self._trading()])
+        return await self._page(request, self._trading(), self._short)
+
+    async def _page(
+        self,
+        request: Request,
+        markets: list[VenueMarket],
+        row: Callable[[VenueMarket], dict[str, Any]],
+    ) -> Response:
+        """Return one page; who won a made-up market takes a while, so others get their turn."""
+        part, envelope = cut(request, markets)
+        rows = []
+        for market in part:
+            rows.append(row(market))
+            await asyncio.sleep(0)
+        return JSONResponse({**envelope, "data": rows})
 
     def _hydrated(self) -> list[VenueMarket]:
         return [market for market in self._listing.known() if self._listing.hydrated(market)]
@@ -131,6 +147,11 @@ class MarketsApi:
             ],
         }
 
+    def _short(self, market: VenueMarket) -> dict[str, Any]:
+        row = self._row(market)
+        names = ("condition_id", "tokens", "active", "closed", "archived", "accepting_orders")
+        return {name: row[name] for name in names}
+
     async def _clob_market(self, request: Request) -> Response:
         market = self._of_condition(request)
         facts = market.market
@@ -168,8 +189,3 @@ class MarketsApi:
         if market is None:
             raise Refusal(404, "market not found")
         return market
-
-
-def _short(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("condition_id", "tokens", "active", "closed", "archived", "accepting_orders")
-    return {name: row[name] for name in names}

@@ -175,7 +175,7 @@ class PublicApi:
 
     def _find(self, token: str) -> tuple[LiveMarket, Outcome]:
         found = self._listing.by_token(token)
-        if found is None or self._listing.winner(found[0]) is not None:
+        if found is None or self._listing.resolved(found[0]):
             raise Refusal(404, NO_BOOK)
         return self._floor.live(found[0]), found[1]
 

@@ -36,6 +36,7 @@ class Listing:
         self._tokens: dict[str, tuple[VenueMarket, Outcome]] = {}
         self.parts = parts_of(source)
         """Sources of one series each, or one of all."""
+        self._winners: dict[str, Outcome] = {}
         self._near: deque[VenueMarket] = deque()
         self._looked_to = [0.0] * len(self.parts)
 
@@ -66,13 +67,20 @@ class Listing:
         """Return the epoch seconds at which the market is resolved."""
         return market.end + self._settings.resolve_after
 
+    def resolved(self, market: VenueMarket) -> bool:
+        """Return whether it is known who won; cheaper than to ask who did."""
+        if self._clock.time() < self.resolves_at(market):
+            return False
+        return self._faults.strike(VenueFault.RESOLUTION_LATE, slug=market.slug) is None
+
     def winner(self, market: VenueMarket) -> Outcome | None:
         """Return who won, ``None`` before the resolution."""
-        if self._clock.time() < self.resolves_at(market):
+        if not self.resolved(market):
             return None
-        if self._faults.strike(VenueFault.RESOLUTION_LATE, slug=market.slug):
-            return None
-        return self._source.winner(market)
+        winner = self._winners.get(market.condition_id)
+        if winner is None:
+            winner = self._winners[market.condition_id] = self._source.winner(market)
+        return winner
 
     # ------------------------------------------------------------------ finding
 
@@ -151,7 +159,7 @@ class Listing:
             self._looked_to[index] = start
         self._near.extend(sorted(fresh, key=lambda market: market.start))
         while self._near and self._near[0].start < now - _LOOK_BACK:
-            self._near.popleft()
+            self._winners.pop(self._near.popleft().condition_id, None)
 
     def _register(self, market: VenueMarket) -> None:
         self._conditions[market.condition_id] = market

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,6 +19,8 @@ from polyframe.venue.messages import decode
 PREFIX = "/clob"
 END_CURSOR = "LTE="
 _PAGE = 100
+
+T = TypeVar("T")
 
 Handler = Callable[[Request], Awaitable[Response]]
 SignedHandler = Callable[[Request, Login], Awaitable[Response]]
@@ -97,14 +99,21 @@ async def read_json(request: Request) -> Any:
 
 
 def page(request: Request, rows: Sequence[dict[str, Any]]) -> Response:
-    """Return one page of the CLOB; the last cursor stands for −1 (§2.5)."""
+    """Return one page of the CLOB (§2.5)."""
+    part, envelope = cut(request, rows)
+    return JSONResponse({**envelope, "data": part})
+
+
+def cut(request: Request, items: Sequence[T]) -> tuple[Sequence[T], dict[str, Any]]:
+    """Return what is on the page that is asked for, and the rest of the answer.
+
+    The cursor after the last page stands for −1.
+    """
     offset = read_offset(request.query_params.get("next_cursor", ""))
-    part = rows[offset : offset + _PAGE]
+    part = items[offset : offset + _PAGE]
     end = offset + len(part)
-    following = write_offset(end) if end < len(rows) else END_CURSOR
-    return JSONResponse(
-        {"limit": _PAGE, "count": len(part), "next_cursor": following, "data": part}
-    )
+    following = write_offset(end) if end < len(items) else END_CURSOR
+    return part, {"limit": _PAGE, "count": len(part), "next_cursor": following}
 
 
 def write_offset(offset: int) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from polyframe.model.market import Outcome
+from polyframe.venue import VenueMarket
 from tests.venue.support import (
     BOOK,
     PERIOD,
@@ -112,6 +114,30 @@ def test_markets_come_in_pages() -> None:
                 assert len(short) == count
                 assert set(short[0]) == names
             assert (await client.clob("/markets", next_cursor="?")).status_code == 400
+
+    run(test)
+
+
+def test_lists_do_not_ask_who_won_more_than_once() -> None:
+    """A made-up winner takes a while: each is asked for once, and only for rows that are shown."""
+
+    async def test() -> None:
+        source = many()
+        asked: list[str] = []
+        real = source.winner
+
+        def counted(market: VenueMarket) -> Outcome:
+            asked.append(market.slug)
+            return real(market)
+
+        source.winner = counted  # type: ignore[method-assign]
+        async with open_venue(source=source, mint_ahead=PERIOD * 2) as client:
+            await client.gamma("/markets")
+            assert asked == []
+            for _ in range(2):
+                await client.clob("/markets")
+                await client.gamma("/markets", closed="true")
+            assert asked == [MANY[0].slug, MANY[1].slug]
 
     run(test)
 
