@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 
 from attrs import define, field
@@ -19,18 +18,20 @@ from polyframe.errors import PolyframeError
 from polyframe.model.market import Market
 from polyframe.model.money import ZERO
 from polyframe.model.series import Series
-from polyframe.model.trade import Fill, TradeStatus
+from polyframe.model.trade import Fill
 from polyframe.session import ExchangeSession
 from polyframe.testing import audit
 from polyframe.testing.faults import Fault
+from polyframe.testing.gaps import Gaps
 from polyframe.testing.heirs import Heirs
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.leaks import leaks_of
 from polyframe.testing.simledger import Journals
-from polyframe.testing.simline import SimLine
+from polyframe.testing.simline import SimCount, SimLine
 from polyframe.testing.simvenue import InjectedError, SimVenue
+from polyframe.testing.taps import tapped
 from polyframe.testing.trace import Trace, words
-from polyframe.trading.account import Account, Stock
+from polyframe.trading.account import Account
 from polyframe.trading.commands import (
     ApplyOrderReport,
     ApplyTradeReport,
@@ -47,14 +48,6 @@ from polyframe.trading.image import CycleImage
 from polyframe.trading.reconcile import ReconcileReport
 from polyframe.trading.service import TradingService
 from polyframe.trading.state import CycleState
-
-_Restore = Callable[[CycleImage, Account], CycleState]
-_Count = Callable[[Account, Stock], None]
-_Apply = Callable[[CycleState, CycleCommand], Reply]
-_Compare = Callable[[Comparison, str], Awaitable[ReconcileReport]]
-
-GAP_PATIENCE = 1.5
-"""Seconds after a gap in the account's stream within which a comparison begins."""
 
 _ENDS: frozenset[Count | tuple[Count, str]] = frozenset(
     {
@@ -77,8 +70,6 @@ class _Cycle:
     inputs: list[CycleCommand] = field(factory=list)
     is_audited: bool = False
     over: float | None = None
-    compared: float = 0.0
-    comparing: int = 0
 
 
 class Monitor:
@@ -110,6 +101,7 @@ class Monitor:
         self._clock = clock
         self._trace = Trace()
         self._steps = 0
+        self._gaps = Gaps(clock, self._is_traded, self.violate)
         self._heirs = Heirs(venue, journals, doubtful)
         self._fills: dict[str, int] = {}
         # Of the present process:
@@ -118,8 +110,7 @@ class Monitor:
         self._services: Callable[[], list[TradingService]] = list
         self._cycles: dict[str, _Cycle] = {}
         self._cash: Decimal | None = None
-        self._counted: dict[str, Decimal] = {}
-        self._first_trade = 0
+        self._count = SimCount()
         self._misdirected = 0
         self._newest: dict[Series, int] = {}
 
@@ -139,87 +130,42 @@ class Monitor:
     def watching(self) -> Iterator[None]:
         """Watch what processes do: the inputs of books, the log, and what nobody catches."""
         self._venue.on_step = self.on_step
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: self._unhandled(context))
-        handler = _LogHandler(self)
-        logger = logging.getLogger("polyframe")
-        logger.addHandler(handler)
-        taps: list[tuple[type, str, Any]] = [
-            (CycleState, "apply", self._recording(CycleState.apply)),
-            (CycleState, "restored", self._inheriting(CycleState.restored)),
-            (Comparison, "run", self._following(Comparison.run)),
-            (Account, "take_stock", self._counting(Account.take_stock)),
-        ]
-        originals = [(owner, name, owner.__dict__.get(name)) for owner, name, _ in taps]
-        try:
-            for owner, name, tap in taps:
-                setattr(owner, name, tap)
+        with tapped(self):
             yield
-        finally:
-            for owner, name, original in originals:
-                if original is None:
-                    delattr(owner, name)
-                else:
-                    setattr(owner, name, original)
-            logger.removeHandler(handler)
 
-    def _recording(self, original: _Apply) -> _Apply:
-        def apply(state: CycleState, command: CycleCommand) -> Reply:
-            known = len(state.fills)
-            reply = original(state, command)
-            if self._env is not None and state.account is self._env.account:
-                self._on_input(state, command, reply)
-                if len(state.fills) > known:
-                    self._on_fills(state, islice(state.fills.values(), known, None))
-            return reply
+    def is_watched(self, account: Account) -> bool:
+        """Return whether books of this account are of the living process; others are replays."""
+        return self._env is not None and account is self._env.account
 
-        return apply
+    def on_restored(self, state: CycleState, image: CycleImage) -> None:
+        """Take note of books that were read back."""
+        self._cycles[state.market.slug] = _Cycle(state, image)
 
-    def _inheriting(self, original: _Restore) -> Any:
-        def restored(image: CycleImage, account: Account) -> CycleState:
-            state = original(image, account)
-            if self._env is not None and account is self._env.account:
-                self._cycles[state.market.slug] = _Cycle(state, image)
-            return state
+    def on_counted(self) -> None:
+        """Take note that the cash was counted."""
+        account = self._opened().account
+        moved = (cycle.state.cash_flow + cycle.state.payout for cycle in self._cycles.values())
+        self._cash = account.cash + account.claimable - sum(moved, ZERO)
+        if self._line is not None:
+            self._count = self._line.count
 
-        return staticmethod(restored)
-
-    def _counting(self, original: _Count) -> _Count:
-        def take_stock(account: Account, stock: Stock) -> None:
-            original(account, stock)
-            if self._env is not None and account is self._env.account:
-                moved = (c.state.cash_flow + c.state.payout for c in self._cycles.values())
-                self._cash = account.cash + account.claimable - sum(moved, ZERO)
-                if self._line is not None:
-                    self._counted = self._line.counted
-                    self._first_trade = self._line.counted_trades
-
-        return take_stock
-
-    def _following(self, original: _Compare) -> _Compare:
-        async def run(comparison: Comparison, trigger: str) -> ReconcileReport:
-            env = self._env
-            if env is None:
-                return await original(comparison, trigger)
-            began, own = self._clock.time(), env.settlement.own
-            cycle = self._cycle(comparison._state)
-            cycle.compared = began
-            cycle.comparing += 1
-            asked = {
-                order.client_id
-                for order in comparison._state.open_orders()
-                if not own.is_under_way(order.venue_id)
-            }
-            try:
-                report = await original(comparison, trigger)
-            finally:
-                cycle.comparing -= 1
-            if env is self._env:
-                asked -= report.unresolved.keys()
-                self._on_comparison(comparison._state, began, asked, report)
-            return report
-
-        return run
+    async def on_comparison(
+        self, comparison: Comparison, compare: Callable[[], Awaitable[ReconcileReport]]
+    ) -> ReconcileReport:
+        """Follow a comparison, and check that it has found all there was to find."""
+        env, state = self._env, comparison._state
+        if env is None:
+            return await compare()
+        began, own = self._clock.time(), env.settlement.own
+        asked = {
+            order.client_id for order in state.open_orders() if not own.is_under_way(order.venue_id)
+        }
+        self._cycle(state)
+        with self._gaps.comparing(state.market.slug):
+            report = await compare()
+        if env is self._env:
+            self._check_comparison(state, began, asked - report.unresolved.keys(), report)
+        return report
 
     # ------------------------------------------------------------------ processes
 
@@ -230,6 +176,7 @@ class Monitor:
         self._env, self._services, self._line = env, services, line
         self._cycles, self._cash, self._newest = {}, None, {}
         self._misdirected = self._venue.misdirected
+        self._gaps.forget()
         self.note("a process starts")
 
     def opened(self) -> None:
@@ -252,7 +199,7 @@ class Monitor:
             if is_over and env.is_open:
                 # Nothing need be known of it any more.
                 self._heirs.pop(slug)
-                self._count(cycle)
+                self._close(cycle)
             else:
                 self._heirs.put(cycle.state)
 
@@ -274,7 +221,8 @@ class Monitor:
         self.violations.append(Violation(invariant, text, slug, now, steps))
         self.failed.set()
 
-    def _unhandled(self, context: dict[str, Any]) -> None:
+    def on_unhandled(self, context: dict[str, Any]) -> None:
+        """Look at an exception that nobody has caught."""
         error = context.get("exception")
         if not isinstance(error, InjectedError):
             self.violate(Invariant.NO_DEFECT, f"{context.get('message')}: {error!r}")
@@ -290,7 +238,8 @@ class Monitor:
 
     # ------------------------------------------------------------------ steps
 
-    def _on_input(self, state: CycleState, command: CycleCommand, reply: Reply) -> None:
+    def on_input(self, state: CycleState, command: CycleCommand, reply: Reply) -> None:
+        """Check a command that books were given."""
         if isinstance(command, Query):
             return
         self.commands += 1
@@ -312,15 +261,15 @@ class Monitor:
         if not (isinstance(reply, Denied) and reply.rule == "cash"):
             self._cycle(state).inputs.append(command)
 
-    def _on_fills(self, state: CycleState, fills: Iterable[Fill]) -> None:
+    def on_fills(self, state: CycleState, fills: Iterable[Fill]) -> None:
         """Take note of the new fills whose cash was counted already when the process started."""
+        if self._cash is None:
+            return
         for fill in fills:
             order = state.orders[fill.client_id]
             market = self._venue.markets.get(state.market.slug)
             trade = None if market is None else market.trades.get(fill.trade_id)
-            is_counted = trade is not None and trade.number < self._first_trade
-            moves = fill.status is not TradeStatus.FAILED
-            if order.is_external and is_counted and moves and self._cash is not None:
+            if order.is_external and trade is not None and self._count.contains(trade):
                 self._cash -= audit.flow(fill)
 
     def _cycle(self, state: CycleState) -> _Cycle:
@@ -335,7 +284,7 @@ class Monitor:
             text = f"its books were told of {', '.join(order_ids)}"
             self.violate(Invariant.OWN_INPUTS, text, slug)
 
-    def _on_comparison(
+    def _check_comparison(
         self, state: CycleState, began: float, asked: set[str], report: ReconcileReport
     ) -> None:
         """Check that a comparison with the venue has found all there was to find."""
@@ -361,37 +310,9 @@ class Monitor:
         if self._env is None:
             return  # it was killed in this very message
         if what == "user connected":
-            self._expect_comparisons()
+            self._gaps.expect([s.market for s in self._services() if s.market is not None])
         self.check_cash()
         self.check_counts()
-
-    def _expect_comparisons(self) -> None:
-        """See to it that what may have been missed is asked for."""
-        loop, now = asyncio.get_running_loop(), self._clock.time()
-        for service in self._services():
-            if service.market is not None:
-                loop.call_later(
-                    GAP_PATIENCE, self._check_compared, self._env, service, service.market, now
-                )
-
-    def _check_compared(
-        self, env: Environment | None, service: TradingService, market: Market, gap: float
-    ) -> None:
-        cycle = self._cycles.get(market.slug)
-        if (
-            env is not self._env
-            or service.market != market
-            or cycle is None
-            or cycle.compared >= gap
-        ):
-            return
-        if cycle.comparing:
-            # One at a time: the next one begins when this one is through.
-            loop = asyncio.get_running_loop()
-            loop.call_later(GAP_PATIENCE, self._check_compared, env, service, market, gap)
-            return
-        text = f"nothing was compared since messages were missed at {gap:.3f}"
-        self.violate(Invariant.COMPENSATED, text, market.slug)
 
     def on_barrier(
         self,
@@ -501,12 +422,12 @@ class Monitor:
             if is_gone:
                 if self._cash is not None:
                     self._cash += cycle.state.cash_flow + cycle.state.payout
-                self._count(cycle)
+                self._close(cycle)
                 del self._cycles[slug]
                 self._heirs.forget(slug)
                 self._venue.forget(slug)
 
-    def _count(self, cycle: _Cycle) -> None:
+    def _close(self, cycle: _Cycle) -> None:
         self._fills[cycle.state.market.slug] = len(cycle.state.fills)
 
     def _audit(self, cycle: _Cycle, *, is_last: bool) -> None:
@@ -531,7 +452,7 @@ class Monitor:
         self.check_counts()
         for cycle in self._cycles.values():
             self._audit(cycle, is_last=True)
-            self._count(cycle)
+            self._close(cycle)
         overdue = env.counters.reasons(Count.TASKS_OVERDUE)
         is_deaf = Fault.HOOK_DEAF in self._venue.faults.counts
         text = f"tasks that did not end when they were told to: {overdue}"
@@ -542,7 +463,7 @@ class Monitor:
         tokens = {token for market in known for token in (market.up_token, market.down_token)}
         theirs -= sum(
             (
-                moved - self._counted.get(token, ZERO)
+                moved - self._count.moved.get(token, ZERO)
                 for token, moved in self._venue.account.moved.items()
                 if token not in tokens
             ),
@@ -551,20 +472,15 @@ class Monitor:
         text = f"we have {ours} USD and claims of {env.account.claimable}, the venue says {theirs}"
         self.check(ours == theirs, Invariant.VENUE_CASH, text)
 
+    def _is_traded(self, market: Market) -> bool:
+        traded = (service.market for service in self._services())
+        return self._env is not None and market in traded
+
     def _opened(self) -> Environment:
         if self._env is None:
             msg = "Monitor: use it inside watching()"
             raise RuntimeError(msg)
         return self._env
-
-
-class _LogHandler(logging.Handler):
-    def __init__(self, monitor: Monitor) -> None:
-        super().__init__(logging.WARNING)
-        self._monitor = monitor
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._monitor.on_log(record)
 
 
 def _nothing() -> None:

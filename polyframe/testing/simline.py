@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
+
+from attrs import field, frozen
 
 from polyframe.clock import Clock
 from polyframe.counters import Counters
@@ -15,10 +17,33 @@ from polyframe.model.events import OrderReport, TradeReport
 from polyframe.model.market import Market, Resolution
 from polyframe.model.order import OrderRequest
 from polyframe.model.series import Series, Window
+from polyframe.model.trade import TradeStatus
 from polyframe.testing.simstreams import SimMarketStream, SimUserStream
+from polyframe.testing.simvalues import SimTrade
 from polyframe.testing.simvenue import SimVenue
 
 T = TypeVar("T")
+
+
+@frozen
+class SimCount:
+    """What the venue's count of the cash contains.
+
+    Attributes:
+        moved: USD that each token had moved.
+        next_trade: Number of the trade after it.
+        time: When it was made, in market time.
+    """
+
+    moved: Mapping[str, Decimal] = field(factory=dict)
+    next_trade: int = 0
+    time: float = 0.0
+
+    def contains(self, trade: SimTrade) -> bool:
+        """Return whether the money of a trade is in it: one that had failed has moved none."""
+        has_failed = trade.status is TradeStatus.FAILED and trade.settled is not None
+        failed_before = has_failed and (trade.settled or 0.0) <= self.time
+        return trade.number < self.next_trade and not failed_before
 
 
 class SimLine:
@@ -29,23 +54,23 @@ class SimLine:
 
     Args:
         venue: The venue.
+        clock: Its time.
         on_sent: Called when orders have left.
 
     Attributes:
         is_cut: Whether the process is dead.
-        counted: What each token had moved at the last answer to the question for the cash, and
-            `counted_trades` the number of the next trade then.
+        count: What there was at the last answer to the question for the cash.
     """
 
-    def __init__(self, venue: SimVenue, on_sent: Callable[[], None]) -> None:
+    def __init__(self, venue: SimVenue, clock: Clock, on_sent: Callable[[], None]) -> None:
         self.name = venue.name
         self.account_name = venue.account_name
         self.is_live = venue.is_live
         self.redeems = venue.redeems
         self.is_cut = False
-        self.counted_trades = 0
-        self.counted: dict[str, Decimal] = {}
+        self.count = SimCount()
         self._venue = venue
+        self._clock = clock
         self._on_sent = on_sent
         # The venue's own: what runs in it is no part of the process.
         self._outside = contextvars.copy_context()
@@ -148,8 +173,8 @@ class SimLine:
 
         async def count() -> Decimal:
             cash = await self._venue.fetch_balance()
-            self.counted = dict(self._venue.account.moved)
-            self.counted_trades = next(self._venue.account.numbers)
+            account, now = self._venue.account, self._clock.time()
+            self.count = SimCount(dict(account.moved), next(account.numbers), now)
             return cash
 
         return await self._ask(count)

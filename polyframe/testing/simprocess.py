@@ -38,6 +38,7 @@ class SimProcess:
         venue: The venue.
         disk: Where its snapshots are.
         journals: Where its ledger is kept.
+        true: The venue's time.
         clock: Its computer's clock.
         risk: What its strategies may do.
         on_event: Called with a word at the instants at which a death is most interesting.
@@ -56,13 +57,14 @@ class SimProcess:
         venue: SimVenue,
         disk: SimDisk,
         journals: Journals,
+        true: Clock,
         clock: Clock,
         risk: RiskLimits | None,
         on_event: Callable[[str], None],
         *,
         keeps_snapshots: bool,
     ) -> None:
-        self.line = SimLine(venue, lambda: on_event("sent"))
+        self.line = SimLine(venue, true, lambda: on_event("sent"))
         self.ledger = SimLedger(journals)
         self._store = SimStore(disk, venue.faults, self.kill, on_event)
         self.env = Environment(

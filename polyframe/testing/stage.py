@@ -143,6 +143,7 @@ class Stage:
             self.venue,
             self.disk,
             self.journals,
+            self.clock,
             self._wall,
             self._risk,
             self._killer.on_event,

@@ -350,7 +350,7 @@ MUTANTS: list[tuple[Callable[[Patch], None], Invariant, frozenset[Fault]]] = [
     (gaps_are_not_heard, Invariant.COMPENSATED, frozenset({Fault.USER_DISCONNECT})),
     (late_orders_stay, Invariant.LATE_ORDERS, frozenset({Fault.CLOSE_LATE})),
     (orders_leave_unwritten, Invariant.OWNERSHIP, frozenset({Fault.KILL})),
-    (any_file_is_believed, Invariant.NO_DEFECT, ROTTEN),
+    (any_file_is_believed, Invariant.RESERVED, ROTTEN),
     (cash_is_counted_first, Invariant.VENUE_CASH, frozenset({Fault.KILL})),
     (numbers_begin_again, Invariant.ORDERS, frozenset({Fault.KILL})),
     (foreign_trades_are_free, Invariant.CASH, frozenset({Fault.FOREIGN})),
