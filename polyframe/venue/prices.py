@@ -99,6 +99,8 @@ class PriceFeeds:
 
     async def run(self) -> None:
         """Tell the price of each second, as soon as it has begun."""
+        if self._source is None:
+            return
         told = int(self._clock.time())
         while True:
             await self._clock.sleep_until(told + 1)
