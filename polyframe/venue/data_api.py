@@ -19,6 +19,7 @@ from polyframe.model.money import PRICE_UNITS, ZERO
 from polyframe.venue.account import ADDRESS, VenueAccount
 from polyframe.venue.accounts import Accounts
 from polyframe.venue.blotter import Blotter
+from polyframe.venue.data_rows import names, old_style, percent, redemption_row, trade_row
 from polyframe.venue.floor import Floor
 from polyframe.venue.intents import Refusal
 from polyframe.venue.listing import Listing
@@ -29,33 +30,6 @@ from polyframe.venue.values import VenueMarket, own_price, usd
 _PREFIX = "/data-api"
 _LIMIT, _MAX_LIMIT, _MAX_OFFSET = 100, 500, 10_000
 _MAX_PAGE = 1_000
-
-_V1_NAMES = {
-    "proxy_wallet": "proxyWallet",
-    "token_id": "asset",
-    "condition_id": "conditionId",
-    "current_size": "size",
-    "avg_price": "avgPrice",
-    "entry_cost_usdc": "initialValue",
-    "entry_fees_usdc": "entryFeesUsdc",
-    "current_price": "curPrice",
-    "current_value": "currentValue",
-    "total_size": "totalBought",
-    "realized_pnl": "realizedPnl",
-    "unrealized_pnl": "cashPnl",
-    "percent_pnl": "percentPnl",
-    "percent_realized_pnl": "percentRealizedPnl",
-    "usdc_size": "usdcSize",
-    "outcome_index": "outcomeIndex",
-    "opposite_outcome": "oppositeOutcome",
-    "opposite_token_id": "oppositeAsset",
-    "end_date": "endDate",
-    "event_slug": "eventSlug",
-    "negative_risk": "negativeRisk",
-    "transaction_hash": "transactionHash",
-}
-_ONLY_V2 = {"total_cost_usdc", "total_pnl", "status", "archived", "verified"}
-_ONLY_V2 |= {"first_entry_at", "last_event_at"}
 
 
 class DataApi:
@@ -102,7 +76,7 @@ class DataApi:
         # By default small positions are left out, as the real one does (§7.1).
         least = _number(query.get("sizeThreshold"), Decimal(1), "sizeThreshold")
         rows = [
-            _v1(row)
+            old_style(row)
             for row in self._position_rows(request, "market")
             if row["status"] != "CLOSED"
             and Decimal(str(row["current_size"])) >= least
@@ -113,16 +87,20 @@ class DataApi:
 
     async def _closed_positions(self, request: Request) -> Response:
         rows = [
-            _v1(row) for row in self._position_rows(request, "market") if row["status"] == "CLOSED"
+            old_style(row)
+            for row in self._position_rows(request, "market")
+            if row["status"] == "CLOSED"
         ]
         return _slice(request, rows, _MAX_OFFSET)
 
     async def _trades(self, request: Request) -> Response:
-        rows = [_v1(row) for row in self._trade_rows(request, "market", "takerOnly", default=True)]
+        rows = [
+            old_style(row) for row in self._trade_rows(request, "market", "takerOnly", default=True)
+        ]
         return _slice(request, rows, _MAX_OFFSET)
 
     async def _activity(self, request: Request) -> Response:
-        rows = [_v1(row) for row in self._activity_rows(request, "market")]
+        rows = [old_style(row) for row in self._activity_rows(request, "market")]
         return _slice(request, rows, 5_000)
 
     async def _value(self, request: Request) -> Response:
@@ -241,15 +219,15 @@ class DataApi:
             "realized_pnl": float(holding.realized),
             "unrealized_pnl": float(unrealized),
             "total_pnl": float(total),
-            "percent_pnl": _percent(unrealized, holding.cost),
-            "percent_realized_pnl": _percent(holding.realized, holding.spent),
+            "percent_pnl": percent(unrealized, holding.cost),
+            "percent_realized_pnl": percent(holding.realized, holding.spent),
             "status": status,
             "redeemable": status == "REDEEMABLE",
             "mergeable": status == "OPEN" and bool(sizes.get(other)),
             "negative_risk": market.market.neg_risk,
             "archived": False,
             "verified": True,
-            **_names(market, outcome),
+            **names(market, outcome),
             "opposite_outcome": outcome.other.value,
             "opposite_token_id": other,
             "end_date": datetime.fromtimestamp(market.end, UTC).strftime("%Y-%m-%d"),
@@ -277,7 +255,7 @@ class DataApi:
         taker_only = flag != "false" if default else flag == "true"
         start, end = _window(request)
         return [
-            _trade_row(account, fill)
+            trade_row(account, fill)
             for fill in self._fills(account, _several(request, parameter))
             if (fill.move.is_taker or not taker_only)
             and query.get("side", fill.side.value) == fill.side.value
@@ -289,14 +267,14 @@ class DataApi:
         markets = _several(request, parameter)
         rows = [
             {
-                **_trade_row(account, fill),
+                **trade_row(account, fill),
                 "type": "TRADE",
                 "usdc_size": float(fill.value),
             }
             for fill in self._fills(account, markets)
         ]
         rows.extend(
-            _redemption_row(account, redemption)
+            redemption_row(account, redemption)
             for redemption in self._redemptions(account, markets)
         )
         kinds = _several(request, "type")
@@ -310,60 +288,12 @@ class DataApi:
         return sorted(rows, key=lambda row: row["timestamp"], reverse=latest_first)
 
 
-def _trade_row(account: VenueAccount, fill: Fill) -> dict[str, Any]:
-    return {
-        "proxy_wallet": account.funder.lower(),
-        "side": fill.side.value,
-        "token_id": fill.move.token,
-        "condition_id": fill.trade.market.condition_id,
-        "size": float(fill.size),
-        "price": float(fill.value / fill.size),
-        "timestamp": fill.trade.match_ms // 1000,
-        **_names(fill.trade.market, fill.outcome),
-        "transaction_hash": fill.trade.transaction,
-    }
-
-
-def _redemption_row(account: VenueAccount, redemption: Redemption) -> dict[str, Any]:
-    return {
-        "proxy_wallet": account.funder.lower(),
-        "token_id": redemption.token,
-        "condition_id": redemption.market.condition_id,
-        "type": "REDEEM",
-        "size": float(redemption.shares),
-        "usdc_size": float(redemption.cash),
-        "price": 0.0,
-        "side": "",
-        "timestamp": redemption.time_ms // 1000,
-        **_names(redemption.market, redemption.outcome),
-        "transaction_hash": redemption.transaction,
-    }
-
-
-def _names(market: VenueMarket, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "title": market.market.question,
-        "slug": market.slug,
-        "event_slug": market.slug,
-        "outcome": outcome.value,
-        "outcome_index": 0 if outcome is Outcome.UP else 1,
-    }
-
-
-def _v1(row: dict[str, Any]) -> dict[str, Any]:
-    return {_V1_NAMES.get(name, name): value for name, value in row.items() if name not in _ONLY_V2}
-
-
 def _in_status(row: dict[str, Any], status: str) -> bool:
     if status in {"", "OPEN", "REDEEMABLE", "CLOSED"}:
         return status in {"", row["status"]}
     if status == "REDEEMABLE_LOST":
         return bool(row["status"] == "REDEEMABLE" and row["current_price"] == 0)
     return status == "MERGEABLE" and bool(row["mergeable"])
-
-
-def _percent(part: Decimal, whole: Decimal) -> float:
-    return round(float(part / whole * 100), 4) if whole else 0.0
 
 
 def _agrees(wanted: str | None, value: bool) -> bool:

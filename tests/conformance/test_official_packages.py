@@ -188,6 +188,9 @@ def test_polymarket_client_trades(wallet: str, kind: str) -> None:
     assert len(got["by_market"]["canceled"]) == 2
     assert got["all"]["canceled"] == []
     assert got["after"]["status"] == 401
+    # Every order and every cancel, refused ones too; reading costs nothing.
+    assert {(tier, warning) for tier, _, warning in got["rate_limits"]} == {("Standard", False)}
+    assert len(got["rate_limits"]) == 12
     # The package drops what it cannot parse, so each kind that arrives was understood.
     assert set(got["market_events"]) >= {"book", "last_trade_price", "price_change"}
     events = [tuple(event) for event in got["user_events"]]

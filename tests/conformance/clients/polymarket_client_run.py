@@ -211,13 +211,16 @@ async def main() -> None:
     """Connect, trade and print."""
     task = json.load(sys.stdin)
     place = environment(task)
+    limits: list[Any] = []
     client = await polymarket.AsyncSecureClient.create(
         private_key=task["key"],
         wallet=wallet(task["wallet"], task["key"], place._config),
         environment=place,
+        on_rate_limit_update=limits.append,
     )
     async with client:
         result = await trade(client, task)
+    result["rate_limits"] = [[limit.tier, limit.remaining, limit.warning] for limit in limits]
     json.dump(result, sys.stdout, default=plain)
 
 
