@@ -393,7 +393,7 @@ def test_the_venue_cancels_when_the_heart_stops() -> None:
             beating = PolymarketExchange(
                 scene.exchange.hosts, scene.exchange.credentials, heartbeat=0.1
             )
-            await beating.open(scene.exchange._opened_clock(), scene.counters)
+            await beating.open(scene.exchange._open_link.clock, scene.counters)
             order_id, _ = await scene.place(scene.order(Decimal("0.01"), post_only=True))
             await asyncio.sleep(0.8)  # twice as long as the venue waits for a sign of life
             assert len(await scene.exchange.fetch_open_orders()) == 1
@@ -523,7 +523,7 @@ def test_a_resolution_is_told_to_who_listens_after_the_end() -> None:
         settings = VenueSettings(resolve_after=20)
         async with _scene(speed=20, settings=settings, start=WINDOW.end - 10) as scene:
             sink = WatchedSink()
-            await scene.exchange._opened_clock().sleep_until(WINDOW.end + 1)
+            await scene.exchange._open_link.clock.sleep_until(WINDOW.end + 1)
             stream = scene.exchange.resolution_stream(scene.market, sink)
             stream.start()
             await sink.until(lambda: bool(sink.messages))

@@ -125,7 +125,7 @@ def test_it_is_off_unless_asked_for() -> None:
     async def main() -> None:
         exchange = PolymarketExchange(hosts=LOCAL, credentials=CREDENTIALS)
         await exchange.open(VirtualClock(0), Counters())
-        assert exchange._heart is None
+        assert exchange._open_link.heart is None
         await exchange.close()
 
     asyncio.run(main())

@@ -185,7 +185,7 @@ def measured(hosts: PolymarketHosts, told: int, monkeypatch: pytest.MonkeyPatch)
         exchange = PolymarketExchange(hosts=hosts, credentials=CREDENTIALS)
         await exchange.open(VirtualClock(NOW), Counters())
         offset = await exchange.measure_clock()
-        now = exchange._time()
+        now = exchange._open_link.time()
         await exchange.close()
         return offset, now
 
@@ -252,7 +252,7 @@ def test_opening_asks_nothing() -> None:
     async def main() -> None:
         exchange = PolymarketExchange(credentials=CREDENTIALS)
         await exchange.open(VirtualClock(NOW), Counters())
-        assert exchange._time() == NOW
+        assert exchange._open_link.time() == NOW
         await exchange.close()
 
     asyncio.run(main())

@@ -31,13 +31,9 @@ from polyframe.exchange.polymarket.orders import (
     signed_body,
     unsigned_body,
 )
-from polyframe.exchange.polymarket.pacing import Pacer, RateLimits
+from polyframe.exchange.polymarket.pacing import RateLimits
 from polyframe.exchange.polymarket.proxy import check_proxy, proxy_from_env, shown_proxy
-from polyframe.exchange.polymarket.serverclock import ServerClock
 from polyframe.exchange.polymarket.signing import LocalSigner, Signer
-from polyframe.exchange.polymarket.wire import Skips
-from polyframe.exchange.polymarket.wire_market import MarketDecoder
-from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderReport, TradeReport
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
@@ -46,8 +42,7 @@ from polyframe.model.series import Series, Window
 
 if TYPE_CHECKING:
     from polyframe.exchange.polymarket.dataapi import DataClient
-    from polyframe.exchange.polymarket.heartbeat import Heartbeat
-    from polyframe.exchange.polymarket.http import HttpClient
+    from polyframe.exchange.polymarket.link import Link
     from polyframe.exchange.polymarket.marketdata import MarketDataClient
     from polyframe.exchange.polymarket.rest import RestClient
 
@@ -139,13 +134,7 @@ class PolymarketExchange:
     heartbeat: float | None = field(default=None, kw_only=True, validator=_heartbeat)
     name: str = field(init=False, default="polymarket")
     is_live: bool = field(init=False)
-    _clock: Clock | None = field(init=False, default=None, repr=False)
-    _counters: Counters | None = field(init=False, default=None, repr=False)
-    _skips: Skips | None = field(init=False, default=None, repr=False)
-    _server_clock: ServerClock | None = field(init=False, default=None, repr=False)
-    _http: HttpClient | None = field(init=False, default=None, repr=False)
-    _rest: RestClient | None = field(init=False, default=None, repr=False)
-    _heart: Heartbeat | None = field(init=False, default=None, repr=False)
+    _link: Link | None = field(init=False, default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.is_live = not self.hosts.is_loopback
@@ -189,46 +178,17 @@ class PolymarketExchange:
             RuntimeError: It is open already.
         """
         # Heavy, and of no use to who only imports names.
-        from polyframe.exchange.polymarket import market_stream, user_stream  # noqa: F401
-        from polyframe.exchange.polymarket.heartbeat import Heartbeat
-        from polyframe.exchange.polymarket.http import HttpClient
-        from polyframe.exchange.polymarket.rest import RestClient
+        from polyframe.exchange.polymarket.link import Link
 
-        if self._rest is not None:
+        if self._link is not None:
             msg = "PolymarketExchange: open() was called twice"
             raise RuntimeError(msg)
-        self._clock, self._counters, self._skips = clock, counters, Skips(counters)
-        limits = self.rate_limits or (RateLimits() if self.is_live else None)
-        self._server_clock = ServerClock(clock, counters) if self.is_live else None
+        settings = self.stream_settings
         proxy = self.proxy or (proxy_from_env() if self.is_live else None)
         if proxy is not None:
             _log.info("requests and streams go through the proxy %s", shown_proxy(proxy))
-            self.stream_settings = evolve(self.stream_settings, proxy=proxy)
-        http = HttpClient(
-            clock,
-            self.credentials,
-            self.request_timeout,
-            pacer=None if limits is None else Pacer(limits, counters),
-            server_clock=self._server_clock,
-            services={
-                self.hosts.clob: "clob",
-                self.hosts.gamma: "gamma",
-                self.hosts.data: "data",
-            },
-            proxy=proxy,
-        )
-        self._http = http
-        self._rest = RestClient(
-            http,
-            self.hosts,
-            self._user_decoder(),
-            counters,
-            self._skips,
-            server_clock=self._server_clock,
-        )
-        if self.heartbeat is not None:
-            self._heart = Heartbeat(self._rest.send_heartbeat, self.heartbeat, counters)
-            self._heart.start()
+            settings = evolve(settings, proxy=proxy)
+        self._link = Link(self, clock, counters, settings, proxy)
 
     async def measure_clock(self) -> float:
         """Ask for the venue's time and return how many seconds it is ahead of ours.
@@ -239,18 +199,13 @@ class PolymarketExchange:
         Raises:
             ExchangeError: The venue did not answer.
         """
-        measured = self._server_clock or ServerClock(self._opened_clock(), self._accounts[0])
-        await self._client.measure_clock(measured)
-        return measured.offset
+        return await self._open_link.measure_clock()
 
     async def close(self) -> None:
         """Close the connection pool; streams are closed by who started them. Safe to repeat."""
-        heart, self._heart = self._heart, None
-        if heart is not None:
-            await heart.close()
-        rest, self._rest, self._http = self._rest, None, None
-        if rest is not None:
-            await rest.close()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
 
     async def fetch_market(self, series: Series, window: Window) -> Market | None:
         """Return the market of `window`, ``None`` if it does not exist or cannot be traded yet."""
@@ -262,36 +217,17 @@ class PolymarketExchange:
 
     def market_stream(self, market: Market, sink: MarketSink) -> DataStream:
         """Return a fresh, not yet started stream of both tokens of `market`."""
-        from polyframe.exchange.polymarket.market_stream import MarketStream
-
-        counters, skips = self._accounts
-        return MarketStream(
-            f"{self.hosts.ws}/ws/market",
-            market,
-            sink,
-            MarketDecoder(skips),
-            self.stream_settings,
-            counters,
-        )
+        return self._open_link.market_stream(market, sink)
 
     def resolution_stream(self, market: Market, sink: MarketSink) -> DataStream:
         """Return a fresh, not yet started stream that tells when `market` is resolved."""
-        from polyframe.exchange.polymarket.resolution_stream import ResolutionStream
-
-        counters, skips = self._accounts
-        url, decoder = f"{self.hosts.ws}/ws/market", MarketDecoder(skips)
-        return ResolutionStream(url, market, sink, decoder, self.stream_settings, counters)
+        return self._open_link.resolution_stream(market, sink)
 
     def reference_streams(
         self, wanted: Sequence[tuple[PriceSource, str]], sink: ReferenceSink
     ) -> list[DataStream]:
         """Return fresh, not yet started streams of the prices `wanted` (source and asset)."""
-        from polyframe.exchange.polymarket.reference_stream import reference_streams
-
-        counters, skips = self._accounts
-        return reference_streams(
-            self.hosts, self.credentials, wanted, sink, self.stream_settings, counters, skips
-        )
+        return self._open_link.reference_streams(wanted, sink)
 
     async def fetch_price_record(self, series: Series, window: Window) -> PriceRecord:
         """Return what the venue has on record about one window, empty where it has nothing."""
@@ -299,20 +235,7 @@ class PolymarketExchange:
 
     def user_stream(self, sink: UserSink) -> DataStream | None:
         """Return the account's stream, not yet started; ``None`` without credentials."""
-        from polyframe.exchange.polymarket.user_stream import UserStream
-
-        counters, _ = self._accounts
-        decoder = self._user_decoder()
-        if self.credentials is None or decoder is None:
-            return None
-        return UserStream(
-            f"{self.hosts.ws}/ws/user",
-            self.credentials,
-            sink,
-            decoder,
-            self.stream_settings,
-            counters,
-        )
+        return self._open_link.user_stream(sink)
 
     def prepare_order(self, market: Market, request: OrderRequest) -> PreparedOrder:
         """Make an order of `request`, with its id; `place_order` signs and sends it.
@@ -323,7 +246,7 @@ class PolymarketExchange:
         """
         credentials, signer = self._trading_account()
         body = unsigned_body(
-            market, request, signer, credentials.api_key, round(self._time() * 1000)
+            market, request, signer, credentials.api_key, round(self._open_link.time() * 1000)
         )
         venue_id = signer.order_id(body["order"], neg_risk=market.neg_risk)
         return PreparedOrder(venue_id=venue_id, market=market, request=request, payload=body)
@@ -413,18 +336,12 @@ class PolymarketExchange:
 
     async def list_markets(self, series: Series) -> list[Market]:
         """Return the markets of `series` that can be traded now, as the metadata lists them."""
-        from polyframe.exchange.polymarket.listing import Listing
-
-        skips = self._accounts[1]
-        listing = Listing(self._opened_http(), self.hosts, self._opened_clock(), skips)
-        return await listing.markets(series)
+        return await self._open_link.listing.markets(series)
 
     @property
     def market_data(self) -> MarketDataClient:
         """Public questions to the engine: books, prices, rules of a market."""
-        from polyframe.exchange.polymarket.marketdata import MarketDataClient
-
-        return MarketDataClient(self._opened_http(), self.hosts, self._accounts[1])
+        return self._open_link.market_data
 
     @property
     def data_api(self) -> DataClient:
@@ -433,41 +350,23 @@ class PolymarketExchange:
         Raises:
             ConfigError: No credentials: whose records?
         """
-        from polyframe.exchange.polymarket.dataapi import DataClient
-
         if self.credentials is None:
             msg = "credentials: set them on PolymarketExchange to read the account's records"
             raise ConfigError(msg)
         user = self.credentials.address if self.signer is None else self.signer.maker
-        return DataClient(self._opened_http(), self.hosts, user, self._accounts[1])
+        return self._open_link.data_api(user)
 
     # -- parts --------------------------------------------------------------------------------
 
-    def _opened_http(self) -> HttpClient:
-        if self._http is None:
+    @property
+    def _open_link(self) -> Link:
+        if self._link is None:
             raise RuntimeError(_NOT_OPEN)
-        return self._http
+        return self._link
 
     @property
     def _client(self) -> RestClient:
-        if self._rest is None:
-            raise RuntimeError(_NOT_OPEN)
-        return self._rest
-
-    @property
-    def _accounts(self) -> tuple[Counters, Skips]:
-        if self._counters is None or self._skips is None:
-            raise RuntimeError(_NOT_OPEN)
-        return self._counters, self._skips
-
-    def _opened_clock(self) -> Clock:
-        if self._clock is None:
-            raise RuntimeError(_NOT_OPEN)
-        return self._clock
-
-    def _time(self) -> float:
-        clock = self._opened_clock()
-        return (self._server_clock or clock).time()
+        return self._open_link.rest
 
     def _trading_account(self) -> tuple[Credentials, Signer]:
         """Return who trades.
@@ -484,15 +383,6 @@ class PolymarketExchange:
         if self.is_live:
             check_confirmed(self.signer, self.confirm_live)
         return self.credentials, self.signer
-
-    def _user_decoder(self) -> UserDecoder | None:
-        _, skips = self._accounts
-        if self.credentials is None:
-            return None
-        addresses = {self.credentials.address}
-        if self.signer is not None:
-            addresses |= {self.signer.maker, self.signer.signer}
-        return UserDecoder(skips, self.credentials.api_key, addresses)
 
 
 _NOT_OPEN = "PolymarketExchange: call open() first"
