@@ -22,7 +22,7 @@ from polyframe.model.market import Market, Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.series import Series
 from polyframe.recording.reader import load_optional
-from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
+from polyframe.recording.tape import TapeEvent, TapeMarket, Timed, shares
 
 SOURCE = "resolvedkit"
 LICENCE = "Data (c) Resolved Markets, CC BY 4.0"
@@ -158,12 +158,12 @@ def _token(condition_id: str, outcome: Outcome) -> str:
 def _levels(prices: Sequence[float], sizes: Sequence[float]) -> tuple[Levels, str]:
     levels: list[tuple[int, Decimal]] = []
     for price, size in zip(prices, sizes, strict=True):
-        units, shares = _units(price), _shares(size)
-        if units is None or shares is None:
+        units, exact = _units(price), _shares(size)
+        if units is None or exact is None:
             return (), "off_grid"
-        if not 0 < units < PRICE_UNITS or shares <= 0:
+        if not 0 < units < PRICE_UNITS or exact <= 0:
             return (), "outside"
-        levels.append((units, shares))
+        levels.append((units, exact))
     return tuple(levels), ""
 
 
@@ -177,8 +177,8 @@ def _units(price: float) -> int | None:
 def _shares(size: float) -> Decimal | None:
     base = round(size * _SHARE)
     # Doubles of large sizes are coarser than 1e-9, hence relative to the size.
-    exact = abs(size - base / _SHARE) < _EXACT * max(1.0, size)
-    return Decimal(base).scaleb(-6) if exact else None
+    is_exact = abs(size - base / _SHARE) < _EXACT * max(1.0, size)
+    return shares(base) if is_exact else None
 
 
 def _inconsistency(bids: Levels, asks: Levels) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 from attrs import frozen
@@ -61,3 +62,25 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 TapeEvent = Timed | Gap
+
+_SHARE = 1_000_000
+_LARGEST = 2**63
+
+
+def base_units(size: Decimal) -> int:
+    """Return `size` in millionths of a share, as the venue counts and files keep it.
+
+    Raises:
+        ValueError: Negative, finer than that, or too large for 64 bits.
+    """
+    base = int(size * _SHARE)
+    if base != size * _SHARE or not 0 <= base < _LARGEST:
+        msg = f"size: expected steps of 0.000001 from 0 to 2 ** 63 millionths, got {size}"
+        raise ValueError(msg)
+    return base
+
+
+@lru_cache(maxsize=50_000)
+def shares(base: int) -> Decimal:
+    """Return the shares that `base` millionths are."""
+    return Decimal(base) / _SHARE

@@ -1,0 +1,224 @@
+"""One Parquet file per market, in our own schema: ``<series>/<slug>.parquet``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from attrs import field, frozen
+from typing_extensions import override
+
+from polyframe.errors import ConfigError
+from polyframe.model.events import BookSnapshot
+from polyframe.recording.reader import load_optional
+from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
+from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of the schema; a reader takes files of this version only."""
+
+_VERSION_KEY = b"polyframe.schema"
+_MARKET_KEY = b"polyframe.market"
+_GROUP = 50_000
+"""Rows of a row group: as many are in memory while a file is written."""
+_BATCH = 4_096
+"""Rows that are in memory as Python values while a file is read."""
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder(TapeMarket).decode
+
+
+@frozen
+class Written:
+    """What became of a file.
+
+    Attributes:
+        path: Where it is.
+        events: How many events it has.
+        skipped: Events that could not be written, by reason: ``foreign`` (of another market or
+            token), ``out_of_range`` (a size that no column holds).
+    """
+
+    path: Path
+    events: int
+    skipped: Mapping[str, int] = field(factory=dict)
+
+
+def market_path(folder: Path, market: TapeMarket) -> Path:
+    """Return where the file of `market` is below `folder`."""
+    return folder / str(market.market.series) / f"{market.market.slug}.parquet"
+
+
+def write_market(folder: str | Path, market: TapeMarket, events: Iterable[TapeEvent]) -> Written:
+    """Write the file of one market; it appears when it is complete, in place of an earlier one.
+
+    Args:
+        folder: Made if it does not exist.
+        market: Goes into the file's metadata.
+        events: In order of ``received_ms``; taken one by one.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+        OSError: The disk is full, or the folder cannot be written; an earlier file is as it was.
+    """
+    pa = load_optional("pyarrow", "write_market")
+    parquet = load_optional("pyarrow.parquet", "write_market")
+    path = market_path(Path(folder), market)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {_VERSION_KEY: str(VERSION).encode(), _MARKET_KEY: _encode(market)}
+    columns = schema(pa).with_metadata(metadata)
+    writer, count, rows = RowWriter(market.market), 0, list[Row]()
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            with parquet.ParquetWriter(file, columns, compression="zstd") as table:
+                for event in events:
+                    found = writer.rows(event)
+                    count += bool(found)
+                    rows += found
+                    if len(rows) >= _GROUP:
+                        table.write_batch(_batch(pa, columns, rows))
+                        rows.clear()
+                table.write_batch(_batch(pa, columns, rows))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):  # what went wrong is raised; the next attempt replaces the rest
+            part.unlink(missing_ok=True)
+        raise
+    return Written(path, count, dict(writer.skipped))
+
+
+def _batch(pa: Any, columns: Any, rows: list[Row]) -> Any:
+    arrays = [
+        pa.array([row.get(column.name) for row in rows], type=column.type) for column in columns
+    ]
+    return pa.record_batch(arrays, schema=columns)
+
+
+class ParquetRecording:
+    """The markets below a folder, as `write_market` writes them.
+
+    *Files that are skipped* are counted when the markets are listed: ``unreadable`` (no Parquet, or
+    none of ours), ``schema_version`` (of another version),
+    ``duplicate`` (another file has this market). *Rows that are skipped:* ``bad_row``
+    (what a column says makes no sense), ``unknown_kind``.
+
+    *Doubtful:* ``time_went_back`` (the recorder's clock was set back: the order of arrival counts,
+    and the event gets the time of the one before it), ``crossed`` (a whole book whose best bid is
+    not below its best ask).
+
+    Args:
+        folder: Where to look, at any depth.
+
+    Raises:
+        ConfigError: There is no such folder, or pyarrow is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            msg = f"folder: {self.folder} is no folder; name the one that recordings are in"
+            raise ConfigError(msg)
+        self._parquet = load_optional("pyarrow.parquet", "ParquetRecording")
+        self._skipped: Counter[str] = Counter()
+        self._doubtful: Counter[str] = Counter()
+        self._files: dict[str, Path] | None = None
+        self._markets: tuple[TapeMarket, ...] = ()
+
+    def markets(self) -> Sequence[TapeMarket]:
+        """Return all markets in order of their windows; reads the ends of the files, once."""
+        if self._files is None:
+            self._files = {}
+            found: dict[str, TapeMarket] = {}
+            for path in sorted(self.folder.rglob("*.parquet")):
+                if path.name.startswith(".") or (market := self._read_metadata(path)) is None:
+                    continue
+                slug = market.market.slug
+                if slug in found:
+                    self._skipped["duplicate"] += 1
+                    log.warning("%s: %s has this market already", path, self._files[slug])
+                    continue
+                found[slug], self._files[slug] = market, path
+            self._markets = tuple(
+                sorted(found.values(), key=lambda tape: (tape.market.window, tape.market.slug))
+            )
+        return self._markets
+
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        """Yield what was heard of `market`.
+
+        Raises:
+            KeyError: `market` is none of this recording.
+        """
+        self.markets()
+        return self._events(market, (self._files or {})[market.market.slug])
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Files and rows that could not be used so far, by reason."""
+        return self._skipped
+
+    @property
+    def doubtful(self) -> Mapping[str, int]:
+        """Events that looked wrong so far and were passed on, by reason."""
+        return self._doubtful
+
+    def _read_metadata(self, path: Path) -> TapeMarket | None:
+        try:
+            with self._parquet.ParquetFile(path) as file:
+                names, metadata = set(file.schema_arrow.names), file.schema_arrow.metadata or {}
+            if (version := metadata[_VERSION_KEY]) != str(VERSION).encode():
+                log.warning("%s: skipped, schema %s, expected %s", path, version, VERSION)
+                self._skipped["schema_version"] += 1
+                return None
+            if missing := set(COLUMNS) - names:
+                raise KeyError(*sorted(missing))
+            return _decode(metadata[_MARKET_KEY])
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("%s: skipped, no recording: %r", path, error)
+            self._skipped["unreadable"] += 1
+            return None
+
+    def _events(self, market: TapeMarket, path: Path) -> Iterator[TapeEvent]:
+        last = 0
+        with self._parquet.ParquetFile(path) as file:
+            for event in RowReader(market.market, self._skipped).events(_rows(file)):
+                if event.received_ms < last:
+                    self._doubtful["time_went_back"] += 1
+                    event = msgspec.structs.replace(event, received_ms=last)
+                last = event.received_ms
+                if isinstance(event, Timed) and isinstance(event.message, BookSnapshot):
+                    self._check(event.message)
+                yield event
+
+    def _check(self, book: BookSnapshot) -> None:
+        if book.bids and book.asks and max(book.bids)[0] >= min(book.asks)[0]:
+            self._doubtful["crossed"] += 1
+
+    @override
+    def __repr__(self) -> str:
+        return f"ParquetRecording({str(self.folder)!r})"
+
+
+def _rows(file: Any) -> Iterator[Row]:
+    import pyarrow as pa
+
+    for batch in file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS)):
+        columns = []
+        for name in COLUMNS:
+            column = batch.column(name)
+            if pa.types.is_timestamp(column.type):
+                column = column.cast(pa.int64())
+            columns.append(column.to_pylist())
+        for values in zip(*columns, strict=True):
+            yield dict(zip(COLUMNS, values, strict=True))
