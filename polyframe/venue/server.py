@@ -84,6 +84,11 @@ class _Http(H11Protocol):
 class _WebSocket(WebSocketsSansIOProtocol):
     """Hands its transport to the application, which must be able to cut a connection off."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # At DEBUG every frame is logged, and the first one of a user channel holds secrets.
+        self.conn.debug = False
+
     @override
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
