@@ -145,10 +145,12 @@ class SimLine:
         asyncio.get_running_loop().call_soon(self._on_sent)
         try:
             return await self._ask(lambda: send(prepared))
+        except asyncio.CancelledError:
+            prepared = ()  # whoever asked does not listen any more
+            raise
         finally:
-            if not self.is_cut:
-                for one in prepared:
-                    self._venue.tell(one.venue_id)
+            for one in prepared:
+                self._venue.tell(one.venue_id)
 
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
         """Cancel orders."""
