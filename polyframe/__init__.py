@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from polyframe.model.reference import PriceRecord, PriceSource, PriceToBeat, ReferencePrice
     from polyframe.model.series import Series, Window
     from polyframe.model.trade import Fill, TradeStatus
+    from polyframe.recording.parquet import ParquetRecording, write_market
+    from polyframe.recording.reader import Recording
+    from polyframe.recording.resolvedkit import ResolvedMarkets
+    from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
     from polyframe.reference import ReferencePrices, ReferenceSettings
     from polyframe.router import SessionEventRouter
     from polyframe.scheduler import MarketScheduler, ScheduleSettings
@@ -98,6 +102,7 @@ __all__ = [
     "ExchangeUnavailable",
     "FeeSchedule",
     "Fill",
+    "Gap",
     "GeoBlocked",
     "Grid",
     "Ledger",
@@ -119,6 +124,7 @@ __all__ = [
     "OrderType",
     "Outcome",
     "Outlook",
+    "ParquetRecording",
     "Placed",
     "PolyframeError",
     "PolymarketExchange",
@@ -134,10 +140,12 @@ __all__ = [
     "RateLimits",
     "ReconcileReport",
     "ReconcileSettings",
+    "Recording",
     "ReferencePrice",
     "ReferencePrices",
     "ReferenceSettings",
     "Resolution",
+    "ResolvedMarkets",
     "RiskGuard",
     "RiskLimits",
     "RiskState",
@@ -152,6 +160,9 @@ __all__ = [
     "StrategyDefinitionError",
     "StrategyFailed",
     "StrategyTrading",
+    "TapeEvent",
+    "TapeMarket",
+    "Timed",
     "TradeChanged",
     "TradeStatus",
     "Trader",
@@ -165,6 +176,7 @@ __all__ = [
     "WalletSigner",
     "Window",
     "create_or_derive_credentials",
+    "write_market",
 ]
 
 # A name is loaded when it is first used: the venue's client, for one, brings httpx and websockets
@@ -249,6 +261,18 @@ _HOMES = {
     "model.trade": (
         "Fill",
         "TradeStatus",
+    ),
+    "recording.parquet": (
+        "ParquetRecording",
+        "write_market",
+    ),
+    "recording.reader": ("Recording",),
+    "recording.resolvedkit": ("ResolvedMarkets",),
+    "recording.tape": (
+        "Gap",
+        "TapeEvent",
+        "TapeMarket",
+        "Timed",
     ),
     "reference": (
         "ReferencePrices",
