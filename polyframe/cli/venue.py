@@ -127,7 +127,7 @@ def _tell(options: VenueOptions, venue: LocalVenue) -> None:
         series = ", ".join(str(Series.parse(name)) for name in options.series)
         books = f"Order books: synthetic, {series}, seed {options.seed}"
     _print(f"{books}, {options.speed:g}× speed")
-    for name in ("gamma", "clob", "data_api", "relayer", "market_ws", "user_ws"):
+    for name in ("gamma", "clob", "data_api", "relayer", "market_ws", "user_ws", "rtds", "live"):
         _print(f"{name:<12} {facts[name]}")
     _print(f"{'admin':<12} {facts['admin']} (token {facts['admin_token']})")
     for number, account in enumerate(facts["accounts"], 1):
@@ -151,6 +151,8 @@ def _facts(venue: LocalVenue) -> dict[str, Any]:
         "relayer": f"{venue.url}/relayer",
         "market_ws": f"{venue.ws_url}/ws/market",
         "user_ws": f"{venue.ws_url}/ws/user",
+        "rtds": f"{venue.ws_url}/rtds",
+        "live": f"{venue.ws_url}/live/ws",
         "url": venue.url,
         "admin": f"{venue.url}/admin",
         "admin_token": venue.admin_token,

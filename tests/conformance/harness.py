@@ -15,7 +15,7 @@ from attrs import frozen
 
 from polyframe.clock import WallClock
 from polyframe.model.series import Series
-from polyframe.venue import LocalVenue, Snapshot, VenueMarket, VenueSettings
+from polyframe.venue import LocalVenue, Snapshot, SyntheticSource, VenueMarket, VenueSettings
 from polyframe.venue.values import SHARE
 from tests.venue.support import ScriptedSource, make_market
 
@@ -52,6 +52,17 @@ class Scene:
             "down": down,
             **more,
         }
+
+
+@contextlib.asynccontextmanager
+async def open_live_scene() -> AsyncIterator[Scene]:
+    """Open a venue that follows the wall clock, with made-up markets and reference prices."""
+    series = Series.parse("btc-updown-15m")
+    source = SyntheticSource(series, seed=7)
+    market = source.next_market(int(time.time()))
+    assert market is not None
+    async with LocalVenue(source, clock=WallClock()) as venue:
+        yield Scene(venue, market)
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.harness import ADDRESS, drive, open_scene
+from tests.conformance.harness import ADDRESS, drive, open_live_scene, open_scene
 
 FOK = "order couldn't be fully filled. FOK orders are fully filled or killed."
 FAK = "no orders found to match with FAK order."
@@ -203,3 +203,26 @@ def test_polymarket_client_trades(wallet: str, kind: str) -> None:
         ("trade", "MINED"),
         ("trade", "CONFIRMED"),
     }
+
+
+def test_polymarket_client_reads_reference_prices() -> None:
+    """All topics of RTDS and of its successor: the same price, with history where there is one."""
+
+    async def main() -> dict[str, Any]:
+        async with open_live_scene() as scene:
+            return await drive("polymarket-client", "polymarket_prices_run.py", scene.task())
+
+    got = asyncio.run(main())
+    prices: dict[str, set[Decimal]] = {}
+    for name, events in got.items():
+        updates = [event for event in events if event["type"] == "update"]
+        assert len(updates) == 2, name
+        for event in updates:
+            payload = event["payload"]
+            value = round(Decimal(payload["value"]), 4)
+            prices.setdefault(str(payload["timestamp"]), set()).add(value)
+        kinds = [event["type"] for event in events]
+        # The package leaves the history of RTDS out; that of the successor it hands on.
+        assert (kinds[0] == "subscribe") is name.startswith("live"), name
+    # What several topics say of one second is one price, however many decimals they show.
+    assert all(len(values) == 1 for values in prices.values())

@@ -63,6 +63,7 @@ def environment(task: dict[str, Any]) -> Any:
         clob_market_ws_url=f"{task['ws']}/ws/market",
         clob_user_ws_url=f"{task['ws']}/ws/user",
         rtds_ws_url=f"{task['ws']}/rtds",
+        realtime_ws_url=f"{task['ws']}/live/ws",
     )
     return environments._create_environment(name="local", config=config)
 
