@@ -346,6 +346,77 @@ def test_no_frame_makes_the_venue_fail(frames: list[str | bytes]) -> None:
     run(test)
 
 
+GETS = [
+    *("/clob/book", "/clob/price", "/clob/midpoint", "/clob/spread", "/clob/last-trade-price"),
+    *("/clob/tick-size", "/clob/neg-risk", "/clob/fee-rate", "/clob/prices-history"),
+    *("/clob/markets", "/clob/simplified-markets", "/clob/data/orders", "/clob/data/trades"),
+    *("/clob/balance-allowance", "/clob/order-scoring", "/clob/auth/api-keys"),
+    *("/gamma/markets", "/gamma/events", "/gamma/markets/keyset", "/gamma/series"),
+    *("/gamma/public-search", "/data-api/positions", "/data-api/trades", "/data-api/activity"),
+    *("/data-api/value", "/data-api/v2/positions", "/data-api/v2/trades"),
+    *("/data-api/v2/activity", "/data-api/v2/resolutions", "/data-api/closed-positions"),
+]
+NAMES = [
+    *("token_id", "side", "market", "asset_id", "id", "next_cursor", "before", "after", "limit"),
+    *("startTs", "endTs", "fidelity", "asset_type", "order_id", "slug", "closed", "offset", "q"),
+    *("after_cursor", "condition_ids", "clob_token_ids", "series_id", "tag_slug", "user", "start"),
+    *(
+        "end",
+        "sizeThreshold",
+        "takerOnly",
+        "type",
+        "status",
+        "cursor",
+        "condition_id",
+        "redeemable",
+    ),
+]
+VALUES = st.one_of(
+    st.text(max_size=12),
+    st.integers(-(10**20), 10**20).map(str),
+    st.sampled_from(
+        ["", "0", "1e9", "NaN", "Infinity", "-1", "true", "LTE=", "MA==", "%00", "0x", "BUY", "1.5"]
+    ),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(GETS), st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4)
+        ),
+        min_size=10,
+        max_size=40,
+    ),
+    st.booleans(),
+)
+@FUZZ
+def test_no_query_makes_the_venue_fail(
+    requests: list[tuple[str, dict[str, str]]], real: bool
+) -> None:
+    """Whatever is asked, also about what exists, the answer is JSON and no failure."""
+
+    async def test() -> None:
+        async with open_venue() as client:
+            for path, query in requests:
+                if real:
+                    query = {
+                        **query,
+                        "user": client.account.address,
+                        "token_id": client.up,
+                        "market": client.up,
+                        "asset_type": "CONDITIONAL",
+                    }
+                url = client.venue.url + path
+                headers = client.headers("GET", path.removeprefix("/clob"))
+                answer = await client.http.get(url, params=query, headers=headers)
+                assert answer.status_code < 500, (path, query)
+                answer.json()
+            assert await is_alive(client)
+
+    run(test)
+
+
 @pytest.mark.parametrize("path", ["/clob/order", "/clob/books"])
 def test_brackets_without_end_are_an_invalid_payload(path: str) -> None:
     """Deep nesting is refused, not followed."""
