@@ -22,6 +22,8 @@ from polyframe.venue.modes import VenueMode
 
 MAX_SECONDS = 86_400.0
 """Real seconds that a fault may last."""
+_MAX_DELAY = 3_600.0
+_MAX_ACTIVE = 1_000
 
 
 class VenueFault(StrEnum):
@@ -276,6 +278,9 @@ class VenueFaults:
             if name not in OPTIONS.get(known, ()):
                 msg = f"{name}: a fault {known.value!r} does not read it; leave it out"
                 raise ConfigError(msg)
+        if len(self.active) >= _MAX_ACTIVE:
+            msg = f"kind: {_MAX_ACTIVE} faults are in force already; clear() them"
+            raise ConfigError(msg)
         checked = {name: _CHECKS[name](name, value) for name, value in options.items()}
         if known is F.RESTART:
             seconds = min((seconds or 0.0) + checked.get("post_only", 0.0), MAX_SECONDS)
@@ -360,8 +365,8 @@ def _number(name: str, value: Any) -> float:
 
 def _delay(name: str, value: Any) -> float:
     number = _number(name, value)
-    if not 0 <= number <= MAX_SECONDS:
-        msg = f"{name}: expected a number of at least 0, got {value!r}"
+    if not 0 <= number <= _MAX_DELAY:
+        msg = f"{name}: expected a number of seconds from 0 to {_MAX_DELAY:g}, got {value!r}"
         raise ConfigError(msg)
     return number
 

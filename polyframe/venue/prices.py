@@ -28,6 +28,8 @@ _CATCH_UP = 60
 _SNAPSHOT, _MEMORY = 3, 120
 """Seconds that a subscription to `crypto_prices`, or to the successor, begins with."""
 _TWAP_SECONDS = 60
+_MAX_SUBSCRIPTIONS = 64
+"""Of one connection of the successor (§6.2), and in one frame of either feed."""
 _AUTH_CODE = 4001
 
 _SPOT = "crypto_prices"
@@ -179,7 +181,7 @@ class PriceFeeds:
         entries = frame.get("subscriptions") if isinstance(frame, dict) else None
         if not isinstance(entries, list):
             return True
-        for entry in entries:
+        for entry in entries[:_MAX_SUBSCRIPTIONS]:
             topic = entry.get("topic") if isinstance(entry, dict) else None
             if topic not in _ENDINGS:
                 continue
@@ -188,9 +190,10 @@ class PriceFeeds:
                 known = connection.wanted.get(topic, set())
                 # Without a filter a subscription is for all, and stays so.
                 is_narrow = known is not None and symbols is not None
-                connection.wanted[topic] = (
-                    (known or set()) | (symbols or set()) if is_narrow else None
-                )
+                both = (known or set()) | (symbols or set()) if is_narrow else None
+                if len(both or ()) > self.settings.max_subscriptions:
+                    continue
+                connection.wanted[topic] = both
                 connection.subscribed = True
                 self._picture(connection, topic, symbols)
             elif frame.get("action") == "unsubscribe":
@@ -243,7 +246,7 @@ class PriceFeeds:
             connection.send(encode(_problem("auth_required", rid)))
         elif op == "subscribe":
             entries = frame.get("subscriptions")
-            for entry in entries if isinstance(entries, list) else []:
+            for entry in entries[:_MAX_SUBSCRIPTIONS] if isinstance(entries, list) else []:
                 self._subscribe(connection, entry, rid)
         else:
             connection.send(encode(_problem("bad_op", rid)))
@@ -265,6 +268,11 @@ class PriceFeeds:
         twap = name == "price.crypto.twap"
         if not asset or (twap and wanted.get("window_seconds") != _TWAP_SECONDS):
             connection.send(encode(_problem("bad_filter", rid)))
+            return
+        if (name, asset) not in connection.channels and (
+            len(connection.channels) >= _MAX_SUBSCRIPTIONS
+        ):
+            connection.send(encode(_problem("sub_limit", rid)))
             return
         connection.subscribed = True
         channel = connection.channels[name, asset] = _Channel(name, asset)

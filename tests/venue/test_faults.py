@@ -108,6 +108,7 @@ def test_delays_are_spread_around_their_median() -> None:
         ("user_drop", {"count": 1, "chance": 1.1}, "chance"),
         ("user_drop", {"count": 1, "delay": 1}, "delay"),
         ("user_delay", {"count": 1, "delay": -1}, "delay"),
+        ("user_delay", {"count": 1, "delay": 3_601}, "delay"),
         ("user_delay", {"count": 1, "spread": 4}, "spread"),
         ("http_error", {"count": 1, "status": 42}, "status"),
         ("http_error", {"count": 1, "path": 7}, "path"),
@@ -124,6 +125,17 @@ def test_what_makes_no_sense_is_refused(kind: str, options: dict[str, Any], fiel
     with pytest.raises(ConfigError, match=rf"^{field}: "):
         faults.inject(kind, **options)
     assert faults.active == []
+
+
+def test_there_cannot_be_any_number_of_faults() -> None:
+    """After a thousand that are in force the next is refused; those that are over do not count."""
+    faults = VenueFaults()
+    for _ in range(1_000):
+        faults.inject("user_drop", count=1)
+    with pytest.raises(ConfigError, match=r"^kind: 1000 faults"):
+        faults.inject("user_drop", count=1)
+    faults.strike(VenueFault.USER_DROP)
+    faults.inject("user_drop", count=1)
 
 
 def test_faults_can_be_ended() -> None:
@@ -158,8 +170,8 @@ def test_the_first_that_fits_strikes_first() -> None:
 # ------------------------------------------------------------------ HTTP
 
 
-def test_a_lost_request_is_not_carried_out() -> None:
-    """The connection breaks, and the order does not exist; the next one goes through."""
+def test_a_lost_request_is_not_carried_out(caplog: pytest.LogCaptureFixture) -> None:
+    """The connection breaks, and the order does not exist; to the server it is no error."""
 
     async def test() -> None:
         async with open_venue([FAR]) as client:
@@ -171,6 +183,7 @@ def test_a_lost_request_is_not_carried_out() -> None:
             assert (await client.signed("POST", "/order", body)).status_code == 200
 
     run(test)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_lost_reply_is_carried_out() -> None:

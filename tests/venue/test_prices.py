@@ -337,6 +337,29 @@ def test_what_the_successor_does_not_know_is_an_error() -> None:
     run(test)
 
 
+def test_subscriptions_are_bounded() -> None:
+    """64 of a connection of the successor; so many entries of a frame are read, and no endless filter."""
+
+    async def test() -> None:
+        account = VenueAccount.random()
+        async with scene(account=account) as (venue, clock):
+            async with feed(venue, "/live/ws", auth(account)) as there:
+                await there.next()
+                for number in range(65):
+                    await there.send(live(symbol=f"coin{number}usd"))
+                codes = [(await there.next()).get("code") for _ in range(65)]
+                assert codes == [None] * 64 + ["sub_limit"]
+            flood = [{**TWAP, "topic": "weather"}] * 64 + [TWAP]
+            names = ",".join(["btcusdt", *(f"coin{number}" for number in range(1_000))])
+            endless = {"topic": "crypto_prices", "filters": names}
+            async with feed(venue, "/rtds", subscribe(*flood), subscribe(endless)) as rtds:
+                assert await rtds.rest() == []
+                await clock.advance(1)
+                assert await rtds.rest() == []
+
+    run(test)
+
+
 # ------------------------------------------------------------------ the record
 
 
