@@ -119,11 +119,10 @@ def test_the_log_warns_of_what_is_odd(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         play(act, exchange=exchange, reconcile=ON_DEMAND)
     levels = {r.message: r.levelname for r in caplog.records if "differs" in r.message}
+    differs = f"[paper] {FIRST.slug}: differs from the venue:"
     assert levels == {
-        f"{FIRST.slug}: differs from the venue: 1 orders changed (demand)": "INFO",
-        f"{FIRST.slug}: differs from the venue: 1 orders changed, 1 foreign orders open (demand)": (
-            "WARNING"
-        ),
+        f"{differs} 1 orders changed (demand)": "INFO",
+        f"{differs} 1 orders changed, 1 foreign orders open (demand)": "WARNING",
     }
 
 
