@@ -11,13 +11,14 @@ import pytest
 
 from polyframe.testing import Fault, Invariant
 from polyframe.testing.simulate import Plan, figures, main, simulate
+from polyframe.testing.stage import KEEPS_SNAPSHOTS
 from polyframe.trading.account import Account
 from tests.cli.command import ROOT
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_hundreds_of_cycles_with_all_faults(seed: int) -> None:
-    """A hostile and a careful strategy side by side on two series: everything holds."""
+    """A hostile and a careful strategy, process after process, on two series: everything holds."""
     result = simulate(Plan(cycles=100, seed=seed))
     assert result.violations == (), str(result.violations[0])
     # Some windows pass while no process runs.
@@ -32,6 +33,24 @@ def test_hundreds_of_cycles_with_all_faults(seed: int) -> None:
         Fault.STORE_ROT,
     }
     assert set(result.faults) >= set(Fault) - rare
+
+
+@pytest.mark.parametrize(
+    ("faults", "intensity"),
+    [
+        (frozenset(Fault), 3.0),
+        (frozenset(Fault) - KEEPS_SNAPSHOTS, 1.0),
+        (KEEPS_SNAPSHOTS, 6.0),
+        (frozenset({Fault.KILL, Fault.CLOCK_JUMP, Fault.FOREIGN, Fault.TRADE_FAILED}), 4.0),
+    ],
+    ids=["a storm", "one process", "short lives", "a bad computer"],
+)
+def test_other_mixtures_of_faults(faults: frozenset[Fault], intensity: float) -> None:
+    """Everything holds in a storm, in one long life, in many short ones, and on a bad computer."""
+    result = simulate(Plan(cycles=60, seed=4, faults=faults, intensity=intensity))
+    assert result.violations == (), str(result.violations[0])
+    assert result.closed > 10
+    assert (result.starts == 1) is (Fault.KILL not in faults)
 
 
 def test_the_same_seed_gives_the_same_line() -> None:
