@@ -14,7 +14,7 @@ from tests.cli.command import ROOT
 PAGE = ROOT / "docs" / "pitfalls.md"
 ROWS = [f"D{number}" for number in range(1, 11)] + [str(number) for number in range(1, 26)]
 NODE = re.compile(r"tests/[\w/]+\.py::[\w:]+")
-MODULE = re.compile(r"^Where: (.+)\.$", re.MULTILINE)
+MODULE = re.compile(r"^Where: (.+?)\.$", re.MULTILINE | re.DOTALL)
 
 
 @cache
