@@ -380,6 +380,7 @@ def test_a_position_is_on_record_once_it_is_settled() -> None:
             assert not report.is_closed_only
             assert report.open_orders == 0
             assert report.redeemable == 0
+            assert report.region is None
 
     asyncio.run(main())
 

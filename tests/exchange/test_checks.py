@@ -9,6 +9,7 @@ import pytest
 from polyframe.exchange.polymarket.checks import AccountReport, ProfitCheck, check_profit
 from polyframe.exchange.polymarket.dataapi import DataClient
 from polyframe.exchange.polymarket.datarecords import RecordedPosition, read_position
+from polyframe.exchange.polymarket.restcalls import Region
 from polyframe.exchange.polymarket.wire import parse_json
 from tests.exchange.client import ask
 from tests.exchange.kit import ADDRESS, CONDITION, encoded
@@ -27,11 +28,16 @@ def test_a_report_says_what_an_account_has() -> None:
     lost = held(current_size=7, current_price=0)
     alive = held(redeemable=False, current_price=None)
     report = AccountReport(
-        cash=Decimal("993.5"), is_closed_only=True, open_orders=2, positions=(won, lost, alive)
+        cash=Decimal("993.5"),
+        is_closed_only=True,
+        region=Region(is_blocked=True, country="US", part="NY"),
+        open_orders=2,
+        positions=(won, lost, alive),
     )
     assert report.redeemable == 10
     assert report.describe() == (
-        "993.5 USD, 2 open orders, 1 positions in open markets, 10 USD to redeem, may only reduce"
+        "993.5 USD, 2 open orders, 1 positions in open markets, 10 USD to redeem, may only reduce, "
+        "orders from US are refused"
     )
 
 

@@ -26,6 +26,7 @@ from polyframe.exchange.base import CancelAnswer, PlaceAnswer
 from polyframe.exchange.polymarket import Credentials, PolymarketHosts
 from polyframe.exchange.polymarket.http import HttpClient
 from polyframe.exchange.polymarket.rest import RestClient
+from polyframe.exchange.polymarket.restcalls import Region
 from polyframe.exchange.polymarket.wire import Skips
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderEventKind, TradeReport
@@ -575,3 +576,24 @@ def test_whether_the_account_may_only_close(answer: Any, closed: bool) -> None:
     venue = Venue(answer)
     assert venue.ask(lambda rest: rest.is_closed_only()) is closed
     assert venue.paths == ["GET auth/ban-status/closed-only"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "region"),
+    [
+        (
+            {"blocked": True, "ip": "192.0.2.1", "country": "US", "region": "NY"},
+            Region(is_blocked=True, country="US", part="NY"),
+        ),
+        ({"blocked": False, "country": "DE"}, Region(is_blocked=False, country="DE", part="")),
+        ({}, None),
+        ([], None),
+        (404, None),
+    ],
+)
+def test_the_venue_says_whether_a_region_is_served(answer: Any, region: Region | None) -> None:
+    """The website is asked, without credentials; an answer that says nothing is no answer (§0.3)."""
+    venue = Venue(answer)
+    assert venue.ask(lambda rest: rest.fetch_region()) == region
+    assert venue.requests[0].url.path == "/site/api/geoblock"
+    assert "POLY_API_KEY" not in venue.requests[0].headers

@@ -16,6 +16,7 @@ from polyframe.model.money import ZERO
 if TYPE_CHECKING:
     from polyframe.exchange.polymarket.dataapi import DataClient
     from polyframe.exchange.polymarket.exchange import PolymarketExchange
+    from polyframe.exchange.polymarket.restcalls import Region
 
 TOLERANCE = Decimal("0.01")
 """USD by which the records may differ: they are rounded."""
@@ -28,12 +29,14 @@ class AccountReport:
     Attributes:
         cash: USD that the engine sees.
         is_closed_only: Whether the account may only reduce what it has.
+        region: Where the venue thinks that we are, ``None`` if it does not say.
         open_orders: Orders that rest, of all programs.
         positions: All shares on record.
     """
 
     cash: Decimal
     is_closed_only: bool
+    region: Region | None
     open_orders: int
     positions: tuple[RecordedPosition, ...]
 
@@ -46,6 +49,8 @@ class AccountReport:
         """Return the report as one line of text."""
         alive = sum(1 for item in self.positions if not item.is_redeemable and item.size > ZERO)
         closed = ", may only reduce" if self.is_closed_only else ""
+        if self.region is not None and self.region.is_blocked:
+            closed += f", orders from {self.region.country} are refused"
         return (
             f"{self.cash:f} USD, {self.open_orders} open orders, {alive} positions in open markets, "
             f"{self.redeemable:f} USD to redeem{closed}"
@@ -93,6 +98,7 @@ async def look_at_account(exchange: PolymarketExchange) -> AccountReport:
     return AccountReport(
         cash=await exchange.fetch_balance(),
         is_closed_only=await exchange.is_closed_only(),
+        region=await exchange.fetch_region(),
         open_orders=len(await exchange.fetch_open_orders()),
         positions=tuple(positions),
     )

@@ -65,6 +65,7 @@ class PolymarketHosts:
         rtds: WebSocket of the reference prices, without credentials.
         live: WebSocket base of the reference prices with credentials; ``/ws`` is appended.
         data: Records of positions and activity; ``/positions`` and the like are appended.
+        site: The website, which alone knows whether a region is served; ``/api/geoblock`` is appended.
 
     Raises:
         ConfigError: Not a URL of that kind, or unencrypted to a host that is not this machine.
@@ -90,6 +91,7 @@ class PolymarketHosts:
     data: str = field(
         default="https://data-api.polymarket.com", converter=_base_url, validator=_check_http
     )
+    site: str = field(default="https://polymarket.com", converter=_base_url, validator=_check_http)
 
     @classmethod
     def local(cls, url: str) -> PolymarketHosts:
@@ -104,6 +106,7 @@ class PolymarketHosts:
             rtds=f"{sockets}/rtds",
             live=f"{sockets}/live",
             data=f"{base}/data-api",
+            site=f"{base}/site",
         )
 
     @property

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from polyframe.exchange.polymarket.link import Link
     from polyframe.exchange.polymarket.marketdata import MarketDataClient
     from polyframe.exchange.polymarket.rest import RestClient
+    from polyframe.exchange.polymarket.restcalls import Region
 
 _log = logging.getLogger(__name__)
 
@@ -333,6 +334,10 @@ class PolymarketExchange:
     async def is_closed_only(self) -> bool:
         """Return whether the account may only reduce what it has."""
         return await self._client.is_closed_only()
+
+    async def fetch_region(self) -> Region | None:
+        """Return where the venue thinks that we are, ``None`` if it does not say."""
+        return await self._client.fetch_region()
 
     async def list_markets(self, series: Series) -> list[Market]:
         """Return the markets of `series` that can be traded now, as the metadata lists them."""

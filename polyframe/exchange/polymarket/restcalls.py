@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from attrs import evolve
+from attrs import evolve, frozen
 
 from polyframe.counters import Count, Counters
 from polyframe.errors import ExchangeError
@@ -22,7 +22,7 @@ from polyframe.exchange.polymarket.gamma import (
 from polyframe.exchange.polymarket.http import HttpClient
 from polyframe.exchange.polymarket.marketdata import MarketDataClient
 from polyframe.exchange.polymarket.serverclock import ServerClock
-from polyframe.exchange.polymarket.wire import Skips, text
+from polyframe.exchange.polymarket.wire import Skips, flag, text
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.reference import PriceRecord
 from polyframe.model.series import Series, Window
@@ -31,6 +31,21 @@ _log = logging.getLogger(__name__)
 
 ABSENT: dict[str, Any] = {}
 """Stands for an answer that says that there is nothing."""
+
+
+@frozen
+class Region:
+    """Where the venue thinks that this machine is.
+
+    Attributes:
+        is_blocked: Whether orders from there are refused.
+        country: Two letters.
+        part: The part of the country, ``""`` if it is not told.
+    """
+
+    is_blocked: bool
+    country: str
+    part: str
 
 
 class RestCalls:
@@ -74,6 +89,21 @@ class RestCalls:
             msg = f"GET /time: expected epoch seconds, got {word[:40]!r}"
             raise ExchangeError(msg)
         return int(word)
+
+    async def fetch_region(self) -> Region | None:
+        """Return where the venue thinks that we are, ``None`` if it does not say (§0.3).
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        row = await self._http.json("GET", self._hosts.site, "/api/geoblock", absent=ABSENT)
+        if not isinstance(row, dict) or "blocked" not in row:
+            return None
+        return Region(
+            is_blocked=flag(row.get("blocked"), default=False),
+            country=text(row.get("country")),
+            part=text(row.get("region")),
+        )
 
     async def measure_clock(self, clock: ServerClock) -> None:
         """Let `clock` know the venue's time.
