@@ -238,14 +238,19 @@ class Comparison:
         self, judged: list[str], venue: _VenueView, looked_at: float, found: _Findings
     ) -> None:
         listed = {report.order_id for report in venue.orders}
+        absent = [
+            client_id
+            for client_id in judged
+            if (order := self._open_order(client_id)) and order.venue_id not in listed
+        ]
         turn = asyncio.Semaphore(_QUERIES)
 
         async def ask(client_id: str) -> None:
             async with turn:
-                if (order := self._open_order(client_id)) and order.venue_id not in listed:
+                if order := self._open_order(client_id):
                     await self._ask(order, looked_at, found)
 
-        await asyncio.gather(*(ask(client_id) for client_id in judged))
+        await asyncio.gather(*(ask(client_id) for client_id in absent))
 
     def _open_order(self, client_id: str) -> Order | None:
         order = self._state.orders.get(client_id)
