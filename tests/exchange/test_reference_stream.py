@@ -291,15 +291,19 @@ def test_refused_credentials_end_the_live_feed() -> None:
     asyncio.run(main())
 
 
-def test_another_end_of_the_live_feed_is_followed_by_a_new_connection() -> None:
-    """Draining or a slow reader: connect, authenticate and subscribe again."""
+@pytest.mark.parametrize(("code", "reason"), [(4002, "live:closed"), (4003, "live:draining")])
+def test_another_end_of_the_live_feed_is_followed_by_a_new_connection(
+    code: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Draining or a slow reader: connect, authenticate and subscribe again (§6.2)."""
+    monkeypatch.setattr("polyframe.exchange.polymarket.reference_stream._DRAIN_SECONDS", 0.05)
 
     async def main() -> None:
         async with scene("live") as found:
             await found.server.until(lambda: len(found.server.frames) == 2)
-            await found.server.connections[0].close(4003)
+            await found.server.connections[0].close(code)
             await found.server.until(lambda: len(found.server.sent_by(1)) == 2)
-            assert found.counters.get(Count.STREAM_LOSSES, "live:closed") == 1
+            assert found.counters.reasons(Count.STREAM_LOSSES) == {reason: 1}
 
     asyncio.run(main())
 
@@ -363,3 +367,13 @@ def test_a_strategys_environment_learns_the_price_to_beat() -> None:
             assert only_this_task()
 
     asyncio.run(main())
+
+
+def test_who_is_sent_away_to_make_room_does_not_come_back_at_once() -> None:
+    """After draining the pause is any time up to ten seconds; after other ends it is the usual one."""
+    skips = Skips(Counters())
+    stream = LivePriceStream("ws://x", CREDENTIALS, PriceSink(), [BTC], SETTINGS, Counters(), skips)
+    pauses = [stream._least_pause("draining") for _ in range(200)]
+    assert min(pauses) < 2
+    assert 8 < max(pauses) <= 10
+    assert stream._least_pause("closed") == 0

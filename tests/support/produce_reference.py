@@ -53,6 +53,14 @@ async def _hang_up(found: streams.Scene) -> None:
     await _second_connection(found)
 
 
+async def _drained(found: streams.Scene) -> None:
+    """Be sent away, and be gone before the pause is over."""
+    await found.server.connections[0].close(4003)
+    async with asyncio.timeout(10):
+        while not found.counters.get(Count.STREAM_LOSSES):  # noqa: ASYNC110 - nobody is told
+            await asyncio.sleep(0.01)
+
+
 def _refusal(code: int) -> Producer:
     async def act(found: streams.Scene) -> None:
         await found.server.connections[0].close(code)
@@ -163,6 +171,7 @@ REFERENCE: dict[tuple[Count, str], Producer] = {
     (Count.STREAM_LOSSES, "<feed>:closed"): _stream(_hang_up),
     (Count.STREAM_LOSSES, "<feed>:silence"): _stream(_second_connection, price_silence=0.05),
     (Count.STREAM_LOSSES, "<feed>:error"): lambda: _tries("", Clumsy()),
+    (Count.STREAM_LOSSES, "live:draining"): _stream(_drained, "live"),
     (Count.STREAM_LOSSES, "live:auth"): _refusal(4001),
     (Count.STREAM_LOSSES, "live:policy"): _refusal(4008),
     (Count.WIRE_SKIPPED, "unknown_topic:<topic>"): lambda: _skips(

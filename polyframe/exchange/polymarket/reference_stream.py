@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -29,6 +30,8 @@ from polyframe.exchange.polymarket.wire_reference import (
 )
 from polyframe.model.events import StreamState
 from polyframe.model.reference import PriceSource, ReferencePrice
+
+_DRAIN_SECONDS = 10.0
 
 Wanted = Sequence[tuple[PriceSource, str]]
 
@@ -227,7 +230,12 @@ class LivePriceStream(_PriceStream):
     @override
     def _closed_reason(self, closed: ConnectionClosed) -> str:
         code = closed.rcvd.code if closed.rcvd is not None else 0
-        return {4001: "auth", 4008: "policy"}.get(code, "closed")
+        return {4001: "auth", 4003: "draining", 4008: "policy"}.get(code, "closed")
+
+    @override
+    def _least_pause(self, reason: str) -> float:
+        # The venue sends everybody away at once and wants them back one by one.
+        return random.uniform(0, _DRAIN_SECONDS) if reason == "draining" else 0.0  # noqa: S311
 
 
 def reference_streams(

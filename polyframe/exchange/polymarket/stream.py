@@ -170,6 +170,11 @@ class ReconnectingStream(ABC):
         del closed
         return "closed"
 
+    def _least_pause(self, reason: str) -> float:
+        """Return the seconds to wait at least after a connection that ended for `reason`."""
+        del reason
+        return 0.0
+
     def _nudge(self) -> None:
         """Make the watching task look at once; a no-op while there is no connection."""
         self._wake.set()
@@ -196,7 +201,7 @@ class ReconnectingStream(ABC):
             # A venue that greets and hangs up at once must not be called in a tight loop.
             if self._healthy and loop.time() - begun >= self._settings.backoff_base:
                 pauses = self._new_pauses()
-            pause = next(pauses)
+            pause = max(next(pauses), self._least_pause(reason))
             _log.warning(
                 "%s stream: %s (%s); next attempt in %.1f s", self._name, reason, detail, pause
             )
