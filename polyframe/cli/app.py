@@ -155,7 +155,9 @@ def venue(
     accounts: Annotated[
         int, typer.Option(min=1, max=100, help="Accounts that are there from the start.")
     ] = 1,
-    cash: Annotated[str, typer.Option(help="USD of each account.")] = "1000",
+    cash: Annotated[
+        str, typer.Option(help="USD of each account, also of wallets that ask for an API key.")
+    ] = "1000",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON, for programs.")
     ] = False,

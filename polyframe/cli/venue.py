@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from polyframe.cli.options import Source
 from polyframe.cli.stopping import Stopper
@@ -37,7 +37,7 @@ class VenueOptions:
         port: Port to bind, 0 for any free one.
         allow_remote: Whether the address may be one that other machines reach.
         accounts: Accounts that are there from the start.
-        cash: USD of each account.
+        cash: USD of each account, also of those that wallets open.
         as_json: Print one line of JSON in place of the list.
     """
 
@@ -70,13 +70,16 @@ async def _serve(options: VenueOptions, stopper: Stopper) -> None:
 
     source = _source(options)
     clock = _clock(options, source)
-    # Who signs by another clock than the venue's would never be let in.
-    settings = VenueSettings() if isinstance(clock, WallClock) else VenueSettings(skew=ANY_TIME)
+    account = VenueAccount.random(options.cash)
+    settings = VenueSettings(welcome_cash=account.cash)
+    if not isinstance(clock, WallClock):
+        # Who signs by another clock than the venue's would never be let in.
+        settings = evolve(settings, skew=ANY_TIME)
     venue = LocalVenue(
         source,
         clock=clock,
         settings=settings,
-        account=VenueAccount.random(options.cash),
+        account=account,
         host=options.host,
         port=options.port,
         allow_remote=options.allow_remote,
@@ -135,7 +138,7 @@ def _tell(options: VenueOptions, venue: LocalVenue) -> None:
         for name in ("api_key", "secret", "passphrase"):
             _print(f"{name:<12} {account[name]}")
     _print("\nOrders of these accounts carry polyframe's stand-in for a signature; a wallet that")
-    _print("asks for an API key gets an account of its own. It is all paper money.")
+    _print("asks for an API key gets an account of its own with as much. It is all paper money.")
     if venue.settings.skew >= ANY_TIME:
         _print("Time stamps of requests are not checked: this clock is not yours.")
     if options.allow_remote:
