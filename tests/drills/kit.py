@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import tempfile
 import time
 from collections import Counter
@@ -41,6 +43,8 @@ SERIES = Series.parse("btc-updown-15m")
 START = 1_893_456_000
 SPEED = 10.0
 PATIENCE = 5.0
+RECORDS = "POLYFRAME_DRILL_RECORDS"
+"""Names a folder in which every drill leaves what it has shown."""
 TEN = Decimal(10)
 LOW = Decimal("0.02")
 """A price at which nothing is offered."""
@@ -104,6 +108,7 @@ class Drill:
     trades: list[TradeChanged] = field(factory=list)
     reports: list[ReconcileReport] = field(factory=list)
     records: list[CycleRecord] = field(factory=list)
+    cash: Decimal = Decimal(0)
     _rung: asyncio.Event = field(factory=asyncio.Event)
 
     def ring(self) -> None:
@@ -234,7 +239,33 @@ def drill(*acts: Act, reference: bool = False) -> Drill:
     With `reference`, reference prices are provided, and their record is waited for.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_drill(acts, Path(folder) / "ledger.sqlite", reference=reference))
+        done = asyncio.run(_drill(acts, Path(folder) / "ledger.sqlite", reference=reference))
+    if target := os.environ.get(RECORDS):
+        _record(done, Path(target))
+    return done
+
+
+def _record(done: Drill, folder: Path) -> None:
+    """Write down what a drill has shown, under the name of its test."""
+    name = os.environ["PYTEST_CURRENT_TEST"].split("::")[-1].split(" ")[0].removeprefix("test_")
+    repairs = done.counters.reasons(Count.RECONCILE_REPAIRS)
+    known = {
+        "struck": {kind.value: times for kind, times in sorted(done.venue.faults.happened.items())},
+        "prices": len(done.prices),
+        "unknown prices": done.unknown_prices,
+        "order events": len(done.orders),
+        "trade events": len(done.trades),
+        "reports": len(done.reports),
+        "answers": done.counters.reasons(Count.ORDERS_SENT),
+        "streams lost": done.counters.reasons(Count.STREAM_LOSSES),
+        "comparisons": done.counters.get(Count.RECONCILES),
+        "repairs": repairs,
+        "orders": len(_venue_orders(done)),
+        "fills": len(_venue_fills(done)),
+        "cash": str(done.cash),
+        "cash at the venue": str(done.venue.account.cash),
+    }
+    (folder / f"{name}.json").write_text(json.dumps(known), encoding="utf-8")
 
 
 async def _drill(acts: Sequence[Act], path: Path, *, reference: bool) -> Drill:
@@ -266,9 +297,9 @@ async def _drill(acts: Sequence[Act], path: Path, *, reference: bool) -> Drill:
                 await _wait_record(done)
             compare_books(done)
             done.records = list(ledger)
-            cash = env.account.cash
+            done.cash = env.account.cash
         compare_ledger(done, path)
-        assert cash == venue.account.cash
+        assert done.cash == venue.account.cash
         return done
 
 
@@ -366,7 +397,6 @@ def compare_books(done: Drill) -> None:
     _check_orders(done, orders)
     assert fills == _venue_fills(done)
     account = done.env.account
-    assert account.cash == done.venue.account.cash
     assert account.available == account.cash
     profits = [record.profit for record in done.env.ledger]
     assert account.cash == 1000 + sum(profit for profit in profits if profit is not None)
