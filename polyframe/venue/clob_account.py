@@ -60,6 +60,7 @@ class AccountApi:
             ("DELETE", "/cancel-all", self._metered("cancels", self._cancel_all)),
             ("DELETE", "/cancel-market-orders", self._metered("cancels", self._cancel_market)),
             ("GET", "/data/orders", self._orders),
+            ("GET", "/data/pre-migration-orders", self._old_orders),
             ("GET", "/data/order/{order_id}", self._order),
             ("GET", "/data/trades", self._trades),
             ("GET", "/balance-allowance", self._balance),
@@ -174,6 +175,10 @@ class AccountApi:
             market, token = query.get("market", ""), query.get("asset_id", "")
             orders = self._blotter.open_orders(login.account, market, token)
         return page(request, [order.row() for order in orders])
+
+    async def _old_orders(self, request: Request, _login: Login) -> Response:
+        # All of them were wiped when version 2 began (§0.5).
+        return page(request, [])
 
     async def _order(self, request: Request, login: Login) -> Response:
         order = self._blotter.order(login.account, request.path_params["order_id"])

@@ -13,16 +13,14 @@ from starlette.routing import Route
 
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
-from polyframe.model.money import PRICE_UNITS
 from polyframe.venue.floor import Floor
 from polyframe.venue.intents import INVALID_PAYLOAD, NO_BOOK, Refusal
 from polyframe.venue.listing import Listing
 from polyframe.venue.live import LiveMarket
-from polyframe.venue.rest import Handler, answering, read_json, route
+from polyframe.venue.rest import INTERVALS, Handler, answering, read_json, route
 from polyframe.venue.values import own_price, price_text
 
 _MAX_BOOKS = 500
-_MAX_POINTS = 1_500
 
 
 class PublicApi:
@@ -160,15 +158,10 @@ class PublicApi:
         now = int(self._clock.time())
         last = min(_seconds(query.get("endTs"), now), now, market.end - 1)
         first = max(_seconds(query.get("startTs"), 0), int(self._listing.minted_at(market)))
+        first = max(first, last - INTERVALS.get(query.get("interval", ""), last))
         step = 60 * max(_seconds(query.get("fidelity"), 1), 1)
-        # The latest ones, if there are too many.
-        first = max(first, last - step * _MAX_POINTS)
-        points = []
-        for at in range(-(-first // step) * step, last + 1, step):
-            price = self._floor.price_at(market, outcome, at)
-            if price is not None:
-                points.append({"t": at, "p": price / PRICE_UNITS})
-        return JSONResponse({"history": points})
+        points = self._floor.history(market, outcome, first, last, step)
+        return JSONResponse({"history": [{"t": at, "p": price} for at, price in points]})
 
     async def _builder_fees(self, _: Request) -> Response:
         return JSONResponse({"builder_maker_fee_rate_bps": 0, "builder_taker_fee_rate_bps": 0})

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from polyframe.clock import Clock
 from polyframe.model.market import Outcome
 from polyframe.model.money import PRICE_UNITS, ZERO
 from polyframe.venue.account import ADDRESS, VenueAccount
@@ -24,7 +25,7 @@ from polyframe.venue.floor import Floor
 from polyframe.venue.intents import Refusal
 from polyframe.venue.listing import Listing
 from polyframe.venue.portfolio import Fill, Holding, Redemption, fills, holdings
-from polyframe.venue.rest import answering, read_offset, write_offset
+from polyframe.venue.rest import INTERVALS, answering, read_offset, write_offset
 from polyframe.venue.values import VenueMarket, own_price, usd
 
 _PREFIX = "/data-api"
@@ -40,11 +41,18 @@ class DataApi:
         blotter: Their trades.
         listing: Which markets there are.
         floor: What their shares are worth.
+        clock: The venue's time.
     """
 
     def __init__(
-        self, accounts: Accounts, blotter: Blotter, listing: Listing, floor: Floor
+        self,
+        accounts: Accounts,
+        blotter: Blotter,
+        listing: Listing,
+        floor: Floor,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._accounts = accounts
         self._blotter = blotter
         self._listing = listing
@@ -63,6 +71,7 @@ class DataApi:
             "/v2/activity": self._activity_v2,
             "/v2/value": self._value_v2,
             "/v2/resolutions": self._resolutions_v2,
+            "/v2/prices-history": self._history_v2,
         }
         return [
             Route(_PREFIX + path, answering(handler), methods=["GET"])
@@ -148,6 +157,29 @@ class DataApi:
                     "last_update_timestamp": str(int(self._listing.resolves_at(market))),
                 }
             )
+        return _envelope(request, rows)
+
+    async def _history_v2(self, request: Request) -> Response:
+        query = request.query_params
+        found = self._listing.by_token(query.get("token_id", ""))
+        if found is None:
+            return _envelope(request, [])
+        market, outcome = found
+        latest = min(int(self._clock.time()), market.end - 1)
+        step = max(int(_number(query.get("bucket_seconds"), Decimal(60), "bucket_seconds")), 60)
+        oldest = int(self._listing.minted_at(market))
+        first, last = (int(limit) for limit in _window(request))
+        first, last = max(first, oldest), min(last, latest)
+        first = max(first, last - INTERVALS.get(query.get("interval", ""), last))
+        if query.get("as_of"):
+            at = min(int(_number(query.get("as_of"), ZERO, "as_of")), latest)
+            points = self._floor.history(market, outcome, at, at, 1)
+            step = 0
+        else:
+            points = self._floor.history(market, outcome, first, last, step)
+        rows = [
+            {"timestamp": at, "price": price, "resolution_seconds": step} for at, price in points
+        ]
         return _envelope(request, rows)
 
     # ------------------------------------------------------------------ rows

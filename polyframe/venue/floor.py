@@ -8,7 +8,8 @@ from polyframe.clock import Clock
 from polyframe.model.market import Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.venue import messages
-from polyframe.venue.faults import VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import VenueFaults
 from polyframe.venue.hub import Hub, MarketConnection
 from polyframe.venue.listing import Listing
 from polyframe.venue.live import LiveMarket
@@ -17,6 +18,9 @@ from polyframe.venue.settings import VenueSettings, VenueStats
 from polyframe.venue.sources import MarketSource
 from polyframe.venue.tasks import TaskSet
 from polyframe.venue.values import Print, Snapshot, VenueMarket, own_price
+
+_MAX_POINTS = 1_500
+"""Points of one history."""
 
 
 class Floor:
@@ -93,6 +97,18 @@ class Floor:
             return None
         bid, ask = max(event.bids, default=0), min(event.asks, default=PRICE_UNITS)
         return own_price(outcome, (bid + ask) // 2)
+
+    def history(
+        self, market: VenueMarket, outcome: Outcome, first: int, last: int, step: int
+    ) -> list[tuple[int, float]]:
+        """Return epoch seconds and midpoint in USD at each full `step` seconds in between.
+
+        If there are too many, the latest are returned.
+        """
+        first = max(first, last - step * _MAX_POINTS)
+        times = range(-(-first // step) * step, last + 1, step)
+        found = [(at, self.price_at(market, outcome, at)) for at in times]
+        return [(at, price / PRICE_UNITS) for at, price in found if price is not None]
 
     def _fills(self, live: LiveMarket, fills: list[MakerFill], trade: Print | None) -> None:
         if self.on_fills is not None:

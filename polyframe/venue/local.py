@@ -28,13 +28,8 @@ from polyframe.venue.clob_public import PublicApi
 from polyframe.venue.data_api import DataApi
 from polyframe.venue.desk import Desk
 from polyframe.venue.expiry import Expiry
-from polyframe.venue.faults import (
-    MAX_SECONDS,
-    InjectedFault,
-    VenueFault,
-    VenueFaults,
-    read_mode,
-)
+from polyframe.venue.faultkinds import VenueFault, read_mode
+from polyframe.venue.faults import VenueFaults
 from polyframe.venue.floor import Floor
 from polyframe.venue.gamma import GammaApi
 from polyframe.venue.heartbeats import Heartbeats
@@ -150,7 +145,7 @@ class LocalVenue:
                 *MarketsApi(self._listing, self._floor, self.settings).routes(),
                 *AccountApi(desk, self._blotter, self._accounts, rates).routes(),
                 *KeysApi(self._accounts, self._hub, self._heartbeats, self._blotter).routes(),
-                *DataApi(self._accounts, self._blotter, self._listing, self._floor).routes(),
+                *DataApi(self._accounts, self._blotter, self._listing, self._floor, clock).routes(),
                 *relayer_routes(),
                 *AdminApi(self, self.settings).routes(),
                 *self._prices.routes(),
@@ -159,7 +154,6 @@ class LocalVenue:
             ],
             exception_handlers={HTTPException: unknown_path, Exception: internal_error},
         )
-        self._standing: dict[str, InjectedFault] = {}
         served = HttpFaults(Bounds(app, self.settings), faults, self.stats)
         self._server = EmbeddedServer(served, host, port, self.settings)
 
@@ -234,27 +228,6 @@ class LocalVenue:
             connection.abort()
         return len(connections)
 
-    def freeze(self, market: bool) -> None:
-        """Let the market channel be silent but for ``PONG``, on new connections too (§4.10).
-
-        Frames of `send_raw` still go out.
-
-        Args:
-            market: Whether it is frozen from now on. What it missed is not sent later.
-        """
-        self._stand(VenueFault.MARKET_FREEZE, market)
-
-    def duplicate(self, user: bool) -> None:
-        """Send each message of the user channel twice from now on, or no longer (§5.6)."""
-        self._stand(VenueFault.USER_DUPLICATE, user)
-
-    def _stand(self, kind: VenueFault, begin: bool) -> None:
-        standing = self._standing.pop(kind, None)
-        if standing is not None:
-            standing.stop()
-        if begin:
-            self._standing[kind] = self.faults.inject(kind, seconds=MAX_SECONDS)
-
     def send_raw(self, kind: Literal["market", "user", "all"], text: str) -> int:
         """Send one text frame as it stands to all these WebSockets; return how many."""
         connections = self._hub.connections(kind)
@@ -294,17 +267,6 @@ class LocalVenue:
             headers=headers or {},
         )
 
-    def delay_next(self, path_suffix: str, seconds: float) -> None:
-        """Let the next request whose path ends with `path_suffix` wait for real seconds.
-
-        Raises:
-            ConfigError: `seconds` is negative.
-        """
-        if seconds < 0:
-            msg = f"seconds: expected a number of at least 0, got {seconds!r}"
-            raise ConfigError(msg)
-        self.faults.inject(VenueFault.REQUEST_LATE, count=1, path=path_suffix, delay=seconds)
-
     def set_mode(self, mode: VenueMode | str, *, retry_after: int = 0) -> None:
         """Take less than everything from now on (PROTOCOL §2.7).
 
@@ -317,25 +279,6 @@ class LocalVenue:
         """
         self._desk.turnstile.mode = read_mode("mode", mode)
         self._desk.turnstile.retry_after = retry_after
-
-    def fail_trades(self, count: int) -> None:
-        """Let the settlement of the next `count` trades fail: MATCHED, RETRYING, FAILED (§9).
-
-        What such a trade moved is taken back at the end. A trade whose proceeds are spent by then
-        stays RETRYING for ever.
-
-        Raises:
-            ConfigError: `count` is negative.
-        """
-        if count < 0:
-            msg = f"count: expected a number of trades of at least 0, got {count!r}"
-            raise ConfigError(msg)
-        standing = self._standing.pop(VenueFault.TRADE_FAILED, None)
-        if standing is not None:
-            standing.stop()
-        if count:
-            kind = VenueFault.TRADE_FAILED
-            self._standing[kind] = self.faults.inject(kind, count=count)
 
     def withdraw_order(self, order_id: str) -> bool:
         """End an open order as the venue does by itself: status INVALID (§5.3).

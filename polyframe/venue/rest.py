@@ -19,6 +19,8 @@ from polyframe.venue.messages import decode
 PREFIX = "/clob"
 END_CURSOR = "LTE="
 _PAGE = 100
+INTERVALS = {"1h": 3_600, "6h": 21_600, "1d": 86_400, "1w": 604_800, "1m": 2_592_000}
+"""Names of stretches of time up to the present, in seconds; other names mean all."""
 
 T = TypeVar("T")
 

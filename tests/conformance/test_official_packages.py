@@ -82,6 +82,7 @@ def test_py_clob_client_v2_trades() -> None:
     assert (got["resting"]["status"], got["resting"]["orderID"]) == ("live", order)
     assert (got["row"]["id"], got["row"]["status"]) == (order, "LIVE")
     assert got["open"]
+    assert got["before_version_2"] == []
     assert got["scoring"] == {"scoring": True}
     assert got["scorings"] == {order: True}
     assert got["cancelled"] == {"canceled": [order], "not_canceled": {}}
@@ -150,6 +151,11 @@ def test_polymarket_client_trades(wallet: str, kind: str) -> None:
     assert public["prices"] == {facts["up"]: {"BUY": "0.48"}}
     assert public["last"] is None
     assert public["lasts"] == 0
+
+    assert got["history"]
+    assert {(point["price"], point["resolution_seconds"]) for point in got["history"]} == {
+        ("0.5", 60)
+    }
 
     order = got["resting"]["order_id"]
     assert got["resting"]["status"] == "live"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from polyframe.venue import VenueAccount
-from tests.venue.support import Client, open_venue, run, snapshot
+from tests.venue.support import START, Client, open_venue, run, snapshot
 from tests.venue.test_accounts import funded
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "protocol_samples"
@@ -258,5 +258,32 @@ def test_rows_have_the_recorded_fields(path: str, sample: str) -> None:
                     continue
                 kinds = (int, float) if type(value) in {int, float} else type(value)
                 assert isinstance(row[name], kinds), name
+
+    run(test)
+
+
+def test_the_history_of_a_price() -> None:
+    """A midpoint for each bucket, in the terms of the token, or what it was at one instant."""
+    script = [snapshot(60 * n, {40 + n: 10}, {50 + n: 10}) for n in range(10)]
+
+    async def test() -> None:
+        async with open_venue(script, now=START + 200) as client:
+
+            async def history(**query: str) -> list[tuple[int, float, int]]:
+                rows = (await ask(client, "/v2/prices-history", **query))["data"]
+                return [(r["timestamp"] - START, r["price"], r["resolution_seconds"]) for r in rows]
+
+            up = {"token_id": client.up}
+            assert await history(**up, interval="1h") == [
+                (0, 0.45, 60),
+                (60, 0.46, 60),
+                (120, 0.47, 60),
+                (180, 0.48, 60),
+            ]
+            late = await history(token_id=client.down, start=str(START + 120), bucket_seconds="60")
+            assert late == [(120, 0.53, 60), (180, 0.52, 60)]
+            assert await history(**up, as_of=str(START + 70)) == [(70, 0.46, 0)]
+            assert await history(**up, as_of=str(START + 7_000)) == [(200, 0.48, 0)]
+            assert await history(token_id="7") == []
 
     run(test)

@@ -173,6 +173,27 @@ def test_parameters_have_two_forms_of_path() -> None:
     run(test)
 
 
+def test_a_history_may_be_of_the_last_hour() -> None:
+    """An interval counts back from the present, or from the end of the market."""
+    market = make_market(START // 14_400 * 14_400, period="4h")
+    script = [snapshot(market.start - START + 600 * n, {40: 10}, {50: 10}) for n in range(30)]
+
+    async def test() -> None:
+        source = ScriptedSource(script, markets=[market])
+        async with open_venue(source=source, now=market.start + 10_000) as client:
+            ask = {"market": client.up, "fidelity": "10"}
+            every = (await client.clob("/prices-history", **ask)).json()["history"]
+            hour = (await client.clob("/prices-history", **ask, interval="1h")).json()["history"]
+            assert len(every) == 17
+            assert hour == every[-6:]
+            params = {"token_id": client.up, "bucket_seconds": "600", "interval": "1h"}
+            url = f"{client.venue.url}/data-api/v2/prices-history"
+            rows = (await client.http.get(url, params=params)).json()["data"]
+            assert [row["timestamp"] for row in rows] == [point["t"] for point in hour]
+
+    run(test)
+
+
 def test_history_is_what_the_source_had() -> None:
     """A midpoint a minute, mirrored for Down, bounded in number and by the present."""
     script = [snapshot(60 * n, {40 + n: 10}, {50 + n: 10}) for n in range(10)]
@@ -190,6 +211,8 @@ def test_history_is_what_the_source_had() -> None:
                 (180, 0.52),
             ]
             assert await history(client.up, fidelity="2") == [(0, 0.45), (120, 0.47)]
+            assert await history(client.up, interval="1h") == await history(client.up)
+            assert await history(client.up, interval="max") == await history(client.up)
             assert await history(client.up, endTs=str(START + 60)) == [(0, 0.45), (60, 0.46)]
             for options in ({"market": "7"}, {"market": client.up, "startTs": "soon"}):
                 answer = await client.clob("/prices-history", **options)

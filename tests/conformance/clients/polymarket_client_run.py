@@ -135,6 +135,9 @@ async def trade(client: Any, task: dict[str, Any]) -> dict[str, Any]:
         "lasts": len(await client.get_last_trade_prices(asset_ids=[up, down])),
     }
 
+    minutes = client.list_price_history(asset_id=up, interval="1h")
+    result["history"] = await first_page(minutes)
+
     # ---------------------------------------------------------------- orders
     resting = await client.place_limit_order(asset_id=up, price="0.40", size="10", side="BUY")
     result["resting"] = resting

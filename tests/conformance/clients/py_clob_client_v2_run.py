@@ -89,6 +89,7 @@ def main() -> None:
     result["resting"] = resting
     result["row"] = client.get_order(order_id)
     result["open"] = [row["id"] for row in client.get_open_orders()] == [order_id]
+    result["before_version_2"] = client.get_pre_migration_orders()
     result["scoring"] = client.is_order_scoring(types.OrderScoringParams(order_id))
     result["scorings"] = client.are_orders_scoring(types.OrdersScoringParams([order_id]))
     result["duplicate"] = attempt(post, signed)
