@@ -15,7 +15,12 @@ from polyframe.counters import Count, Counters
 from polyframe.environment import Environment
 from polyframe.errors import AuthenticationFailed, ExchangeUnavailable, RateLimited
 from polyframe.exchange.base import PlaceAnswer
-from polyframe.exchange.polymarket import Credentials, PolymarketExchange, StreamSettings
+from polyframe.exchange.polymarket import (
+    Credentials,
+    PolymarketExchange,
+    RateLimits,
+    StreamSettings,
+)
 from polyframe.exchange.polymarket.checks import look_at_account
 from polyframe.model.book import Book
 from polyframe.model.events import (
@@ -320,6 +325,38 @@ def test_orders_are_cancelled_by_market_and_all_at_once() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("keeps_limits", [True, False])
+def test_the_venues_limits_are_kept_before_it_has_to(keeps_limits: bool) -> None:
+    """Ninety orders at once: held and refused here, or refused there, and never of unknown fate."""
+
+    async def main() -> None:
+        settings = VenueSettings(rate_enforced=True)
+        async with _scene(settings=settings) as scene:
+            limits = RateLimits() if keeps_limits else None
+            hosts, credentials = scene.exchange.hosts, scene.exchange.credentials
+            exchange = PolymarketExchange(hosts, credentials, rate_limits=limits)
+            await exchange.open(scene.exchange._open_link.clock, scene.counters)
+            request = scene.order(Decimal("0.01"), 5, post_only=True)
+            batches = [
+                [exchange.prepare_order(scene.market, request) for _ in range(15)] for _ in range(6)
+            ]
+            answers = [
+                answer
+                for batch in await asyncio.gather(*map(exchange.place_orders, batches))
+                for answer in batch
+            ]
+            kinds = {(answer.result, answer.code) for answer in answers}
+            assert kinds == {(PlaceResult.LIVE, ""), (PlaceResult.REJECTED, "rate_limited")}
+            held = [answer for answer in answers if "not sent" in answer.text]
+            assert bool(held) is keeps_limits
+            resting = await exchange.fetch_open_orders()
+            assert len(resting) == sum(answer.result is PlaceResult.LIVE for answer in answers)
+            assert len((await exchange.cancel_market(scene.market)).cancelled) == len(resting)
+            await exchange.close()
+
+    asyncio.run(main())
+
+
 def test_the_engine_answers_public_questions() -> None:
     """Rules, books and prices of a market come from the engine itself."""
 
@@ -471,9 +508,9 @@ def test_streams_survive_what_the_venue_does_to_them() -> None:
             scene.venue.drop_connections("all")
             await sink.until(lambda: len(sink.states) == 3)
             await account.until(lambda: len(account.states) == 3)
-            scene.venue.freeze(market=True)
+            frozen = scene.venue.faults.inject("market_freeze", seconds=60)
             await sink.until(lambda: (StreamState.LOST, "silence") in sink.states)
-            scene.venue.freeze(market=False)
+            frozen.stop()
             sink.messages.clear()
             await sink.until(lambda: snapshots() >= 2)
             await stream.close()

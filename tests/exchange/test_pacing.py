@@ -36,7 +36,7 @@ def play(
     clock, counters = VirtualClock(), Counters()
 
     async def main() -> Any:
-        return await act(Pacer(RateLimits(**limits), counters), clock)
+        return await act(Pacer(RateLimits(**{"share": 1.0} | limits), counters), clock)
 
     return clock.run(main()), counters.reasons(Count.REQUESTS_PACED)
 
@@ -230,6 +230,8 @@ def test_without_a_number_a_second_is_waited() -> None:
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
+        ({"share": 0}, "share"),
+        ({"share": 1.1}, "share"),
         ({"tier": "tin"}, "tier"),
         ({"order_wait": -1}, "order_wait"),
         ({"read_wait": float("nan")}, "read_wait"),
@@ -239,6 +241,18 @@ def test_limits_that_cannot_be_are_refused(settings: dict[str, Any], field: str)
     """The message names the field and what may stand there."""
     with pytest.raises(ConfigError, match=field):
         RateLimits(**settings)
+
+
+def test_a_part_of_the_limits_can_be_left_alone() -> None:
+    """A twentieth is kept free by default: what leaves here evenly does not arrive so."""
+
+    async def act(pacer: Pacer, clock: VirtualClock) -> list[float]:
+        return await passes(pacer, clock, 58, *ORDER)
+
+    assert RateLimits().share == 0.95
+    times, _ = play(act, share=0.95)
+    assert times[56] == 0
+    assert times[57] == pytest.approx(1 / 38)
 
 
 def test_the_tier_decides_on_the_rate() -> None:
@@ -297,7 +311,7 @@ def client(
         CREDENTIALS,
         timeout=5,
         transport=httpx.MockTransport(handler),
-        pacer=Pacer(RateLimits(**limits), counters),
+        pacer=Pacer(RateLimits(**{"share": 1.0} | limits), counters),
         services={HOSTS.clob: "clob", HOSTS.gamma: "gamma", HOSTS.data: "data"},
     )
     return RestClient(http, HOSTS, None, counters, Skips(counters))

@@ -64,6 +64,12 @@ def _tier(_: object, attribute: Attribute[str], value: str) -> None:
         raise ConfigError(msg)
 
 
+def _share(_: object, attribute: Attribute[float], value: float) -> None:
+    if not 0 < value <= 1:
+        msg = f"{attribute.name}: expected a part above 0, at most 1, got {value!r}"
+        raise ConfigError(msg)
+
+
 def _not_negative(_: object, attribute: Attribute[float], value: float) -> None:
     if not value >= 0:
         msg = f"{attribute.name}: expected at least 0 seconds, got {value!r}"
@@ -76,6 +82,8 @@ class RateLimits:
 
     Attributes:
         tier: The signer's tier at the venue, which decides on orders and cancels per second.
+        share: The part of the signer's limits that is used. What leaves here evenly does not arrive
+            so; and another program may use the same key.
         order_wait: How long an order may wait for its turn; one that would wait longer is refused
             here (``rate_limited``, nothing is sent), because its price was meant for now.
         cancel_wait: How long a cancel may wait; afterwards it is sent all the same: the venue's own
@@ -83,10 +91,11 @@ class RateLimits:
         read_wait: How long a question may wait.
 
     Raises:
-        ConfigError: An unknown tier, or a negative time.
+        ConfigError: An unknown tier, a share that is none, or a negative time.
     """
 
     tier: str = field(default="standard", validator=_tier)
+    share: float = field(default=0.95, validator=_share)
     order_wait: float = field(default=0.5, validator=_not_negative)
     cancel_wait: float = field(default=1.0, validator=_not_negative)
     read_wait: float = field(default=10.0, validator=_not_negative)
@@ -161,7 +170,7 @@ class Pacer:
             name: Bucket(name, short / 20, short / 2, reserve=short / 2 * _CANCEL_SHARE)
             for name, short in _TOTALS.items()
         }
-        rate, burst = TIERS[limits.tier]
+        rate, burst = (limits.share * number for number in TIERS[limits.tier])
         self._orders = Bucket("signer_orders", rate, burst)
         self._cancels = Bucket("signer_cancels", 2 * rate, 2 * burst)
 
