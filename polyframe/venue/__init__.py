@@ -16,7 +16,8 @@ for _package in ("starlette", "uvicorn"):
         raise ModuleNotFoundError(_text, name=_error.name) from _error
 
 from polyframe.venue.account import Credentials, VenueAccount
-from polyframe.venue.faults import InjectedFault, VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import InjectedFault, VenueFaults
 from polyframe.venue.local import LocalVenue
 from polyframe.venue.modes import VenueMode
 from polyframe.venue.recorded import ResolvedMarketsSource

@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from polyframe.errors import ConfigError
-from polyframe.venue.faults import OPTIONS, VenueFaults
+from polyframe.venue.faultkinds import OPTIONS
+from polyframe.venue.faults import VenueFaults
 from polyframe.venue.settings import VenueSettings
 
 TOKEN_HEADER = "X-Venue-Token"  # noqa: S105, the name of a header

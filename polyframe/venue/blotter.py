@@ -18,7 +18,8 @@ from polyframe.model.money import ZERO
 from polyframe.model.order import Side
 from polyframe.model.trade import TradeStatus
 from polyframe.venue.account import VenueAccount
-from polyframe.venue.faults import VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import VenueFaults
 from polyframe.venue.hub import Hub
 from polyframe.venue.live import LiveMarket
 from polyframe.venue.matching import MakerFill, Match

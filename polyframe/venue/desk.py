@@ -15,7 +15,8 @@ from polyframe.venue.account import VenueAccount
 from polyframe.venue.accounts import Accounts, Login
 from polyframe.venue.blotter import Blotter
 from polyframe.venue.expiry import Expiry
-from polyframe.venue.faults import VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import VenueFaults
 from polyframe.venue.floor import Floor
 from polyframe.venue.intents import NO_BOOK, Intent, Reader, Refusal, check_tick
 from polyframe.venue.listing import Listing

@@ -8,7 +8,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from polyframe.venue.faults import InjectedFault, VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import InjectedFault, VenueFaults
 from polyframe.venue.settings import VenueStats
 
 ADMIN_PREFIX = "/admin/"

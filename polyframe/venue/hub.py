@@ -15,7 +15,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from polyframe.venue.account import VenueAccount
 from polyframe.venue.accounts import Accounts, Login
-from polyframe.venue.faults import VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import VenueFaults
 from polyframe.venue.line import Line
 from polyframe.venue.messages import PONG, decode, encode
 from polyframe.venue.settings import VenueSettings, VenueStats

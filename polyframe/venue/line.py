@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
-from polyframe.venue.faults import VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import VenueFaults
 
 
 class Receiver(Protocol):

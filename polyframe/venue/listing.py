@@ -6,7 +6,8 @@ from collections import deque
 
 from polyframe.clock import Clock
 from polyframe.model.market import Outcome
-from polyframe.venue.faults import VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import VenueFaults
 from polyframe.venue.settings import VenueSettings
 from polyframe.venue.sources import MarketSource, parts_of
 from polyframe.venue.values import VenueMarket

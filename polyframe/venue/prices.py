@@ -17,7 +17,8 @@ from starlette.websockets import WebSocket
 
 from polyframe.clock import Clock
 from polyframe.venue.accounts import Accounts
-from polyframe.venue.faults import VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import VenueFaults
 from polyframe.venue.hub import Connection, serve
 from polyframe.venue.messages import encode
 from polyframe.venue.settings import VenueSettings, VenueStats

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from polyframe.venue.faults import VenueFault, VenueFaults
+from polyframe.venue.faultkinds import VenueFault
+from polyframe.venue.faults import VenueFaults
 from polyframe.venue.intents import Refusal
 from polyframe.venue.modes import VenueMode
 

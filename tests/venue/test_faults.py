@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from polyframe.errors import ConfigError
 from polyframe.venue import VenueFault, VenueFaults
-from polyframe.venue.faults import OPTIONS
+from polyframe.venue.faultkinds import OPTIONS
 from polyframe.venue.line import GARBAGE
 from tests.venue.support import START, Client, Feed, open_venue, run, snapshot, until
 from tests.venue.test_accounts import funded

@@ -312,7 +312,7 @@ def test_the_market_channel_can_freeze() -> None:
             client.user_feed() as user,
         ):
             await old.next()
-            client.venue.freeze(market=True)
+            frozen = client.venue.faults.inject("market_freeze", seconds=60)
             await client.clock.advance(8)
             await old.ping()
             client.venue.send_raw("market", "[]")
@@ -321,7 +321,7 @@ def test_the_market_channel_can_freeze() -> None:
                 await new.ping()
             await client.place("BUY", "0.40", "10")
             assert len(await user.rest()) == 1
-            client.venue.freeze(market=False)
+            frozen.stop()
             await client.clock.advance(1)
             assert [m["event_type"] for m in await old.rest()] == ["price_change"]
 
@@ -389,7 +389,7 @@ def test_the_next_request_can_be_delayed() -> None:
 
     async def test() -> None:
         async with open_venue() as client:
-            client.venue.delay_next("/version", 0.2)
+            client.venue.faults.inject("request_late", path="/version", count=1, delay=0.2)
             began = time.monotonic()
             slow = asyncio.create_task(client.clob("/version"))
             await client.clob("/ok")
@@ -404,12 +404,10 @@ def test_the_next_request_can_be_delayed() -> None:
 
 
 def test_impossible_faults_are_refused() -> None:
-    """A status that is none and a negative delay are named."""
+    """A status that is none is named."""
     venue = LocalVenue(ScriptedSource(), clock=CLOCK)
     with pytest.raises(ConfigError, match="status: expected"):
         venue.fail_next("/order", 42)
-    with pytest.raises(ConfigError, match="seconds: expected"):
-        venue.delay_next("/order", -1)
 
 
 def test_answers_are_not_held_back() -> None:
