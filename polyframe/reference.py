@@ -241,7 +241,10 @@ class ReferencePrices(SharedService):
         if history is None:
             return
         if abs(price.instant_ms / 1000 - self._time()) > self._settings.plausible:
-            self._counters.add(Count.REFERENCE_SKIPPED, "implausible_time")
+            if self._counters.add(Count.REFERENCE_SKIPPED, "implausible_time") == 1:
+                log.warning(
+                    "reference prices: their times are not ours (now %.0f): %s", self._time(), price
+                )
             return
         if not history.add(price):
             self._counters.add(Count.REFERENCE_SKIPPED, "conflict")

@@ -248,6 +248,26 @@ def test_without_the_engines_rules_the_metadata_must_do(answer: Any) -> None:
     assert venue.counters.reasons(Count.MARKET_RULES) == {"unanswered": 1}
 
 
+def test_rules_that_take_too_long_are_not_waited_for() -> None:
+    """A window begins when it begins: after three seconds the metadata must do."""
+    counters, clock = Counters(), VirtualClock(NOW)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if "clob-markets" in request.url.path:
+            await asyncio.sleep(4)
+        return httpx.Response(200, json=ROW)
+
+    async def main() -> None:
+        http = HttpClient(clock, None, timeout=10, transport=httpx.MockTransport(answer))
+        rest = RestClient(http, HOSTS, None, counters, Skips(counters))
+        assert await rest.fetch_market(SERIES, WINDOW) == MARKET
+        assert clock.time() == pytest.approx(NOW + 3)
+        await rest.close()
+
+    clock.run(main())
+    assert counters.reasons(Count.MARKET_RULES) == {"unanswered": 1}
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

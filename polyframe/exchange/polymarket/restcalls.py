@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +29,9 @@ from polyframe.model.reference import PriceRecord
 from polyframe.model.series import Series, Window
 
 _log = logging.getLogger(__name__)
+
+RULES_TIMEOUT = 3.0
+"""Seconds that a market's rules may take: its window does not wait, and metadata has them as well."""
 
 ABSENT: dict[str, Any] = {}
 """Stands for an answer that says that there is nothing."""
@@ -196,10 +200,11 @@ class MarketCalls(RestCalls):
             NotTradable: The engine does not have it yet, or takes no orders in it.
         """
         try:
-            rules = await self._market_data.rules(market.condition_id)
-        except ExchangeError as exc:
+            async with asyncio.timeout(RULES_TIMEOUT):
+                rules = await self._market_data.rules(market.condition_id)
+        except (ExchangeError, TimeoutError) as exc:
             self._counters.add(Count.MARKET_RULES, "unanswered")
-            _log.warning("%s: its rules are those of the metadata: %s", market.slug, exc)
+            _log.warning("%s: its rules are those of the metadata: %r", market.slug, exc)
             return market
         if rules is None:
             raise NotTradable("hydrating", "the engine does not know it yet")
