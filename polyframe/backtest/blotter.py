@@ -1,0 +1,129 @@
+"""What was asked of the replayed venue and what came of it, as values: what reports are made of."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from attrs import define, field, frozen
+
+from polyframe.model.book import Book
+from polyframe.model.market import Outcome
+from polyframe.model.order import OrderRequest, OrderType, Side
+
+
+@frozen
+class Decision:
+    """One thing that a strategy asked of the venue, at the instant at which it did.
+
+    Attributes:
+        time_ms: Epoch milliseconds of market time.
+        slug: The market.
+        action: ``"place"`` or ``"cancel"``.
+        outcome, side, price, size, order_type: The order.
+        number: Of the order in the run, from 1: the first order that is placed is 1.
+    """
+
+    time_ms: int
+    slug: str
+    action: str
+    outcome: Outcome
+    side: Side
+    price: Decimal
+    size: Decimal
+    order_type: OrderType
+    number: int
+
+
+@frozen
+class Level:
+    """What one level gave.
+
+    Attributes:
+        time_ms: When it was matched, in epoch milliseconds.
+        price: USD a share.
+        size: Shares.
+        fee: USD.
+        is_taker: Whether the order crossed the spread.
+        failed: Whether the trade failed afterwards.
+    """
+
+    time_ms: int
+    price: Decimal
+    size: Decimal
+    fee: Decimal
+    is_taker: bool
+    failed: bool = False
+
+
+@define(eq=False)
+class Entry:
+    """One order and its fills.
+
+    Attributes:
+        number: Of the order in the run, from 1.
+        sent_ms: When it was decided.
+        arrived_ms: When it reached the venue; 0 before.
+        slug: Its market.
+        request: What was asked for.
+        mid: Of its outcome's book when it was decided, ``None`` where a side was empty.
+        touch: The best price of the side that it takes from, at the same instant.
+        answer: What became of it at first: ``"live"``, ``"matched"``, or the code of a refusal.
+        fills: What it got, by trade id.
+    """
+
+    number: int
+    sent_ms: int
+    slug: str
+    request: OrderRequest
+    mid: Decimal | None
+    touch: Decimal | None
+    arrived_ms: int = 0
+    answer: str = ""
+    fills: dict[str, Level] = field(factory=dict)
+
+    @property
+    def levels(self) -> list[Level]:
+        """What it got and kept, in order."""
+        return [level for level in self.fills.values() if not level.failed]
+
+
+@define(eq=False)
+class Blotter:
+    """All orders of a run, and all decisions in order."""
+
+    entries: dict[str, Entry] = field(factory=dict)
+    decisions: list[Decision] = field(factory=list)
+
+    def placed(
+        self, order_id: str, time_ms: int, slug: str, request: OrderRequest, book: Book
+    ) -> Entry:
+        """Enter an order that is on its way; `book` is that of its outcome, as it is now."""
+        touch = book.ask if request.side is Side.BUY else book.bid
+        number = len(self.entries) + 1
+        entry = Entry(number, time_ms, slug, request, mid=book.mid, touch=touch)
+        self.entries[order_id] = entry
+        self._decided(time_ms, slug, "place", request, number)
+        return entry
+
+    def cancelled(self, order_id: str, time_ms: int) -> None:
+        """Enter that an order is to be cancelled."""
+        entry = self.entries.get(order_id)
+        if entry is not None:
+            self._decided(time_ms, entry.slug, "cancel", entry.request, entry.number)
+
+    def _decided(
+        self, time_ms: int, slug: str, action: str, request: OrderRequest, number: int
+    ) -> None:
+        self.decisions.append(
+            Decision(
+                time_ms,
+                slug,
+                action,
+                request.outcome,
+                request.side,
+                request.price,
+                request.size,
+                request.order_type,
+                number,
+            )
+        )

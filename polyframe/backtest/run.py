@@ -1,0 +1,273 @@
+"""Runs strategies on recorded markets."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from attrs import define, field
+
+from polyframe.backtest.exchange import ReplayExchange, ReplayModel
+from polyframe.backtest.report import Report, make_report
+from polyframe.clock import VirtualClock
+from polyframe.counters import Counters
+from polyframe.environment import Environment
+from polyframe.errors import ConfigError
+from polyframe.model.series import Series
+from polyframe.recording.reader import Recording
+from polyframe.recording.tape import TapeMarket
+from polyframe.scheduler import ScheduleSettings
+from polyframe.strategy import Strategy
+from polyframe.strategyrun import ErrorPolicy
+from polyframe.trader import Trader, TraderSettings
+from polyframe.trading.ledger import Ledger
+from polyframe.trading.limits import RiskLimits
+from polyframe.trading.reconcile import ReconcileSettings
+
+CASH = Decimal(10_000)
+"""USD of an account unless something else is asked for."""
+
+_SELDOM = 3600.0
+"""Seconds between questions that a venue which loses nothing answers the same way each time."""
+
+_PATIENCE = 600.0
+"""Simulated seconds that the last cycles have to be settled in, beyond what the model takes."""
+
+
+async def backtest(
+    *strategies: Strategy,
+    data: Recording,
+    series: str | Series | Iterable[str | Series] | None = None,
+    model: ReplayModel | None = None,
+    cash: Decimal = CASH,
+    risk: RiskLimits | None = None,
+    settings: TraderSettings | None = None,
+    on_error: ErrorPolicy = "raise",
+    services: Iterable[object] = (),
+    counters: Counters | None = None,
+) -> Report:
+    """Run strategies on recorded markets and return what came of it.
+
+    The runtime is that of live trading, cycle after cycle, on a clock that jumps over the time in
+    which nothing happens. It runs in a thread of its own, so that the caller's event loop goes on.
+
+    Args:
+        strategies: Templates, each mounted under the name of its class on all `series`.
+        data: The markets.
+        series: Which series of them; all by default.
+        model: What is assumed about the venue.
+        cash: USD of the account at the start.
+        risk: Limits for what the strategies may do, as for an `Environment`.
+        settings: Settings of the trader.
+        on_error: As for `Trader.add`; by default a strategy that raises ends the run.
+        services: Objects for ``env.provide``.
+        counters: Where everything is counted; a fresh set by default.
+
+    Raises:
+        ConfigError: No strategy, or a series of which nothing was recorded.
+        StrategyFailed: A strategy raised, and `on_error` is ``"raise"``.
+    """
+    job = _Job(
+        strategies, data, series, model, cash, risk, settings, on_error, tuple(services), counters
+    )
+    running = asyncio.ensure_future(asyncio.to_thread(job.run))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        job.cancel()
+        await asyncio.wait({running})
+        if not running.cancelled():
+            running.exception()  # ours is the one that is told
+        raise
+
+
+def run_backtest(
+    *strategies: Strategy,
+    data: Recording,
+    series: str | Series | Iterable[str | Series] | None = None,
+    model: ReplayModel | None = None,
+    cash: Decimal = CASH,
+    risk: RiskLimits | None = None,
+    settings: TraderSettings | None = None,
+    on_error: ErrorPolicy = "raise",
+    services: Iterable[object] = (),
+    counters: Counters | None = None,
+) -> Report:
+    """Do what `backtest` does, for scripts: blocks until it is done.
+
+    Raises:
+        ConfigError: As `backtest`, or it is called where an event loop runs.
+        StrategyFailed: A strategy raised, and `on_error` is ``"raise"``.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        job = _Job(
+            strategies,
+            data,
+            series,
+            model,
+            cash,
+            risk,
+            settings,
+            on_error,
+            tuple(services),
+            counters,
+        )
+        return job.run()
+    msg = "run_backtest: an event loop is running here; write 'await backtest(...)' instead"
+    raise ConfigError(msg)
+
+
+@define(eq=False)
+class _Job:
+    """One back-test; runs in whatever thread it is called in."""
+
+    strategies: Sequence[Strategy]
+    data: Recording
+    series: str | Series | Iterable[str | Series] | None
+    model: ReplayModel | None
+    cash: Decimal
+    risk: RiskLimits | None
+    settings: TraderSettings | None
+    on_error: ErrorPolicy
+    services: Sequence[object]
+    counters: Counters | None
+    _loop: asyncio.AbstractEventLoop | None = field(init=False, default=None)
+    _task: asyncio.Task[Any] | None = field(init=False, default=None)
+    _is_cancelled: bool = field(init=False, default=False)
+
+    def cancel(self) -> None:
+        """End it early, from another thread."""
+        self._is_cancelled = True
+        loop, task = self._loop, self._task
+        if loop is not None and task is not None:
+            try:
+                loop.call_soon_threadsafe(task.cancel)
+            except RuntimeError:
+                return  # it has just ended by itself
+
+    def run(self) -> Report:
+        """Run it and return the report."""
+        if not self.strategies:
+            msg = "strategies: expected at least one, for example run_backtest(MyStrategy(), …)"
+            raise ConfigError(msg)
+        chosen = _chosen(self.data, self.series)
+        settings = self.settings or TraderSettings(
+            schedule=ScheduleSettings(retry_first=_SELDOM, retry_cap=_SELDOM)
+        )
+        # A whole second, so that times of the clock are exact to the millisecond.
+        start = min(
+            entry.market.window.start
+            - int(min(settings.schedule.prepare_ahead, _length(entry) / 2))
+            for entries in chosen.values()
+            for entry in entries
+        )
+        clock = VirtualClock(start)
+        return clock.run(self._main(clock, chosen, settings))
+
+    async def _main(
+        self,
+        clock: VirtualClock,
+        chosen: dict[Series, list[TapeMarket]],
+        settings: TraderSettings,
+    ) -> Report:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        if self._is_cancelled:
+            raise asyncio.CancelledError
+        model = self.model or ReplayModel()
+        entries = {entry.market.slug: entry for found in chosen.values() for entry in found}
+        exchange = ReplayExchange(self.data, model=model, cash=self.cash)
+        ledger = Ledger(limit=len(entries))
+        environment = Environment(
+            exchange,
+            clock=clock,
+            counters=self.counters,
+            ledger=ledger,
+            risk=self.risk,
+            # Nothing is lost on the way here: comparisons would find nothing.
+            reconcile=ReconcileSettings(open_interval=_SELDOM, idle_interval=_SELDOM),
+        )
+        for service in self.services:
+            environment.provide(service)
+        async with environment as env:
+            await _until_failure(exchange, self._trade(env, chosen, settings))
+            try:
+                async with asyncio.timeout(model.resolution + model.settlement + _PATIENCE):
+                    await env.settlement.wait_settled()
+            except TimeoutError:
+                pass  # the report says which cycles are not resolved
+        return make_report(
+            entries,
+            ledger,
+            exchange.blotter,
+            skipped=self.data.skipped,
+            doubtful=self.data.doubtful,
+        )
+
+    async def _trade(
+        self,
+        env: Environment,
+        chosen: dict[Series, list[TapeMarket]],
+        settings: TraderSettings,
+    ) -> None:
+        """Trade every series, each for as many cycles as it was recorded."""
+        async with asyncio.TaskGroup() as group:
+            for series, found in chosen.items():
+                trader = Trader(env, settings, rng=random.Random(str(series)))  # noqa: S311
+                for strategy in self.strategies:
+                    trader.add(strategy, on=series, on_error=self.on_error)
+                group.create_task(trader.run(len(found)), name=f"back-test {series}")
+
+
+async def _until_failure(exchange: ReplayExchange, main: Coroutine[Any, Any, None]) -> None:
+    """Await `main`; if the recording cannot be read on, end it and raise that."""
+    task = asyncio.ensure_future(main)
+    failure = exchange.failure
+    waiting: set[asyncio.Future[None]] = {task} if failure is None else {task, failure}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    if failure is not None and failure.done():
+        failure.result()
+    try:
+        task.result()
+    except ExceptionGroup as group:
+        # One is enough, and what callers know how to catch.
+        raise group.exceptions[0] from None
+
+
+def _length(entry: TapeMarket) -> int:
+    return entry.market.window.end - entry.market.window.start
+
+
+def _chosen(
+    data: Recording, series: str | Series | Iterable[str | Series] | None
+) -> dict[Series, list[TapeMarket]]:
+    """Return the markets of each series that is wanted.
+
+    Raises:
+        ConfigError: Nothing was recorded of one, or at all.
+    """
+    found: dict[Series, list[TapeMarket]] = {}
+    for entry in data.markets():
+        found.setdefault(entry.market.series, []).append(entry)
+    if not found:
+        msg = "data: the recording has no markets"
+        raise ConfigError(msg)
+    if series is None:
+        return found
+    wanted = [series] if isinstance(series, str | Series) else list(series)
+    parsed = list(dict.fromkeys(Series.parse(item) for item in wanted))
+    for one in parsed:
+        if one not in found:
+            have = ", ".join(sorted(map(str, found)))
+            msg = f"series: nothing was recorded of {one}; there is: {have}"
+            raise ConfigError(msg)
+    return {one: found[one] for one in parsed}
