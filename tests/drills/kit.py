@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -31,8 +30,15 @@ from polyframe.reference import ReferencePrices
 from polyframe.scheduler import ScheduleSettings
 from polyframe.strategy import Strategy
 from polyframe.trader import Trader, TraderSettings
-from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from polyframe.trading.ledger import CycleRecord, Ledger
 from polyframe.trading.reconcile import ReconcileReport, ReconcileSettings
+from tests.drills.books import (
+    compare_books,
+    compare_ledger,
+    trades_are_final,
+    venue_fills,
+    venue_orders,
+)
 
 pytest.importorskip("starlette", reason="the local venue needs the extra 'venue'")
 pytest.importorskip("uvicorn", reason="the local venue needs the extra 'venue'")
@@ -260,8 +266,8 @@ def _record(done: Drill, folder: Path) -> None:
         "streams lost": done.counters.reasons(Count.STREAM_LOSSES),
         "comparisons": done.counters.get(Count.RECONCILES),
         "repairs": repairs,
-        "orders": len(_venue_orders(done)),
-        "fills": len(_venue_fills(done)),
+        "orders": len(venue_orders(done)),
+        "fills": len(venue_fills(done)),
         "cash": str(done.cash),
         "cash at the venue": str(done.venue.account.cash),
     }
@@ -306,7 +312,7 @@ async def _drill(acts: Sequence[Act], path: Path, *, reference: bool) -> Drill:
 async def _settle(done: Drill) -> None:
     """Let time pass until every cycle and every trade is settled."""
     settled = asyncio.create_task(done.env.settlement.wait_settled())
-    while not (settled.done() and _trades_are_final(done)):
+    while not (settled.done() and trades_are_final(done)):
         done.clock.move_to(done.clock.time() + 3)
         await asyncio.sleep(0.02)
     await settled
@@ -319,102 +325,6 @@ async def _wait_record(done: Drill) -> None:
         while done.counters.get(Count.REFERENCE_CHECKS) < followed:
             done.clock.move_to(done.clock.time() + 10)
             await asyncio.sleep(0.02)
-
-
-def _trades_are_final(done: Drill) -> bool:
-    states = [done.env.settlement.state(record.slug) for record in done.env.ledger]
-    fills = [fill for state in states if state is not None for fill in state.fills.values()]
-    ends = {TradeStatus.CONFIRMED, TradeStatus.FAILED}
-    return {fill.status for fill in fills} <= ends
-
-
-# ------------------------------------------------------------------ nothing is lost
-
-
-def _venue_orders(done: Drill) -> dict[str, str]:
-    """Return how the account's orders ended at the venue."""
-    blotter, account = done.venue._blotter, done.venue.account
-    return {o.order_id: o.status for o in blotter.orders.values() if o.account is account}
-
-
-Key = tuple[str, str]
-
-
-def _venue_fills(done: Drill) -> dict[Key, tuple[Decimal, str]]:
-    """Return the account's fills at the venue by trade and order: shares, and settlement."""
-    found: dict[Key, tuple[Decimal, str]] = {}
-    account = done.venue.account
-    for trade in done.venue._blotter.trades_of(account):
-        if trade.taker.account is account:
-            found[trade.trade_id, trade.taker.order_id] = (
-                Decimal(trade.size).scaleb(-6),
-                trade.status.value,
-            )
-        for leg in trade.makers:
-            if leg.party.account is account:
-                found[trade.trade_id, leg.party.order_id] = (
-                    Decimal(leg.size).scaleb(-6),
-                    trade.status.value,
-                )
-    return found
-
-
-_ENDS = {
-    OrderStatus.FILLED: {"MATCHED"},
-    OrderStatus.CANCELLED: {"CANCELED", "INVALID", "CANCELED_MARKET_RESOLVED"},
-    OrderStatus.EXPIRED: {"CANCELED_EXPIRED_ORDER", "CANCELED_MARKET_RESOLVED"},
-    OrderStatus.REJECTED: {"CANCELED"},
-}
-
-
-def _check_orders(done: Drill, orders: dict[str, Order]) -> None:
-    """Check that each order ended as at the venue, with the shares of its trades that stand."""
-    there = _venue_orders(done)
-    assert there.keys() <= orders.keys()
-    standing: Counter[str] = Counter()
-    for (_, venue_id), (size, status) in _venue_fills(done).items():
-        standing[venue_id] += int(size * 1_000_000) if status != "FAILED" else 0
-    for venue_id, order in orders.items():
-        if venue_id in there:
-            assert there[venue_id] in _ENDS[order.status], order
-        else:
-            assert order.status is OrderStatus.REJECTED, order
-        assert int(order.filled * 1_000_000) == standing[venue_id], order
-
-
-def compare_books(done: Drill) -> None:
-    """Check that what the settlement side has is what the venue has."""
-    orders: dict[str, Order] = {}
-    fills: dict[Key, tuple[Decimal, str]] = {}
-    for record in done.env.ledger:
-        state = done.env.settlement.state(record.slug)
-        assert state is not None
-        orders |= {order.venue_id: order for order in state.orders.values()}
-        for fill in state.fills.values():
-            key = fill.trade_id, state.orders[fill.client_id].venue_id
-            fills[key] = fill.size, fill.status.value
-        assert record.status is CycleStatus.RESOLVED
-    _check_orders(done, orders)
-    assert fills == _venue_fills(done)
-    account = done.env.account
-    assert account.available == account.cash
-    profits = [record.profit for record in done.env.ledger]
-    assert account.cash == 1000 + sum(profit for profit in profits if profit is not None)
-
-
-def compare_ledger(done: Drill, path: Path) -> None:
-    """Check that the file tells the same as the venue."""
-    orders: dict[str, Order] = {}
-    fills: dict[Key, tuple[Decimal, str]] = {}
-    with Ledger.open(path) as ledger:
-        assert [entry.record for entry in ledger.cycles()] == done.records
-        for record in done.records:
-            here = {order.client_id: order for order in ledger.orders(record.slug)}
-            orders |= {order.venue_id: order for order in here.values()}
-            for fill in ledger.fills(record.slug):
-                fills[fill.trade_id, here[fill.client_id].venue_id] = fill.size, fill.status.value
-    _check_orders(done, orders)
-    assert fills == _venue_fills(done)
 
 
 def now() -> float:
