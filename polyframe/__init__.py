@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from polyframe.model.trade import Fill, TradeStatus
     from polyframe.recording.parquet import ParquetRecording, write_market
     from polyframe.recording.reader import Recording
+    from polyframe.recording.recorder import Recorder, RecorderSettings
     from polyframe.recording.resolvedkit import ResolvedMarkets
     from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
     from polyframe.reference import ReferencePrices, ReferenceSettings
@@ -140,6 +141,8 @@ __all__ = [
     "RateLimits",
     "ReconcileReport",
     "ReconcileSettings",
+    "Recorder",
+    "RecorderSettings",
     "Recording",
     "ReferencePrice",
     "ReferencePrices",
@@ -267,6 +270,10 @@ _HOMES = {
         "write_market",
     ),
     "recording.reader": ("Recording",),
+    "recording.recorder": (
+        "Recorder",
+        "RecorderSettings",
+    ),
     "recording.resolvedkit": ("ResolvedMarkets",),
     "recording.tape": (
         "Gap",

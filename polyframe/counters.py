@@ -90,6 +90,10 @@ class Count(StrEnum):
     LEDGER_LOST = "ledger_lost"
     """Rows that are missing in the ledger's file, by reason."""
 
+    # Recording
+    RECORDINGS = "recordings"
+    """Markets that a recorder dealt with, by what became of them."""
+
     # Strategies and cycles
     SWITCHES = "switches"
     """Cycles begun and ended, by kind."""

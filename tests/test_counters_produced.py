@@ -42,6 +42,7 @@ from polyframe.strategy import Strategy, check_definition
 from tests.exchange.kit import MARKET
 from tests.exchange.test_rest import Venue
 from tests.support.fake import START, FakeExchange
+from tests.support.produce_recordings import RECORDINGS
 from tests.support.produce_reference import REFERENCE
 from tests.support.produce_requests import REQUESTS
 from tests.support.produce_resolution import RESOLUTION
@@ -51,7 +52,7 @@ from tests.support.stage import Stage, play
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PRODUCERS = RUNTIME | WIRE | REFERENCE | REQUESTS | RESOLUTION
+PRODUCERS = RUNTIME | WIRE | REFERENCE | REQUESTS | RESOLUTION | RECORDINGS
 
 
 def documented_reasons() -> dict[str, list[str]]:

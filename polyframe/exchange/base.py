@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -225,6 +225,7 @@ class TellsResolutions(Protocol):
         ...
 
 
+@runtime_checkable
 class ReferenceVenue(Protocol):
     """Who tells reference prices: what an asset costs, and what the venue has on record."""
 
@@ -240,4 +241,21 @@ class ReferenceVenue(Protocol):
         Raises:
             ExchangeError: The venue did not answer.
         """
+        ...
+
+
+FrameTap = Callable[[bytes], None]
+"""Takes a frame as it came over the wire. Synchronous, never raises, and must be quick."""
+
+
+@runtime_checkable
+class TapsFrames(Protocol):
+    """An exchange whose market streams can be recorded as they come over the wire."""
+
+    def tapped_market_stream(self, market: Market, sink: MarketSink, tap: FrameTap) -> DataStream:
+        """Return a stream like ``market_stream`` that shows each frame to `tap` before its sink."""
+        ...
+
+    def frame_decoder(self) -> Callable[[bytes], Sequence[MarketMessage]]:
+        """Return what decodes such frames later, in any thread; it never raises."""
         ...

@@ -6,9 +6,9 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from attrs import field, frozen
@@ -73,21 +73,54 @@ def write_market(folder: str | Path, market: TapeMarket, events: Iterable[TapeEv
     parquet = load_optional("pyarrow.parquet", "write_market")
     path = market_path(Path(folder), market)
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {_VERSION_KEY: str(VERSION).encode(), _MARKET_KEY: _encode(market)}
-    columns = schema(pa).with_metadata(metadata)
+    columns = schema(pa).with_metadata(_metadata(market))
     writer, count, rows = RowWriter(market.market), 0, list[Row]()
+    with (
+        _replacing(path) as file,
+        parquet.ParquetWriter(file, columns, compression="zstd") as table,
+    ):
+        for event in events:
+            found = writer.rows(event)
+            count += bool(found)
+            rows += found
+            if len(rows) >= _GROUP:
+                table.write_batch(_batch(pa, columns, rows))
+                rows.clear()
+        table.write_batch(_batch(pa, columns, rows))
+    return Written(path, count, dict(writer.skipped))
+
+
+def update_market(folder: str | Path, market: TapeMarket) -> Path:
+    """Put what is known of a market by now into its file; what was heard of it stays.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+        OSError: There is no such file, or the disk is full; an earlier file is as it was.
+    """
+    parquet = load_optional("pyarrow.parquet", "update_market")
+    path = market_path(Path(folder), market)
+    with parquet.ParquetFile(path) as old:
+        columns = old.schema_arrow.with_metadata(_metadata(market))
+        with (
+            _replacing(path) as file,
+            parquet.ParquetWriter(file, columns, compression="zstd") as table,
+        ):
+            for batch in old.iter_batches(batch_size=_GROUP):
+                table.write_batch(batch)
+    return path
+
+
+def _metadata(market: TapeMarket) -> dict[bytes, bytes]:
+    return {_VERSION_KEY: str(VERSION).encode(), _MARKET_KEY: _encode(market)}
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of `path` when all went well."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
-            with parquet.ParquetWriter(file, columns, compression="zstd") as table:
-                for event in events:
-                    found = writer.rows(event)
-                    count += bool(found)
-                    rows += found
-                    if len(rows) >= _GROUP:
-                        table.write_batch(_batch(pa, columns, rows))
-                        rows.clear()
-                table.write_batch(_batch(pa, columns, rows))
+            yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -95,7 +128,6 @@ def write_market(folder: str | Path, market: TapeMarket, events: Iterable[TapeEv
         with suppress(OSError):  # what went wrong is raised; the next attempt replaces the rest
             part.unlink(missing_ok=True)
         raise
-    return Written(path, count, dict(writer.skipped))
 
 
 def _batch(pa: Any, columns: Any, rows: list[Row]) -> Any:

@@ -81,6 +81,7 @@ class FrameWriter:
 
     def _ask(self, target: FrameLog | None) -> Future[None]:
         done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # who waits may give up; the thread answers all the same
         if self._thread.is_alive():
             self._queue.put(_Close(target, done))
             self._hurry.set()

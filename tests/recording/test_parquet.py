@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from polyframe.errors import ConfigError
 from polyframe.model.events import BookSnapshot, MarketMessage, TradePrint
 from polyframe.recording import parquet as module
-from polyframe.recording.parquet import ParquetRecording, market_path, write_market
+from polyframe.recording.parquet import ParquetRecording, market_path, update_market, write_market
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 from tests.recording.kit import CONDITION, EXAMPLES, MARKET, START_MS, TAPE, UP, make_tape, tapes
@@ -225,6 +225,8 @@ def test_metadata_may_be_rewritten(tmp_path: Path) -> None:
     write_market(tmp_path, open_, EXAMPLES)
     write_market(tmp_path, TAPE, ParquetRecording(tmp_path).events(open_))
     assert list(ParquetRecording(tmp_path).markets()) == [TAPE]
+    assert update_market(tmp_path, open_) == market_path(tmp_path, TAPE)
+    assert list(ParquetRecording(tmp_path).markets()) == [open_]
     assert read_back(tmp_path) == list(EXAMPLES)
 
 

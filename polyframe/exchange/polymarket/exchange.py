@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,7 @@ from polyframe.exchange.base import (
     MAX_BATCH,
     CancelAnswer,
     DataStream,
+    FrameTap,
     MarketSink,
     PlaceAnswer,
     PreparedOrder,
@@ -34,7 +35,7 @@ from polyframe.exchange.polymarket.orders import (
 from polyframe.exchange.polymarket.pacing import RateLimits
 from polyframe.exchange.polymarket.proxy import check_proxy, proxy_from_env, shown_proxy
 from polyframe.exchange.polymarket.signing import LocalSigner, Signer
-from polyframe.model.events import OrderReport, TradeReport
+from polyframe.model.events import MarketMessage, OrderReport, TradeReport
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.reference import PriceRecord, PriceSource
@@ -219,6 +220,21 @@ class PolymarketExchange:
     def market_stream(self, market: Market, sink: MarketSink) -> DataStream:
         """Return a fresh, not yet started stream of both tokens of `market`."""
         return self._open_link.market_stream(market, sink)
+
+    def tapped_market_stream(self, market: Market, sink: MarketSink, tap: FrameTap) -> DataStream:
+        """Return a stream like `market_stream` that shows each frame to `tap` before its sink."""
+        return self._open_link.tapped_market_stream(market, sink, tap)
+
+    def frame_decoder(self) -> Callable[[bytes], Sequence[MarketMessage]]:
+        """Return what decodes frames that were kept.
+
+        What is not understood is left out. It was counted when it came, so it is not counted again.
+        """
+        # Heavy, and of no use to who only imports names.
+        from polyframe.exchange.polymarket.wire import Skips
+        from polyframe.exchange.polymarket.wire_market import MarketDecoder
+
+        return MarketDecoder(Skips(Counters())).decode
 
     def resolution_stream(self, market: Market, sink: MarketSink) -> DataStream:
         """Return a fresh, not yet started stream that tells when `market` is resolved."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from polyframe.clock import Clock
 from polyframe.counters import Counters
-from polyframe.exchange.base import DataStream, MarketSink, ReferenceSink, UserSink
+from polyframe.exchange.base import DataStream, FrameTap, MarketSink, ReferenceSink, UserSink
 from polyframe.exchange.polymarket.config import StreamSettings
 from polyframe.exchange.polymarket.dataapi import DataClient
 from polyframe.exchange.polymarket.heartbeat import Heartbeat
@@ -21,6 +21,7 @@ from polyframe.exchange.polymarket.reference_stream import reference_streams
 from polyframe.exchange.polymarket.resolution_stream import ResolutionStream
 from polyframe.exchange.polymarket.rest import RestClient
 from polyframe.exchange.polymarket.serverclock import ServerClock
+from polyframe.exchange.polymarket.tapped_stream import TappedMarketStream
 from polyframe.exchange.polymarket.user_stream import UserStream
 from polyframe.exchange.polymarket.wire import Skips
 from polyframe.exchange.polymarket.wire_market import MarketDecoder
@@ -127,6 +128,13 @@ class Link:
         """Return a fresh, not yet started stream of both tokens of `market`."""
         url, decoder = f"{self._hosts.ws}/ws/market", MarketDecoder(self._skips)
         return MarketStream(url, market, sink, decoder, self._stream_settings, self._counters)
+
+    def tapped_market_stream(self, market: Market, sink: MarketSink, tap: FrameTap) -> DataStream:
+        """Return the same, with somebody who takes each frame down as it came."""
+        url, decoder = f"{self._hosts.ws}/ws/market", MarketDecoder(self._skips)
+        return TappedMarketStream(
+            url, market, sink, decoder, self._stream_settings, self._counters, tap=tap
+        )
 
     def resolution_stream(self, market: Market, sink: MarketSink) -> DataStream:
         """Return a fresh, not yet started stream that tells when `market` is resolved."""
