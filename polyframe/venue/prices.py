@@ -6,6 +6,7 @@ one that decides the markets. All topics tell it, each in its own words.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from decimal import Decimal
@@ -92,6 +93,7 @@ class PriceFeeds:
     _faults: VenueFaults
     _rtds: set[RtdsConnection] = field(factory=set, init=False)
     _live: set[LiveConnection] = field(factory=set, init=False)
+    _someone: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
@@ -106,6 +108,11 @@ class PriceFeeds:
             return
         told = int(self._clock.time())
         while True:
+            if not (self._rtds or self._live):
+                # On a fast clock a second is short: nobody pays for it while nobody listens.
+                self._someone.clear()
+                await self._someone.wait()
+                told = int(self._clock.time())
             await self._clock.sleep_until(told + 1)
             now = int(self._clock.time())
             for second in range(max(told + 1, now - _CATCH_UP + 1), now + 1):
@@ -113,7 +120,7 @@ class PriceFeeds:
             told = now
 
     def _tell(self, second: int) -> None:
-        if self._source is None or not (self._rtds or self._live):
+        if self._source is None:
             return
         for asset in self._source.assets:
             units = self._source.reference(asset, second * 1000)
@@ -170,6 +177,7 @@ class PriceFeeds:
         connection.wanted = {}
         connection.send("")  # as the real one greets
         self._rtds.add(connection)
+        self._someone.set()
         try:
             await serve(
                 connection, self.settings, lambda frame: self._rtds_frame(connection, frame)
@@ -225,6 +233,7 @@ class PriceFeeds:
         connection.channels = {}
         connection.close_code = _AUTH_CODE
         self._live.add(connection)
+        self._someone.set()
         try:
             await serve(
                 connection, self.settings, lambda frame: self._live_frame(connection, frame)

@@ -29,6 +29,7 @@ from tests.venue.support import (
     open_venue,
     run,
     settle,
+    until,
 )
 
 SOURCE = SyntheticSource("btc-updown-15m", seed=5)
@@ -216,6 +217,27 @@ def test_a_jump_of_the_clock_is_not_told_in_full() -> None:
             await clock.advance(1)
             told = [message["payload"]["timestamp"] for message in await rtds.rest()]
             assert told == [(START + at) * 1000 for at in range(751, 812)]
+
+    run(test)
+
+
+def test_nobody_pays_for_prices_that_nobody_hears() -> None:
+    """The venue's clock is slept on only while somebody is connected."""
+
+    async def test() -> None:
+        async with scene() as (venue, clock):
+            await settle()
+
+            def sleepers() -> int:
+                return sum(not future.done() for _, future in clock._sleepers)
+
+            before = sleepers()
+            async with feed(venue, "/rtds", subscribe(TWAP)) as rtds:
+                await rtds.ping()
+                assert sleepers() == before + 1
+            await until(lambda: not venue._prices._rtds)
+            await clock.advance(2)
+            assert sleepers() == before
 
     run(test)
 
