@@ -414,12 +414,7 @@ class Settlement:
             self.resolve(market.slug, resolution.winner)
         else:
             log.error("%s: no resolution within %.0f h", market.slug, GIVE_UP_AFTER / 3600)
-            # Its book closed hours ago: nothing rests there, whatever was never reported.
-            for order in cycle.state.open_orders():
-                text = "market over, never resolved"
-                self._apply(
-                    cycle, ExpireOrder(market.generation, order.client_id, text, self._now_ms())
-                )
+            self._end_orders(cycle)
         cycle.is_done = True
         cycle.closed.set()
         self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))
@@ -429,6 +424,15 @@ class Settlement:
         if self._snapshots is not None:
             self._snapshots.forget(market.slug)
         self._let_go()
+
+    def _end_orders(self, cycle: _DeadCycle) -> None:
+        """End what is open in a market whose book closed hours ago, whatever was never reported."""
+        market = cycle.state.market
+        for order in cycle.state.open_orders():
+            text = "market over, never resolved"
+            self._apply(
+                cycle, ExpireOrder(market.generation, order.client_id, text, self._now_ms())
+            )
 
     async def _follow_trades(self, cycle: _DeadCycle, *, were_read: bool) -> None:
         """Ask until every trade is confirmed or failed (PROTOCOL §9), or for hours in vain.
@@ -450,6 +454,8 @@ class Settlement:
             try:
                 await self.fetch_missed_trades(cycle.state)
                 were_read = True
+                if cycle.state.winner is None:
+                    self._end_orders(cycle)  # also those of which only a trade has told
             except ExchangeError as error:
                 log.warning("%s: asking for its trades failed: %s", market.slug, error)
         log.error("%s: its trades did not settle in %.0f h", market.slug, GIVE_UP_AFTER / 3600)
@@ -481,7 +487,8 @@ class Settlement:
             ExchangeError: The venue did not answer.
         """
         market = state.market
-        if (cycle := self._cycles.get(market.slug)) is not None and state.orders:
+        # Also if no order is known: messages may be lost, and so may the snapshots of an earlier run.
+        if (cycle := self._cycles.get(market.slug)) is not None and self._exchange.account_name:
             for trade in await self._exchange.fetch_trades(market):
                 self._apply(cycle, ApplyTradeReport(market.generation, trade, self._now_ms()))
 

@@ -313,6 +313,43 @@ def test_giving_up_frees_the_cash() -> None:
     play(act, exchange=exchange)
 
 
+def test_trades_that_nobody_told_of_are_read_in_the_end() -> None:
+    """Also in a cycle without any order that is known: messages and snapshots may be lost."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        stage.scheduler.switch(None)
+        report = trade_report(FIRST, "t1", "0xother", status=TradeStatus.CONFIRMED)
+        exchange.trades.append(report)
+        await stage.env.settlement.wait_settled()
+        dead = stage.env.settlement.state(FIRST.slug)
+        assert dead is not None
+        assert [fill.trade_id for fill in dead.fills.values()] == ["t1"]
+
+    play(act, exchange=exchange)
+
+
+def test_giving_up_ends_what_only_a_trade_has_told_of() -> None:
+    """An order that is learned of after the market was given up is not open for ever."""
+    exchange = FakeExchange()
+    exchange.unresolved = {FIRST.slug}
+    report = trade_report(FIRST, "t1", "0xother", status=TradeStatus.FAILED)
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        stage.scheduler.switch(None)
+        exchange.trades.append(report)
+        await stage.env.settlement.wait_settled()
+        dead = stage.env.settlement.state(FIRST.slug)
+        assert dead is not None
+        assert OrderStatus.EXPIRED is dead.orders["0xother"].status
+        assert dead.is_settled
+        assert stage.env.clock.time() < FIRST.window.end + 2 * settlement.GIVE_UP_AFTER
+
+    play(act, exchange=exchange)
+
+
 def test_a_cancel_of_a_late_order_is_tried_again() -> None:
     """An order accepted after the switch does not rest because one cancel got no answer."""
     exchange = FakeExchange()
