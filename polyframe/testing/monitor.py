@@ -194,8 +194,9 @@ class Monitor:
             return
         self.note("the process is dead")
         settling = {task.get_name() for task in env.settlement._tasks}
+        traded = {one.market.slug for one in self._services() if one.market is not None}
         for slug, cycle in self._cycles.items():
-            is_over = env.settlement.state(slug) is not None and f"settle {slug}" not in settling
+            is_over = slug not in traded and f"settle {slug}" not in settling
             if is_over and env.is_open:
                 # Nothing need be known of it any more.
                 self._heirs.pop(slug)
