@@ -15,30 +15,26 @@ from tests.drills.kit import LOW, TEN, Drill, Probe, drill, now
 
 
 def test_http_error() -> None:
-    """Refusals are errors with a code and no order; after an error of unknown outcome the order is looked for."""
+    """A refusal is an error with a code and no order; after a 500 the order is looked for by its id."""
     codes: list[str] = []
 
     async def act(d: Drill, s: Probe) -> None:
+        order = {"path": "/order", "method": "POST", "count": 1}
+        d.inject("http_error", **order, status=500)
+        with pytest.raises(OrderOutcomeUnknown) as lost:
+            await s.rest()
+        await d.until(lambda: s.now(lost.value.order).status is OrderStatus.REJECTED)
         for status, text in (
             (400, "invalid nonce"),
             (425, "Too Early"),
             (429, "Too Many Requests"),
         ):
-            d.inject(
-                "http_error",
-                path="/order",
-                method="POST",
-                count=1,
-                status=status,
-                body={"error": text},
-            )
+            wait = {"Retry-After": "1"} if status == 429 else {}
+            body = {"error": text}
+            d.inject("http_error", **order, status=status, body=body, headers=wait)
             with pytest.raises(OrderRejected) as refused:
                 await s.rest()
             codes.append(refused.value.code)
-        d.inject("http_error", path="/order", method="POST", count=1, status=500)
-        with pytest.raises(OrderOutcomeUnknown) as lost:
-            await s.rest()
-        await d.until(lambda: s.now(lost.value.order).status is OrderStatus.REJECTED)
         await s.take()
 
     done = drill(act)

@@ -31,6 +31,7 @@ from polyframe.exchange.polymarket import PolymarketExchange
 from polyframe.exchange.polymarket.auth import Credentials
 from polyframe.exchange.polymarket.config import PolymarketHosts
 from polyframe.model.order import OrderStatus
+from polyframe.recording.recorder import Recorder
 from polyframe.reference import ReferencePrices
 from polyframe.trader import Trader
 from polyframe.trading.ledger import Ledger
@@ -48,6 +49,9 @@ from tests.drills.kit import (
 )
 
 pytest.importorskip("eth_account", reason="the extra live is not installed")
+pytest.importorskip("pyarrow", reason="the extra data is not installed")
+
+from pyarrow import parquet
 
 from polyframe.exchange.polymarket.login import create_or_derive_credentials
 from polyframe.exchange.polymarket.wallet import PrivateKey, WalletSigner
@@ -218,7 +222,9 @@ async def _run(folder: Path, key: str, traces: _Traces) -> tuple[Credentials, se
             exchange, clock=clock, reconcile=RECONCILE, ledger=ledger, snapshots=snapshots
         )
         prices = ReferencePrices(exchange, SERIES)
+        recorder = Recorder(exchange, [SERIES], folder / "recordings", cycles=1)
         env.provide(prices)
+        env.provide(recorder)
         async with env:
             trader = Trader(env)
             trader.add(Probe(), on=SERIES, on_error="raise")
@@ -230,6 +236,7 @@ async def _run(folder: Path, key: str, traces: _Traces) -> tuple[Credentials, se
                 await _wrong(traces, exchange, clock, key)
                 await d.until(lambda: any(snapshots.rglob("*.json*")) or any(snapshots.iterdir()))
                 traces.add_files("snapshots", snapshots)
+                traces.add_files("recordings", recorder.folder)
 
             env.provide(Script([act]))
             await trader.run(cycles=1)
@@ -241,7 +248,12 @@ async def _run(folder: Path, key: str, traces: _Traces) -> tuple[Credentials, se
             traces.add("reprs", venue, account, account.credentials, venue.settings, venue.stats)
             traces.add("reprs", *list(ledger), env.counters.snapshot(), done.reports, done.orders)
             traces.add("reprs", venue.faults, done.trades, f"{account}")
-        traces.add_files("ledger", folder)
+        assert recorder.failure == ""
+        traces.add_files("files", folder)
+        for path in recorder.folder.rglob("*.parquet"):
+            # Inside it is compressed.
+            rows = parquet.read_table(path).to_pylist()
+            traces.add("recordings", *map(str, rows))
         with Ledger.open(folder / "ledger.sqlite") as reader:
             traces.add("reports", reader.runs(), reader.cycles(), reader.notes())
             traces.add("reports", *(reader.orders(record.slug) for record in done.records))
@@ -275,7 +287,15 @@ def test_no_secret_is_left_behind(tmp_path: Path, capfd: pytest.CaptureFixture[s
     # The key's id is its name: it tells which credentials these are, and is shown nowhere else.
     assert found == {"id of the key in credentials"}
     # The search would have found something: what was looked through is not empty.
-    assert {"log", "reprs", "errors", "snapshots", "ledger", "reports"} <= traces.texts.keys()
+    assert {
+        "log",
+        "reprs",
+        "errors",
+        "snapshots",
+        "files",
+        "reports",
+        "recordings",
+    } <= traces.texts.keys()
     assert all(any(texts) for where, texts in traces.texts.items() if where != "screen")
     address = credentials.address
     assert {"reprs", "log", "snapshots"} & set(traces.find(address))
