@@ -7,7 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
+from polyframe.venue.admin import AdminApi
 from tests.venue.support import Client, open_venue, run, snapshot
 
 FAR = snapshot(0, {10: 100}, {90: 100})
@@ -112,5 +114,36 @@ def test_who_may_intervene(open_to_all: bool, headers: dict[str, str], status: i
         async with open_venue([FAR], admin=open_to_all) as client:
             assert (await _admin(client, "GET", "/faults", **headers)).status_code == status
             assert client.venue.admin_token not in repr(client.venue)
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("127.0.0.1", 200), ("::1", 200), ("10.0.0.7", 404), ("no address", 404)]
+)
+def test_other_machines_may_not_intervene(host: str, status: int) -> None:
+    """Not even with the token, where a venue can be reached from elsewhere."""
+
+    async def test() -> None:
+        async with open_venue([FAR], admin=True) as client:
+            token = (b"x-venue-token", client.venue.admin_token.encode())
+            scope: dict[str, Any] = {
+                "type": "http",
+                "method": "GET",
+                "path": "/admin/faults",
+                "query_string": b"",
+                "headers": [token],
+                "client": (host, 1),
+            }
+            (answer,) = [
+                route.endpoint
+                for route in AdminApi(client.venue, client.venue.settings).routes()
+                if route.path == "/admin/faults" and "GET" in (route.methods or ())
+            ]
+
+            async def receive() -> dict[str, Any]:
+                return {"type": "http.request", "body": b"", "more_body": False}
+
+            assert (await answer(Request(scope, receive))).status_code == status
 
     run(test)

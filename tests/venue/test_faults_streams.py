@@ -123,7 +123,7 @@ def test_garbage_can_come_before_a_message(channel: str) -> None:
 
 @pytest.mark.parametrize("channel", ["market", "user"])
 def test_a_connection_can_break_instead_of_a_message(channel: str) -> None:
-    """The message is lost with its connection, the other channel stays."""
+    """The message is lost with its connection, the other channel stays; what is gone breaks once."""
 
     async def test() -> None:
         async with (
@@ -132,8 +132,10 @@ def test_a_connection_can_break_instead_of_a_message(channel: str) -> None:
             client.user_feed() as user,
         ):
             await market.next()
-            client.venue.faults.inject(f"{channel}_disconnect", count=1)
+            fault = client.venue.faults.inject(f"{channel}_disconnect", count=9)
             await client.place("BUY", "0.40", "10")
+            assert fault.hits == 1
+            fault.stop()
             feeds = {"market": market, "user": user}
             with pytest.raises(ConnectionClosed):
                 await feeds.pop(channel).frame()
