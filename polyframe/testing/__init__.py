@@ -15,14 +15,14 @@ from polyframe.testing.builders import (
     order_report,
     trade_report,
 )
-from polyframe.testing.faults import RATES, Fault, Faults, parse_faults
+from polyframe.testing.faults import RATES, Fault, Faults, InjectedError, parse_faults
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.leaks import Leak, leaks_of
 from polyframe.testing.monitor import Monitor
 from polyframe.testing.run import RunResult, play, run_strategy
 from polyframe.testing.simtrader import Seen
 from polyframe.testing.simvalues import SimHabits, SimOrder, SimTrade
-from polyframe.testing.simvenue import InjectedError, SimVenue
+from polyframe.testing.simvenue import SimVenue
 from polyframe.testing.stage import Stage
 
 __all__ = [

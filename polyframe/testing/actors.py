@@ -25,11 +25,10 @@ from polyframe.model.order import Order, OrderRequest, OrderType, Side
 from polyframe.model.trade import Fill
 from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy
-from polyframe.testing.faults import Fault, Faults
+from polyframe.testing.faults import Fault, Faults, InjectedError
 from polyframe.testing.invariants import Invariant
 from polyframe.testing.monitor import Monitor
 from polyframe.testing.simline import SimLine
-from polyframe.testing.simvenue import InjectedError
 from polyframe.trading.handle import StrategyTrading
 
 DEAF_SECONDS = 20.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from typing import Any
 
 from polyframe.errors import ConfigError
 
@@ -159,6 +160,13 @@ RATES: Mapping[Fault, float] = {
     Fault.BARRIER: 0.7,
 }
 """Chance of each fault per opportunity: message, request, market, trade, hook or step of a switch."""
+
+
+class InjectedError(Exception):
+    """Raised where a fault says that something raises; nothing but a fault raises it."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*(arguments or ("an injected fault",)))
 
 
 class Faults:

@@ -21,14 +21,14 @@ from polyframe.model.series import Series
 from polyframe.model.trade import Fill
 from polyframe.session import ExchangeSession
 from polyframe.testing import audit
-from polyframe.testing.faults import Fault
+from polyframe.testing.faults import Fault, InjectedError
 from polyframe.testing.gaps import Gaps
 from polyframe.testing.heirs import Heirs
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.leaks import leaks_of
 from polyframe.testing.simledger import Journals
 from polyframe.testing.simline import SimCount, SimLine
-from polyframe.testing.simvenue import InjectedError, SimVenue
+from polyframe.testing.simvenue import SimVenue
 from polyframe.testing.taps import tapped
 from polyframe.testing.trace import Trace, words
 from polyframe.trading.account import Account

@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any
 
 from polyframe.clock import Clock, VirtualClock
 from polyframe.counters import Count, Counters
@@ -24,7 +23,7 @@ from polyframe.model.market import Market, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
 from polyframe.testing.builders import make_market
-from polyframe.testing.faults import Fault, Faults
+from polyframe.testing.faults import Fault, Faults, InjectedError
 from polyframe.testing.simaccount import SimAccount
 from polyframe.testing.simclock import SimWallClock
 from polyframe.testing.simmarket import SimMarket
@@ -388,13 +387,6 @@ class SimVenue:
         # An id names its market: a walk over all of them would slow down long runs.
         found = self.markets.get(venue_id[2:].rpartition("-")[0])
         return found if found is not None and venue_id in found.orders else None
-
-
-class InjectedError(Exception):
-    """Raised where a fault says that something raises; nothing but a fault raises it."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*(arguments or ("an injected fault",)))
 
 
 def _no_step(_: str) -> None:
