@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 
 from attrs import field, frozen
 
+from polyframe.backtest import render
 from polyframe.backtest.blotter import Blotter, Decision, Entry, Level
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
@@ -77,7 +79,7 @@ class Figures:
         maker_volume: The part of it that rested.
         fees: Paid to the venue.
         realised: Earned by sales, without fees.
-        settled: Paid out at resolution, minus what those shares had cost, without fees.
+        settled: Paid out at resolution, minus what those shares had cost, without fees; 0 before it.
         profit: ``realised + settled − fees``; ``None`` while a market with trades is not resolved.
         exposure: The most that held shares had cost at one time.
         seconds_in_market: Seconds of market time in which shares were held, until the window's end.
@@ -126,7 +128,8 @@ class CycleReport:
         slug: The market.
         start: Of its window, in epoch seconds.
         winner: The outcome that paid, ``None`` if it is not known.
-        figures: What it came to.
+        figures: What it came to, by the venue's books.
+        booked: The profit by the engine's books.
         trades: Its orders that got something, in order.
     """
 
@@ -134,6 +137,7 @@ class CycleReport:
     start: int
     winner: Outcome | None
     figures: Figures
+    booked: Decimal | None
     trades: tuple[TradedOrder, ...]
 
 
@@ -146,6 +150,7 @@ class Report:
         total: All of them together.
         drawdown: The largest fall of the summed profits from their peak, in USD, looked at when
             cycles end.
+        cash: USD of the account at the end, what resolved markets paid included.
         decisions: Everything that was asked of the venue, in order.
         skipped, doubtful: What the recording left out, or passed on although it looks wrong.
     """
@@ -153,6 +158,7 @@ class Report:
     cycles: tuple[CycleReport, ...]
     total: Figures
     drawdown: Decimal
+    cash: Decimal
     decisions: tuple[Decision, ...] = field(repr=False)
     skipped: Mapping[str, int] = field(factory=dict, hash=False)
     doubtful: Mapping[str, int] = field(factory=dict, hash=False)
@@ -179,6 +185,22 @@ class Report:
             return None
         return Decimal(sum(profit > 0 for profit in ended)) / len(ended)
 
+    def text(self) -> str:
+        """Return every trade, every cycle with trades, and the total, for people to read."""
+        return render.text(self)
+
+    def cycles_csv(self) -> str:
+        """Return one row for each cycle and one for the total, as CSV."""
+        return render.cycles_csv(self)
+
+    def trades_csv(self) -> str:
+        """Return one row for each fill, as CSV."""
+        return render.trades_csv(self)
+
+    def write(self, folder: str | Path) -> None:
+        """Write ``report.txt``, ``cycles.csv`` and ``trades.csv`` into a folder, made if need be."""
+        render.write(self, folder)
+
 
 # ------------------------------------------------------------------ making one
 
@@ -188,6 +210,7 @@ def make_report(
     records: Iterable[CycleRecord],
     blotter: Blotter,
     *,
+    cash: Decimal,
     skipped: Mapping[str, int],
     doubtful: Mapping[str, int],
 ) -> Report:
@@ -197,6 +220,7 @@ def make_report(
         entries: The recorded markets by slug.
         records: What the ledger says of the cycles that were lived.
         blotter: What the replayed venue was asked.
+        cash: USD of the account at the end.
         skipped: What the recording left out.
         doubtful: What looks wrong in it.
     """
@@ -214,6 +238,7 @@ def make_report(
         cycles=tuple(cycles),
         total=_total([cycle.figures for cycle in cycles], timeline),
         drawdown=_drawdown(cycles, entries),
+        cash=cash,
         decisions=tuple(blotter.decisions),
         skipped=dict(sorted(skipped.items())),
         doubtful=dict(sorted(doubtful.items())),
@@ -231,11 +256,12 @@ def _cycle(
     for level, request in sorted(fills, key=lambda fill: fill[0].time_ms):
         walk.fill(level, request)
     steps = walk.end()
-    settled = ZERO
+    fees = sum((trade.fee for trade in trades), ZERO)
+    settled, profit = ZERO, None if trades else ZERO
     if record.winner is not None:
         settled = walk.held[record.winner] - sum(walk.cost.values(), ZERO)
-    fees = sum((trade.fee for trade in trades), ZERO)
-    is_over = record.winner is not None or not trades
+        # Of what was paid and received, not by way of mean costs: exact.
+        profit = walk.flow + walk.held[record.winner] - fees
     levels = [level for trade in trades for level in trade.levels]
     figures = Figures(
         orders=len(entries),
@@ -247,14 +273,15 @@ def _cycle(
         fees=fees,
         realised=walk.realised,
         settled=settled,
-        profit=walk.realised + settled - fees if is_over else None,
+        profit=profit,
         exposure=_peak(steps),
         seconds_in_market=Decimal(walk.held_ms) / 1000,
         slippage_mid=sum((trade.slippage(trade.mid) or ZERO for trade in trades), ZERO),
         slippage_touch=sum((trade.slippage(trade.touch) or ZERO for trade in trades), ZERO),
         refusals=dict(sorted(record.refusals.items())),
     )
-    return CycleReport(market.slug, market.window.start, record.winner, figures, trades), steps
+    start = market.window.start
+    return CycleReport(market.slug, start, record.winner, figures, record.profit, trades), steps
 
 
 def _trade(entry: Entry, winner: Outcome | None) -> TradedOrder:
@@ -286,6 +313,7 @@ class _Walk:
         self.held = dict.fromkeys(Outcome, ZERO)
         self.cost = dict.fromkeys(Outcome, ZERO)
         self.realised = ZERO
+        self.flow = ZERO
         self.held_ms = 0
         self._end_ms = end_ms
         self._since: int | None = None
@@ -295,6 +323,7 @@ class _Walk:
         """Book one fill at mean cost, as the engine does."""
         outcome, value = request.outcome, level.size * level.price
         before = self.cost[outcome]
+        self.flow += -value if request.side is Side.BUY else value
         if request.side is Side.BUY:
             self.cost[outcome] += value
             self.held[outcome] += level.size

@@ -6,9 +6,10 @@ import asyncio
 import random
 from collections.abc import Coroutine, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict
 
 from attrs import define, field
+from typing_extensions import Unpack
 
 from polyframe.backtest.exchange import ReplayExchange, ReplayModel
 from polyframe.backtest.report import Report, make_report
@@ -37,42 +38,46 @@ _PATIENCE = 600.0
 """Simulated seconds that the last cycles have to be settled in, beyond what the model takes."""
 
 
-async def backtest(
-    *strategies: Strategy,
-    data: Recording,
-    series: str | Series | Iterable[str | Series] | None = None,
-    model: ReplayModel | None = None,
-    cash: Decimal = CASH,
-    risk: RiskLimits | None = None,
-    settings: TraderSettings | None = None,
-    on_error: ErrorPolicy = "raise",
-    services: Iterable[object] = (),
-    counters: Counters | None = None,
-) -> Report:
+class Options(TypedDict, total=False):
+    """What a back-test may be told besides strategies and data.
+
+    Attributes:
+        series: Which series of the data; all by default.
+        model: What is assumed about the venue.
+        cash: USD of the account at the start, 10,000 by default.
+        risk: Limits for what the strategies may do, as for an `Environment`.
+        settings: Settings of the trader.
+        on_error: As for `Trader.add`; by default a strategy that raises ends the run.
+        services: Objects for ``env.provide``.
+        counters: Where everything is counted; a fresh set by default.
+    """
+
+    series: str | Series | Iterable[str | Series] | None
+    model: ReplayModel
+    cash: Decimal
+    risk: RiskLimits
+    settings: TraderSettings
+    on_error: ErrorPolicy
+    services: Iterable[object]
+    counters: Counters
+
+
+async def backtest(*strategies: Strategy, data: Recording, **options: Unpack[Options]) -> Report:
     """Run strategies on recorded markets and return what came of it.
 
     The runtime is that of live trading, cycle after cycle, on a clock that jumps over the time in
     which nothing happens. It runs in a thread of its own, so that the caller's event loop goes on.
 
     Args:
-        strategies: Templates, each mounted under the name of its class on all `series`.
+        strategies: Templates, each mounted under the name of its class on all series.
         data: The markets.
-        series: Which series of them; all by default.
-        model: What is assumed about the venue.
-        cash: USD of the account at the start.
-        risk: Limits for what the strategies may do, as for an `Environment`.
-        settings: Settings of the trader.
-        on_error: As for `Trader.add`; by default a strategy that raises ends the run.
-        services: Objects for ``env.provide``.
-        counters: Where everything is counted; a fresh set by default.
+        options: See `Options`.
 
     Raises:
         ConfigError: No strategy, or a series of which nothing was recorded.
-        StrategyFailed: A strategy raised, and `on_error` is ``"raise"``.
+        StrategyFailed: A strategy raised, and ``on_error`` is ``"raise"``.
     """
-    job = _Job(
-        strategies, data, series, model, cash, risk, settings, on_error, tuple(services), counters
-    )
+    job = _Job(strategies, data, **options)
     running = asyncio.ensure_future(asyncio.to_thread(job.run))
     try:
         return await asyncio.shield(running)
@@ -84,40 +89,17 @@ async def backtest(
         raise
 
 
-def run_backtest(
-    *strategies: Strategy,
-    data: Recording,
-    series: str | Series | Iterable[str | Series] | None = None,
-    model: ReplayModel | None = None,
-    cash: Decimal = CASH,
-    risk: RiskLimits | None = None,
-    settings: TraderSettings | None = None,
-    on_error: ErrorPolicy = "raise",
-    services: Iterable[object] = (),
-    counters: Counters | None = None,
-) -> Report:
+def run_backtest(*strategies: Strategy, data: Recording, **options: Unpack[Options]) -> Report:
     """Do what `backtest` does, for scripts: blocks until it is done.
 
     Raises:
         ConfigError: As `backtest`, or it is called where an event loop runs.
-        StrategyFailed: A strategy raised, and `on_error` is ``"raise"``.
+        StrategyFailed: A strategy raised, and ``on_error`` is ``"raise"``.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        job = _Job(
-            strategies,
-            data,
-            series,
-            model,
-            cash,
-            risk,
-            settings,
-            on_error,
-            tuple(services),
-            counters,
-        )
-        return job.run()
+        return _Job(strategies, data, **options).run()
     msg = "run_backtest: an event loop is running here; write 'await backtest(...)' instead"
     raise ConfigError(msg)
 
@@ -128,14 +110,14 @@ class _Job:
 
     strategies: Sequence[Strategy]
     data: Recording
-    series: str | Series | Iterable[str | Series] | None
-    model: ReplayModel | None
-    cash: Decimal
-    risk: RiskLimits | None
-    settings: TraderSettings | None
-    on_error: ErrorPolicy
-    services: Sequence[object]
-    counters: Counters | None
+    series: str | Series | Iterable[str | Series] | None = None
+    model: ReplayModel = field(factory=ReplayModel)
+    cash: Decimal = CASH
+    risk: RiskLimits | None = None
+    settings: TraderSettings | None = None
+    on_error: ErrorPolicy = "raise"
+    services: Iterable[object] = ()
+    counters: Counters | None = None
     _loop: asyncio.AbstractEventLoop | None = field(init=False, default=None)
     _task: asyncio.Task[Any] | None = field(init=False, default=None)
     _is_cancelled: bool = field(init=False, default=False)
@@ -178,7 +160,7 @@ class _Job:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         if self._is_cancelled:
             raise asyncio.CancelledError
-        model = self.model or ReplayModel()
+        model = self.model
         entries = {entry.market.slug: entry for found in chosen.values() for entry in found}
         exchange = ReplayExchange(self.data, model=model, cash=self.cash)
         ledger = Ledger(limit=len(entries))
@@ -204,6 +186,7 @@ class _Job:
             entries,
             ledger,
             exchange.blotter,
+            cash=exchange.cash,
             skipped=self.data.skipped,
             doubtful=self.data.doubtful,
         )

@@ -1,0 +1,160 @@
+"""Reports as text for people, and as CSV for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyframe.model.market import Outcome
+
+if TYPE_CHECKING:
+    from polyframe.backtest.report import CycleReport, Figures, Report, TradedOrder
+
+_STEP = Decimal("0.00001")
+"""What is less than the venue's smallest fee has no meaning; mean costs have more digits."""
+
+_FIGURES = (
+    *("orders", "trades", "fills", "shares", "volume", "maker_share", "fees", "realised"),
+    *("settled", "profit", "profit_per_share", "profit_per_dollar", "exposure"),
+    *("seconds_in_market", "slippage_mid", "slippage_touch"),
+)
+_TRADE_COLUMNS = (
+    *("slug", "sent_ms", "matched_ms", "side", "outcome", "limit", "price", "size", "fee"),
+    *("is_taker", "mid", "touch", "order_result"),
+)
+
+
+def number(value: Decimal | float | None) -> str:
+    """Return a number without digits that mean nothing, ``""`` for none."""
+    if value is None:
+        return ""
+    rounded = Decimal(value).quantize(_STEP, ROUND_HALF_EVEN)
+    text = f"{rounded:f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def cycles_csv(report: Report) -> str:
+    """Return one row for each cycle, and one with the total."""
+    rows = [
+        (cycle.slug, _time(cycle.start * 1000), cycle.winner or "", *_figures(cycle.figures))
+        for cycle in report.cycles
+    ]
+    rows.append(("total", "", "", *_figures(report.total)))
+    return _csv(("slug", "start", "winner", *_FIGURES, "refusals"), rows)
+
+
+def trades_csv(report: Report) -> str:
+    """Return one row for each fill."""
+    rows: list[Sequence[object]] = []
+    for trade in report.trades:
+        request = trade.request
+        rows += [
+            (
+                *(trade.slug, trade.sent_ms, level.time_ms, request.side, request.outcome),
+                *map(number, (request.price, level.price, level.size, level.fee)),
+                int(level.is_taker),
+                *map(number, (trade.mid, trade.touch, trade.result)),
+            )
+            for level in trade.levels
+        ]
+    return _csv(_TRADE_COLUMNS, rows)
+
+
+def write(report: Report, folder: str | Path) -> None:
+    """Write ``report.txt``, ``cycles.csv`` and ``trades.csv`` into a folder, made if need be."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        ("report.txt", text(report)),
+        ("cycles.csv", cycles_csv(report)),
+        ("trades.csv", trades_csv(report)),
+    ):
+        # The same bytes everywhere, whatever a system likes for the end of a line.
+        (place / name).write_bytes(content.encode())
+
+
+def text(report: Report) -> str:
+    """Return every trade, every cycle with trades, and the total."""
+    lines = [f"{len(report.cycles)} cycles, {sum(bool(c.trades) for c in report.cycles)} traded"]
+    lines += [_trade_line(trade) for trade in report.trades]
+    lines += [_cycle_line(cycle) for cycle in report.cycles if cycle.trades]
+    unresolved = sum(cycle.winner is None for cycle in report.cycles)
+    if unresolved:
+        lines.append(f"not resolved: {unresolved} cycles")
+    figures = report.total
+    lines += [
+        (
+            f"trades {figures.trades}, fills {figures.fills}, shares {number(figures.shares)}, "
+            f"volume {number(figures.volume)} USD, maker share {number(figures.maker_share) or '-'}"
+        ),
+        (
+            f"realised {number(figures.realised)}, settled {number(figures.settled)}, "
+            f"fees {number(figures.fees)} USD"
+        ),
+        (
+            f"profit per share {number(figures.profit_per_share) or '-'}, "
+            f"per dollar {number(figures.profit_per_dollar) or '-'}; "
+            f"hit rate {number(report.hit_rate) or '-'}"
+        ),
+        (
+            f"drawdown {number(report.drawdown)}, exposure {number(figures.exposure)} USD, "
+            f"in the market {number(figures.seconds_in_market)} s"
+        ),
+        (
+            f"slippage {number(figures.slippage_mid)} USD against the mid, "
+            f"{number(figures.slippage_touch)} USD against the price at the decision"
+        ),
+    ]
+    lines += _counts("refused", figures.refusals.items())
+    lines += _counts("rows skipped", report.skipped.items())
+    lines += _counts("rows doubtful", report.doubtful.items())
+    lines.append(f"net profit {number(figures.profit) or 'not known yet'} USD")
+    return "\n".join(lines) + "\n"
+
+
+def _trade_line(trade: TradedOrder) -> str:
+    request = trade.request
+    levels = " + ".join(f"{number(v.size)} @ {number(v.price)}" for v in trade.levels)
+    result = "open" if trade.result is None else number(trade.result)
+    return (
+        f"{_time(trade.sent_ms)} {trade.slug} {request.side} {request.outcome}: {levels}, "
+        f"fee {number(trade.fee)}, result {result}"
+    )
+
+
+def _cycle_line(cycle: CycleReport) -> str:
+    figures = cycle.figures
+    winner = "not resolved" if cycle.winner is None else f"{Outcome(cycle.winner)} won"
+    return (
+        f"{cycle.slug}: {winner}, trades {figures.trades}, volume {number(figures.volume)}, "
+        f"fees {number(figures.fees)}, profit {number(figures.profit) or 'not known yet'}"
+    )
+
+
+def _counts(what: str, counts: Iterable[tuple[str, int]]) -> list[str]:
+    told = ", ".join(f"{reason} {count}" for reason, count in counts)
+    return [f"{what}: {told}"] if told else []
+
+
+def _figures(figures: Figures) -> list[str]:
+    told = [number(getattr(figures, name)) for name in _FIGURES]
+    refusals = " ".join(f"{reason}={count}" for reason, count in figures.refusals.items())
+    return [*told, refusals]
+
+
+def _time(epoch_ms: int) -> str:
+    moment = datetime.fromtimestamp(epoch_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{epoch_ms % 1000:03d}"
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
