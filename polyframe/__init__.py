@@ -55,7 +55,9 @@ if TYPE_CHECKING:
     from polyframe.model.reference import PriceRecord, PriceSource, PriceToBeat, ReferencePrice
     from polyframe.model.series import Series, Window
     from polyframe.model.trade import Fill, TradeStatus
+    from polyframe.recording.csvfiles import CsvRecording, write_csv
     from polyframe.recording.parquet import ParquetRecording, write_market
+    from polyframe.recording.pmxt import PmxtArchive
     from polyframe.recording.reader import Recording
     from polyframe.recording.recorder import Recorder, RecorderSettings
     from polyframe.recording.resolvedkit import ResolvedMarkets
@@ -93,6 +95,7 @@ __all__ = [
     "Count",
     "Counters",
     "Credentials",
+    "CsvRecording",
     "CycleEndReason",
     "CycleRecord",
     "CycleStatus",
@@ -127,6 +130,7 @@ __all__ = [
     "Outlook",
     "ParquetRecording",
     "Placed",
+    "PmxtArchive",
     "PolyframeError",
     "PolymarketExchange",
     "PolymarketHosts",
@@ -179,6 +183,7 @@ __all__ = [
     "WalletSigner",
     "Window",
     "create_or_derive_credentials",
+    "write_csv",
     "write_market",
 ]
 
@@ -265,10 +270,15 @@ _HOMES = {
         "Fill",
         "TradeStatus",
     ),
+    "recording.csvfiles": (
+        "CsvRecording",
+        "write_csv",
+    ),
     "recording.parquet": (
         "ParquetRecording",
         "write_market",
     ),
+    "recording.pmxt": ("PmxtArchive",),
     "recording.reader": ("Recording",),
     "recording.recorder": (
         "Recorder",

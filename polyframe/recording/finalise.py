@@ -6,7 +6,6 @@ known of it (``market.json``). Everything here may take seconds and belongs into
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import msgspec
 
 from polyframe.errors import ConfigError
 from polyframe.model.events import MarketMessage
+from polyframe.recording.files import Written, replacing
 from polyframe.recording.frames import FrameKind, FrameReader
-from polyframe.recording.parquet import Written, write_market
+from polyframe.recording.parquet import write_market
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 
 Decode = Callable[[bytes], Sequence[MarketMessage]]
@@ -40,12 +40,8 @@ def raw_folders(folder: Path) -> list[Path]:
 def save_market(raw: Path, market: TapeMarket) -> None:
     """Write what is known of a market beside its frames; replaced as a whole."""
     raw.mkdir(parents=True, exist_ok=True)
-    part = raw / f".{_MARKET}.part"
-    with part.open("wb") as file:
+    with replacing(raw / _MARKET) as file:
         file.write(_encode(market))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(raw / _MARKET)
 
 
 def load_market(raw: Path) -> TapeMarket:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
-from attrs import field, frozen
 from typing_extensions import override
 
 from polyframe.errors import ConfigError
-from polyframe.model.events import BookSnapshot
-from polyframe.recording.reader import load_optional
+from polyframe.recording.files import Written, replacing
+from polyframe.recording.reader import checked, load_optional
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
-from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
+from polyframe.recording.tape import TapeEvent, TapeMarket
 
 log = logging.getLogger(__name__)
 
@@ -34,22 +31,6 @@ _BATCH = 4_096
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(TapeMarket).decode
-
-
-@frozen
-class Written:
-    """What became of a file.
-
-    Attributes:
-        path: Where it is.
-        events: How many events it has.
-        skipped: Events that could not be written, by reason: ``foreign`` (of another market or
-            token), ``out_of_range`` (a size that no column holds).
-    """
-
-    path: Path
-    events: int
-    skipped: Mapping[str, int] = field(factory=dict)
 
 
 def market_path(folder: Path, market: TapeMarket) -> Path:
@@ -76,7 +57,7 @@ def write_market(folder: str | Path, market: TapeMarket, events: Iterable[TapeEv
     columns = schema(pa).with_metadata(_metadata(market))
     writer, count, rows = RowWriter(market.market), 0, list[Row]()
     with (
-        _replacing(path) as file,
+        replacing(path) as file,
         parquet.ParquetWriter(file, columns, compression="zstd") as table,
     ):
         for event in events:
@@ -102,7 +83,7 @@ def update_market(folder: str | Path, market: TapeMarket) -> Path:
     with parquet.ParquetFile(path) as old:
         columns = old.schema_arrow.with_metadata(_metadata(market))
         with (
-            _replacing(path) as file,
+            replacing(path) as file,
             parquet.ParquetWriter(file, columns, compression="zstd") as table,
         ):
             for batch in old.iter_batches(batch_size=_GROUP):
@@ -112,22 +93,6 @@ def update_market(folder: str | Path, market: TapeMarket) -> Path:
 
 def _metadata(market: TapeMarket) -> dict[bytes, bytes]:
     return {_VERSION_KEY: str(VERSION).encode(), _MARKET_KEY: _encode(market)}
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of `path` when all went well."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):  # what went wrong is raised; the next attempt replaces the rest
-            part.unlink(missing_ok=True)
-        raise
 
 
 def _batch(pa: Any, columns: Any, rows: list[Row]) -> Any:
@@ -145,9 +110,7 @@ class ParquetRecording:
     ``duplicate`` (another file has this market). *Rows that are skipped:* ``bad_row``
     (what a column says makes no sense), ``unknown_kind``.
 
-    *Doubtful:* ``time_went_back`` (the recorder's clock was set back: the order of arrival counts,
-    and the event gets the time of the one before it), ``crossed`` (a whole book whose best bid is
-    not below its best ask).
+    *Doubtful:* ``time_went_back`` and ``crossed``, see `polyframe.recording.reader.checked`.
 
     Args:
         folder: Where to look, at any depth.
@@ -222,20 +185,10 @@ class ParquetRecording:
             return None
 
     def _events(self, market: TapeMarket, path: Path) -> Iterator[TapeEvent]:
-        last = 0
         with self._parquet.ParquetFile(path) as file:
-            for event in RowReader(market.market, self._skipped).events(_rows(file)):
-                if event.received_ms < last:
-                    self._doubtful["time_went_back"] += 1
-                    event = msgspec.structs.replace(event, received_ms=last)
-                last = event.received_ms
-                if isinstance(event, Timed) and isinstance(event.message, BookSnapshot):
-                    self._check(event.message)
-                yield event
-
-    def _check(self, book: BookSnapshot) -> None:
-        if book.bids and book.asks and max(book.bids)[0] >= min(book.asks)[0]:
-            self._doubtful["crossed"] += 1
+            yield from checked(
+                RowReader(market.market, self._skipped).events(_rows(file)), self._doubtful
+            )
 
     @override
     def __repr__(self) -> str:

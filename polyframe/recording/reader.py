@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
+
 from polyframe.errors import ConfigError
-from polyframe.recording.tape import TapeEvent, TapeMarket
+from polyframe.model.events import BookSnapshot
+from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 
 
 @runtime_checkable
@@ -37,6 +41,28 @@ class Recording(Protocol):
     def doubtful(self) -> Mapping[str, int]:
         """What looked wrong so far and was passed on all the same, by reason."""
         ...
+
+
+def checked(events: Iterable[TapeEvent], doubtful: Counter[str]) -> Iterator[TapeEvent]:
+    """Yield `events` in order of ``received_ms``, and count what looks wrong.
+
+    Args:
+        events: In the order in which they arrived.
+        doubtful: Counts ``time_went_back`` (the recorder's clock was set back: the order of arrival
+            counts, and the event gets the time of the one before it) and ``crossed`` (a whole book
+            whose best bid is not below its best ask).
+    """
+    last = 0
+    for event in events:
+        if event.received_ms < last:
+            doubtful["time_went_back"] += 1
+            event = msgspec.structs.replace(event, received_ms=last)
+        last = event.received_ms
+        if isinstance(event, Timed) and isinstance(book := event.message, BookSnapshot):
+            bids, asks = book.bids, book.asks
+            if bids and asks and max(bids)[0] >= min(asks)[0]:
+                doubtful["crossed"] += 1
+        yield event
 
 
 def load_optional(module: str, what: str) -> Any:

@@ -35,7 +35,7 @@ def make_tape(number: int = 0, series: str = "btc-updown-15m") -> TapeMarket:
         slug=family.slug(window),
         series=family,
         window=window,
-        condition_id=f"0x{family.asset.encode().hex()}{window.start:056x}",
+        condition_id=f"0x{family.asset.encode().hex()}{window.start:058x}",
         up_token=f"11{window.start}",
         down_token=f"22{window.start}",
         fees=FeeSchedule(rate=Decimal("0.07")),
