@@ -189,7 +189,6 @@ async def measure(about: dict[str, Any], speed: float, seconds: float) -> dict[s
                     Count.STREAM_LOSSES,
                     Count.USER_DROPPED,
                     Count.WIRE_SKIPPED,
-                    Count.EVENTS_DISCARDED,
                 )
                 if counts.get(count)
             },

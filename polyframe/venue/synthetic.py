@@ -8,6 +8,7 @@ import random
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from attrs import field, frozen
 
@@ -226,7 +227,11 @@ def _ladder(key: str, step: int, time_ms: int, fair: int, tick: int) -> Snapshot
 
 def _size(key: str, side: str, price: int, step: int) -> int:
     # Each level changes on its own beat of nine steps, so that one update touches few levels.
-    beat = (step + price // 10) // 9
+    return _size_at(key, side, price, (step + price // 10) // 9)
+
+
+@lru_cache(50_000)
+def _size_at(key: str, side: str, price: int, beat: int) -> int:
     return (500 + _number(key, f"{side}{price}", beat) % 60_000) * (SHARE // 100)
 
 
