@@ -1,0 +1,183 @@
+"""Both books of a market as one, in terms of the Up share, and what of it can be traded against.
+
+The two tokens of a market share one book (PROTOCOL §2.2): a bid for Down at p is an ask for Up at
+1 − p. Whichever token a message is about, the newest one counts. Prices are units of 1e-4 USD,
+sizes integers of 1e-6 shares; nothing of our own orders is in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+from attrs import define
+
+from polyframe.model.book import Book
+from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage, TickSizeChange
+from polyframe.model.market import Market
+from polyframe.model.money import PRICE_UNITS
+
+MICRO = 1_000_000
+"""Units of size in one share."""
+
+_EDGE = 100
+"""A book that bids no more than this and asks no less than 1 USD minus this is a placeholder."""
+
+
+def micro(size: Decimal) -> int:
+    """Return shares as integer units of size."""
+    return int(size * MICRO)
+
+
+def shares(size: int) -> Decimal:
+    """Return integer units of size as shares."""
+    return Decimal(size) / MICRO
+
+
+@define
+class _Taken:
+    size: int
+    shown: int
+
+
+class PaperBook:
+    """What others show.
+
+    Liquidity that we took stays in the feed, because nobody but us knows that we took it. It is
+    taken for us as long as the level only shrinks; of a level that grows, what came new is there.
+
+    Args:
+        market: Names and rules.
+        stale_ms: Age from which the book is not traded against.
+        ignore: Told why something could not be used, in one word.
+    """
+
+    def __init__(self, market: Market, stale_ms: int, ignore: Callable[[str], None]) -> None:
+        self._up, self._down = market.up_token, market.down_token
+        self._stale_ms = stale_ms
+        self._ignore = ignore
+        self._book = Book(int(market.tick_size * PRICE_UNITS))
+        self._changed_ms = 0
+        self._taken: dict[tuple[bool, int], _Taken] = {}
+
+    @property
+    def tick(self) -> int:
+        """The price step that holds now, in units."""
+        return self._book.tick_units
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there was a snapshot on the present connection."""
+        return self._book.known
+
+    def forget(self) -> None:
+        """Know nothing until the next snapshot."""
+        self._book.invalidate()
+
+    def apply(self, message: MarketMessage, now_ms: int) -> bool:
+        """Take a message; return whether levels may be different."""
+        if isinstance(message, BookSnapshot):
+            changed = self._snapshot(message)
+        elif isinstance(message, BookDelta):
+            changed = self._delta(message)
+        else:
+            if isinstance(message, TickSizeChange) and message.token in (self._up, self._down):
+                self._book.set_tick(message.new_tick)
+            return False
+        if changed:
+            self._changed_ms = now_ms
+            self._review()
+        return changed
+
+    def _snapshot(self, message: BookSnapshot) -> bool:
+        if message.token == self._up:
+            bids, asks = message.bids, message.asks
+        elif message.token == self._down:
+            bids = tuple((PRICE_UNITS - units, size) for units, size in message.asks)
+            asks = tuple((PRICE_UNITS - units, size) for units, size in message.bids)
+        else:
+            self._ignore("token")
+            return False
+        try:
+            applied = self._book.apply_snapshot(
+                bids, asks, message.timestamp_ms, message.tick_units
+            )
+        except ValueError:
+            self._ignore("price")
+            return False
+        if not applied:
+            self._ignore("older_snapshot")
+        return applied
+
+    def _delta(self, message: BookDelta) -> bool:
+        book, changed = self._book, False
+        if not book.known:
+            self._ignore("unknown_book")
+            return False
+        for change in message.changes:
+            if not 0 < change.price < PRICE_UNITS:
+                self._ignore("price")
+            elif change.token == self._up:
+                book.apply_change(change.is_bid, change.price, change.size)
+                changed = True
+            elif change.token == self._down:
+                book.apply_change(not change.is_bid, PRICE_UNITS - change.price, change.size)
+                changed = True
+            else:
+                self._ignore("token")
+        if changed:
+            book.touch(message.timestamp_ms)
+        return changed
+
+    def is_tradable(self, now_ms: int) -> bool:
+        """Return whether the book is known, fresh, not crossed and no placeholder.
+
+        Before anybody quotes, a market shows 0.01 / 0.99 or one far side alone (PROTOCOL §2.2).
+        """
+        book = self._book
+        if not book.known or book.is_crossed or now_ms - self._changed_ms > self._stale_ms:
+            return False
+        return book.bid_units > _EDGE or book.ask_units < PRICE_UNITS - _EDGE
+
+    def side_of(self, price: int) -> bool | None:
+        """Return whether a trade at `price` met bids; ``None`` if it was between the two sides."""
+        if price <= self._book.bid_units:
+            return True
+        return False if price >= self._book.ask_units else None
+
+    def shown(self, is_bid: bool, price: int) -> int:
+        """Return the total size at one price."""
+        return micro(self._book.size_at(is_bid, price))
+
+    def offers(self, is_bid: bool, limit: int) -> Iterator[tuple[int, int]]:
+        """Yield what one side still has for us up to `limit`: prices and sizes, best first.
+
+        Args:
+            is_bid: The side that is asked for.
+            limit: The lowest bid, or the highest ask, that is wanted.
+        """
+        best = self._book.bid_units if is_bid else self._book.ask_units
+        if best < limit if is_bid else best > limit:
+            return
+        for price, size in self._book.depth(is_bid, PRICE_UNITS):
+            units = int(price * PRICE_UNITS)
+            if units < limit if is_bid else units > limit:
+                return
+            taken = self._taken.get((is_bid, units))
+            left = micro(size) - (0 if taken is None else taken.size)
+            if left > 0:
+                yield units, left
+
+    def take(self, is_bid: bool, price: int, size: int) -> None:
+        """Note that we took `size` at one price."""
+        taken = self._taken.setdefault((is_bid, price), _Taken(0, self.shown(is_bid, price)))
+        taken.size += size
+
+    def _review(self) -> None:
+        for key, taken in list(self._taken.items()):
+            shown = self.shown(*key)
+            if shown < taken.shown:
+                taken.size = min(taken.size, shown)
+            taken.shown = shown
+            if not taken.size:
+                del self._taken[key]

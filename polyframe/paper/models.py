@@ -1,0 +1,121 @@
+"""The named parts of a fill model, and how to put them together. Frozen values, all chance seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from attrs import Attribute, field, frozen
+
+from polyframe.errors import ConfigError
+from polyframe.paper.queues import Power2, QueueModel
+
+
+class Chance(Protocol):
+    """A source of chance, such as ``random.Random(seed)``."""
+
+    def random(self) -> float:
+        """Return a number of at least 0 and below 1."""
+        ...
+
+
+class Latency(Protocol):
+    """How long something takes."""
+
+    def sample_ms(self, chance: Chance) -> int:
+        """Return one duration in milliseconds."""
+        ...
+
+
+def _duration(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        msg = f"{attribute.name}: expected whole milliseconds of at least 0, got {value!r}"
+        raise ConfigError(msg)
+
+
+def _to_samples(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(values)
+
+
+def _samples(_: object, attribute: Attribute[Any], value: tuple[int, ...]) -> None:
+    if not value:
+        msg = f"{attribute.name}: expected at least one measured duration"
+        raise ConfigError(msg)
+    for sample in value:
+        _duration(None, attribute, sample)
+
+
+@frozen
+class ConstantLatency:
+    """Always the same.
+
+    Attributes:
+        ms: Milliseconds.
+
+    Raises:
+        ConfigError: Not whole milliseconds of at least 0.
+    """
+
+    ms: int = field(validator=_duration)
+
+    def sample_ms(self, chance: Chance) -> int:  # noqa: ARG002 - leaves nothing to chance
+        """Return the duration."""
+        return self.ms
+
+
+@frozen
+class EmpiricalLatency:
+    """One of the durations that were measured, each as likely as any other.
+
+    Attributes:
+        samples_ms: Milliseconds.
+
+    Raises:
+        ConfigError: None at all, or not whole milliseconds of at least 0.
+    """
+
+    samples_ms: tuple[int, ...] = field(converter=_to_samples, validator=_samples)
+
+    def sample_ms(self, chance: Chance) -> int:
+        """Return one of the durations."""
+        return self.samples_ms[int(chance.random() * len(self.samples_ms))]
+
+
+def _probability(_: object, attribute: Attribute[Any], value: float) -> None:
+    if not 0 <= value <= 1:
+        msg = f"{attribute.name}: expected a probability from 0 to 1, got {value!r}"
+        raise ConfigError(msg)
+
+
+@frozen
+class PaperModels:
+    """What stands between an order and its fills.
+
+    An order that is sent at one instant meets the book that *we* see after both latencies: it arrives
+    after the first, and what the book is then reaches us after the second. Answers and reports come
+    back on the way of the feed, so they are there at that same instant.
+
+    Attributes:
+        order_latency: From us to the matching engine, orders and cancels.
+        feed_latency: From the matching engine to us.
+        queue: Where a resting order stands.
+        taker_delay_ms: How long the venue holds a marketable order (PROTOCOL §2.3).
+        mined: From the match to MINED, when shares that were bought can be sold (PROTOCOL §9).
+        confirmed: From MINED to CONFIRMED.
+        failed: Probability that a trade ends FAILED instead, and is taken back.
+        stale_ms: Age from which a book is not traded against any more.
+        seed: Any text or number; the same seed makes the same fills.
+
+    Raises:
+        ConfigError: A value out of its range; names the field.
+    """
+
+    order_latency: Latency = ConstantLatency(60)
+    feed_latency: Latency = ConstantLatency(40)
+    queue: QueueModel = field(factory=Power2)
+    taker_delay_ms: int = field(default=50, validator=_duration)
+    mined: Latency = ConstantLatency(2_000)
+    confirmed: Latency = ConstantLatency(2_000)
+    failed: float = field(default=0.0, validator=_probability)
+    stale_ms: int = field(default=30_000, validator=_duration)
+    seed: int | str = 0
