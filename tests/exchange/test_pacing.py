@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -253,6 +254,40 @@ def test_a_part_of_the_limits_can_be_left_alone() -> None:
     times, _ = play(act, share=0.95)
     assert times[56] == 0
     assert times[57] == pytest.approx(1 / 38)
+
+
+def test_what_others_took_is_learned_from_the_answers() -> None:
+    """The venue says how much is left of the signer's limits: another program may use them, too."""
+
+    async def act(pacer: Pacer, clock: VirtualClock) -> list[float]:
+        pacer.note_answer(*ORDER, {"Poly-RateLimit-Remaining": "1000"})
+        pacer.note_answer(*ORDER, {"Poly-RateLimit-Remaining": "2"})
+        pacer.note_answer(*CANCEL, {"Poly-RateLimit-Remaining": "-40"})
+        for junk in ("", "many", "1e9", "--5", "999999999999"):
+            pacer.note_answer(*ORDER, {"Poly-RateLimit-Remaining": junk})
+        await pacer.pass_through(*CANCEL)
+        assert clock.time() == pytest.approx(41 / 80)
+        begun = clock.time()
+        times = await passes(pacer, clock, 24, *ORDER)
+        return [time - begun for time in times]
+
+    times, _ = play(act)
+    # 2 were left, and in 41/80 of a second 20.5 came in.
+    assert times[:22] == [0.0] * 22
+    assert times[22] == pytest.approx(0.5 / 40)
+
+
+def test_another_tier_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has better limits should use them, and whoever has worse ones must."""
+
+    async def act(pacer: Pacer, clock: VirtualClock) -> None:
+        for tier in ("Standard", "Gold", "Gold", "Unheard"):
+            pacer.note_answer(*ORDER, {"Poly-RateLimit-Tier": tier})
+
+    caplog.set_level(logging.WARNING)
+    play(act)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "RateLimits(tier='gold')" in line
 
 
 def test_the_tier_decides_on_the_rate() -> None:

@@ -48,7 +48,7 @@ async def _refused(pacer: Pacer) -> None:
 
 
 async def _warned(pacer: Pacer) -> None:
-    pacer.note_warning()
+    pacer.note_answer("clob", "POST", "/order", {"Poly-RateLimit-Warning": "true"})
 
 
 def _told(*seconds: int) -> Counters:

@@ -137,8 +137,7 @@ class HttpClient:
         if self._pacer is not None:
             if answer.status_code == 429:
                 self._pacer.note_refusal(service, method, path, retry_after(answer))
-            elif answer.headers.get("Poly-RateLimit-Warning", "").lower() == "true":
-                self._pacer.note_warning()
+            self._pacer.note_answer(service, method, path, answer.headers)
         return answer
 
     async def json(

@@ -8,12 +8,15 @@ until they allow it, or is refused here when that would take too long. All times
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 from attrs import Attribute, define, field, frozen
 
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, RateLimited
+
+_log = logging.getLogger(__name__)
 
 TIERS = {
     "standard": (40, 60),
@@ -127,15 +130,23 @@ class Bucket:
 
         More than the whole burst can be taken at once, of a full bucket: it is paid back later.
         """
-        self._tokens = min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate)
-        self._at = max(self._at, now)
+        self._refill(now)
         floor = 0.0 if is_privileged else self.reserve
         missing = min(cost + floor, self.burst) - self._tokens
         return max(missing / self.rate, self._blocked_until - now, 0.0)
 
+    def _refill(self, now: float) -> None:
+        self._tokens = min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate)
+        self._at = max(self._at, now)
+
     def take(self, cost: float) -> None:
         """Take `cost`, also more than there is: those who come later wait for it."""
         self._tokens -= cost
+
+    def lower_to(self, now: float, tokens: float) -> None:
+        """Have no more than `tokens`: the venue has counted, and others may take as well."""
+        self._refill(now)
+        self._tokens = min(self._tokens, tokens)
 
     def block(self, until: float) -> None:
         """Give nothing before `until`: the venue has said so."""
@@ -171,6 +182,7 @@ class Pacer:
             for name, short in _TOTALS.items()
         }
         rate, burst = (limits.share * number for number in TIERS[limits.tier])
+        self._has_told_tier = False
         self._orders = Bucket("signer_orders", rate, burst)
         self._cancels = Bucket("signer_cancels", 2 * rate, 2 * burst)
 
@@ -249,9 +261,29 @@ class Pacer:
         for bucket, _ in self._buckets(service, method, path)[1:]:
             bucket.block(until)
 
-    def note_warning(self) -> None:
-        """Take the venue's warning that a signer's limit was exceeded and is not enforced yet."""
-        self._counters.add(Count.REQUESTS_PACED, "warned_by_venue")
+    def note_answer(self, service: str, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """Take what an answer says of the signer's limits: what is left of them, and warnings.
+
+        Another program with the same key takes of the same limits.
+        """
+        if headers.get("Poly-RateLimit-Warning", "").lower() == "true":
+            self._counters.add(Count.REQUESTS_PACED, "warned_by_venue")
+        left = headers.get("Poly-RateLimit-Remaining", "")
+        if left.removeprefix("-").isdecimal() and len(left) < 9:
+            now = asyncio.get_running_loop().time()
+            for bucket, per_order in self._buckets(service, method, path):
+                if per_order:
+                    bucket.lower_to(now, float(left))
+        tier = headers.get("Poly-RateLimit-Tier", "").lower()
+        if tier in TIERS and tier != self._limits.tier and not self._has_told_tier:
+            self._has_told_tier = True
+            _log.warning(
+                "the venue's limits for this signer are those of tier %r and not %r: set "
+                "rate_limits=RateLimits(tier=%r) on the exchange",
+                tier,
+                self._limits.tier,
+                tier,
+            )
 
 
 def is_cancel(service: str, method: str) -> bool:
