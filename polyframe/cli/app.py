@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -183,5 +184,45 @@ def venue(
         code = explain_missing(error)
     except ConfigError as error:
         sys.stderr.write(f"polyframe venue: {error}\n")
+        code = 2
+    raise typer.Exit(code)
+
+
+_RECORD_HELP = (
+    "Record every market of one or more series, without an account.\n\n"
+    "Frames are kept as they come in FOLDER/raw; when a market is over, FOLDER/<series>/<slug>.parquet "
+    "appears, and its winner goes in once that is known. Killed or stopped, the next start goes on. "
+    "docs/recording.md has the details.\n\n"
+    "Ctrl-C ends it (exit code 130; after SIGTERM 143). Exit code 1: something was not recorded, "
+    "for example because the disk is full."
+)
+
+
+@app.command(help=_RECORD_HELP)
+def record(
+    series: Annotated[
+        list[str], typer.Argument(metavar="SERIES...", help="For example btc-updown-15m.")
+    ],
+    folder: Annotated[Path, typer.Option(help="Where recordings go.")] = Path("recordings"),
+    cycles: Annotated[
+        int | None, typer.Option(min=1, help="Windows to record of each series. [default: all]")
+    ] = None,
+    url: Annotated[
+        str, typer.Option(help="A venue on this machine in place of the real one.")
+    ] = "",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what goes well, too (to standard error).")
+    ] = False,
+) -> None:
+    """Record every market of one or more series, without an account."""
+    try:
+        from polyframe.cli.record import RecordOptions, run_record
+
+        options = RecordOptions(
+            series=tuple(series), folder=folder, cycles=cycles, url=url, verbose=verbose
+        )
+        code = run_record(options)
+    except ConfigError as error:
+        sys.stderr.write(f"polyframe record: {error}\n")
         code = 2
     raise typer.Exit(code)

@@ -27,6 +27,7 @@ from polyframe.recording.finalise import (
 from polyframe.recording.frames import FrameKind, FrameLog, RawFrame
 from polyframe.recording.lock import FolderLock
 from polyframe.recording.parquet import market_path, update_market
+from polyframe.recording.reader import load_optional
 from polyframe.recording.tape import TapeMarket
 from polyframe.recording.writer import FrameWriter
 from polyframe.shared import SharedService
@@ -118,12 +119,14 @@ class Recorder(SharedService):
         """Begin to record, in a task.
 
         Raises:
-            ConfigError: The folder cannot be written, or another recorder uses it; or it was opened
-                before.
+            ConfigError: The folder cannot be written, or another recorder uses it; pyarrow is not
+                installed; or it was opened before.
         """
         if self._writer is not None:
             msg = "recorder: it opens once; make a new one"
             raise ConfigError(msg)
+        # Not at the end of the first market.
+        load_optional("pyarrow.parquet", "recorder")
         self._lock.take()
         self._clock, self._counters = clock, counters
         self._writer = FrameWriter()

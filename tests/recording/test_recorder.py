@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -287,6 +288,15 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / "market.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"market\.json: expected what a recorder wrote"):
         load_market(tmp_path)
+
+
+def test_a_missing_package_is_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without pyarrow nothing begins: it would be missed at the end of the first market only."""
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ConfigError, match=r"recorder: .*pip install '\.\[data\]'"):
+        asyncio.run(Recorder(TappedExchange(), [SERIES], tmp_path).open(ScaledClock(1), Counters()))
 
 
 def test_frames_say_what_was_heard_and_where_it_was_not(tmp_path: Path) -> None:
