@@ -77,7 +77,8 @@ class HttpFaults:
             messages.append(message)
 
         await self._app(scope, receive, keep)
-        if scope["path"].endswith(("/order", "/orders")) and scope["method"] == "POST":
+        is_order = scope["method"] == "POST" and scope["path"].endswith(("/order", "/orders"))
+        if is_order and messages and messages[0].get("status") == 200:
             messages = self._delayed(messages)
         if late := self._strike(scope, VenueFault.REPLY_LATE):
             await asyncio.sleep(late.late())
@@ -86,6 +87,8 @@ class HttpFaults:
 
     def _delayed(self, messages: list[Message]) -> list[Message]:
         """Return the answer to one or several orders with those that were taken as ``delayed``."""
+        if self._faults.find(VenueFault.ORDER_DELAYED) is None:
+            return messages
         content = json.loads(b"".join(message.get("body", b"") for message in messages))
         entries = content if isinstance(content, list) else [content]
         struck = False

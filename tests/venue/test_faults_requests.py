@@ -85,6 +85,20 @@ def test_an_order_can_be_answered_with_delayed() -> None:
     run(test)
 
 
+def test_a_batch_can_be_answered_with_delayed() -> None:
+    """Entry by entry; what was refused stays refused, and what is no batch is refused as ever."""
+
+    async def test() -> None:
+        async with open_venue([FAR]) as client:
+            client.venue.faults.inject("order_delayed", count=5)
+            bodies = [client.order("BUY", price, "10") for price in ("0.40", "0.405", "0.41")]
+            entries = (await client.signed("POST", "/orders", bodies)).json()
+            assert [entry["status"] for entry in entries] == ["delayed", "", "delayed"]
+            assert (await client.signed("POST", "/orders", [])).status_code == 400
+
+    run(test)
+
+
 def test_an_order_can_fill_before_its_cancel() -> None:
     """The cancel finds it matched; a stranger took it at its own price."""
 
