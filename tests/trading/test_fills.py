@@ -399,6 +399,19 @@ def test_a_late_order_takes_over_what_came_before_it() -> None:
     assert (desk.order("c1").filled, desk.account.cash) == decs("0", "1000")
 
 
+def test_a_late_order_takes_over_a_failed_fill_as_what_it_is() -> None:
+    """A trade that has failed before its order was registered moves nothing, and uses up its shares."""
+    desk = Desk()
+    desk.trade("t1", desk.leg("v1", "4"))
+    desk.trade("t1", desk.leg("v1", "4"), status=T.FAILED)
+    desk.trade("t2", desk.leg("v1", "1"))
+    applied(desk.place())
+    assert [("t1", "c1"), ("t2", "c1")] == list(desk.state.fills)
+    assert (desk.order("c1").filled, desk.state.position(UP, "alpha").size) == decs("1", "1")
+    assert desk.state.shares_to_come(BUY, UP) == dec("5")
+    assert desk.account.cash == dec("999.5")
+
+
 def test_fills_that_complete_the_late_order_fill_it() -> None:
     """Its size was not known until it came; then the fills are seen to be all of it."""
     desk = Desk()
