@@ -109,6 +109,8 @@ def price_change(
     }
     up, down = market.tokens
     entries = []
+    # One digest for all of them; the other half says which change it is.
+    digest = fingerprint(market.condition_id, time_ms)[:20]
     for is_bid, price, size in changes:
         text = size_text(size)
         for token, units, buys, top in (
@@ -121,7 +123,7 @@ def price_change(
                     "price": price_text(units),
                     "size": text,
                     "side": "BUY" if buys else "SELL",
-                    "hash": fingerprint(token, units, buys, size, time_ms),
+                    "hash": f"{digest}{token is up:x}{buys:x}{units:04x}{size:014x}",
                     **top,
                 }
             )
