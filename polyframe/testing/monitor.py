@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any
 
 from attrs import define, field
@@ -16,7 +15,6 @@ from polyframe.counters import Count
 from polyframe.environment import Environment
 from polyframe.errors import PolyframeError
 from polyframe.model.market import Market
-from polyframe.model.money import ZERO
 from polyframe.model.series import Series
 from polyframe.model.trade import Fill
 from polyframe.session import ExchangeSession
@@ -27,8 +25,9 @@ from polyframe.testing.heirs import Heirs
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.leaks import leaks_of
 from polyframe.testing.simledger import Journals
-from polyframe.testing.simline import SimCount, SimLine
+from polyframe.testing.simline import SimLine
 from polyframe.testing.simvenue import SimVenue
+from polyframe.testing.sums import Sums
 from polyframe.testing.taps import tapped
 from polyframe.testing.trace import Trace, words
 from polyframe.trading.account import Account
@@ -48,17 +47,6 @@ from polyframe.trading.image import CycleImage
 from polyframe.trading.reconcile import ReconcileReport
 from polyframe.trading.service import TradingService
 from polyframe.trading.state import CycleState
-
-_ENDS: frozenset[Count | tuple[Count, str]] = frozenset(
-    {
-        (Count.GATE_PASSED, "order"),
-        (Count.GATE_PASSED, "trade"),
-        (Count.GATE_DROPPED, "foreign_market"),
-        Count.ROUTER_DROPPED,
-        Count.ROUTER_SETTLEMENT,
-    }
-)
-"""Where a message of the account can end."""
 
 
 @define(eq=False)
@@ -106,12 +94,9 @@ class Monitor:
         self._fills: dict[str, int] = {}
         # Of the present process:
         self._env: Environment | None = None
-        self._line: SimLine | None = None
         self._services: Callable[[], list[TradingService]] = list
         self._cycles: dict[str, _Cycle] = {}
-        self._cash: Decimal | None = None
-        self._count = SimCount()
-        self._misdirected = 0
+        self._sums: Sums | None = None
         self._newest: dict[Series, int] = {}
 
     @property
@@ -143,11 +128,8 @@ class Monitor:
 
     def on_counted(self) -> None:
         """Take note that the cash was counted."""
-        account = self._opened().account
-        moved = (cycle.state.cash_flow + cycle.state.payout for cycle in self._cycles.values())
-        self._cash = account.cash + account.claimable - sum(moved, ZERO)
-        if self._line is not None:
-            self._count = self._line.count
+        if self._sums is not None:
+            self._sums.counted(self._states())
 
     async def on_comparison(
         self, comparison: Comparison, compare: Callable[[], Awaitable[ReconcileReport]]
@@ -173,9 +155,9 @@ class Monitor:
         self, env: Environment, services: Callable[[], list[TradingService]], line: SimLine
     ) -> None:
         """Watch a new process, before its environment opens."""
-        self._env, self._services, self._line = env, services, line
-        self._cycles, self._cash, self._newest = {}, None, {}
-        self._misdirected = self._venue.misdirected
+        self._env, self._services = env, services
+        self._cycles, self._newest = {}, {}
+        self._sums = Sums(self._venue, env, line)
         self._gaps.forget()
         self.note("a process starts")
 
@@ -263,15 +245,9 @@ class Monitor:
             self._cycle(state).inputs.append(command)
 
     def on_fills(self, state: CycleState, fills: Iterable[Fill]) -> None:
-        """Take note of the new fills whose cash was counted already when the process started."""
-        if self._cash is None:
-            return
-        for fill in fills:
-            order = state.orders[fill.client_id]
-            market = self._venue.markets.get(state.market.slug)
-            trade = None if market is None else market.trades.get(fill.trade_id)
-            if order.is_external and trade is not None and self._count.contains(trade):
-                self._cash -= audit.flow(fill)
+        """Take note of new fills."""
+        if self._sums is not None:
+            self._sums.learned(state, fills)
 
     def _cycle(self, state: CycleState) -> _Cycle:
         slug = state.market.slug
@@ -312,8 +288,7 @@ class Monitor:
             return  # it was killed in this very message
         if what == "user connected":
             self._gaps.expect([s.market for s in self._services() if s.market is not None])
-        self.check_cash()
-        self.check_counts()
+        self.check_sums()
 
     def on_barrier(
         self,
@@ -351,8 +326,7 @@ class Monitor:
                     text,
                     state.market.slug,
                 )
-        self.check_cash(deep=step == "reset")
-        self.check_counts()
+        self.check_sums(deep=step == "reset")
         if step == "open":
             self._close_settled()
 
@@ -366,38 +340,17 @@ class Monitor:
             if leak.name not in deaf:
                 self.violate(Invariant.NOTHING_LEFT, str(leak), session.slug)
 
-    # ------------------------------------------------------------------ sums
-
-    def check_cash(self, *, deep: bool = False) -> None:
-        """Check cash and reservations against the books of all cycles."""
-        env = self._opened()
-        total, reserved = self._cash or ZERO, ZERO
-        for cycle in self._cycles.values():
-            state = cycle.state
-            total += state.cash_flow + state.payout
-            reserved += audit.reserved(state) if deep else state.reserved_cash
-        have = env.account.cash + env.account.claimable
-        # While a process starts its cash is not counted yet.
-        right = self._cash is None or have == total
-        self.check(right, Invariant.CASH, f"there are {have} USD, the books say {total}")
-        held = env.account.reserved
-        text = f"{held} USD are reserved, the orders can cost {reserved}"
-        self.check(held == reserved, Invariant.RESERVED, text)
-
-    def check_counts(self) -> None:
-        """Check that every message of the account that arrived is counted."""
-        env, user = self._opened(), self._venue.user
-        if user is None:
+    def check_sums(self, *, deep: bool = False) -> None:
+        """Check cash, reservations and counts of messages."""
+        if self._sums is None:
             return
-        counters, router = env.counters, env.router
-        routes = {id(route): route for route in router._routes.values()}.values()
-        counted = len(router._parked) + sum(len(route.parked) for route in routes)
-        counted -= self._venue.misdirected - self._misdirected
-        for name, reason, count in counters:
-            if name in _ENDS or (name, reason) in _ENDS:
-                counted += count
-        text = f"{user.delivered} messages arrived, {counted} are counted"
-        self.check(counted == user.delivered, Invariant.COUNTED, text)
+        for invariant, text in self._sums.cash(self._states(), deep=deep):
+            self.violate(invariant, text)
+        for invariant, text in self._sums.messages():
+            self.violate(invariant, text)
+
+    def _states(self) -> Iterator[CycleState]:
+        return (cycle.state for cycle in self._cycles.values())
 
     # ------------------------------------------------------------------ the end of a cycle
 
@@ -421,8 +374,8 @@ class Monitor:
                 self._audit(cycle, is_last=is_gone)
                 cycle.is_audited = True
             if is_gone:
-                if self._cash is not None:
-                    self._cash += cycle.state.cash_flow + cycle.state.payout
+                if self._sums is not None:
+                    self._sums.closed(cycle.state)
                 self._close(cycle)
                 del self._cycles[slug]
                 self._heirs.forget(slug)
@@ -449,8 +402,7 @@ class Monitor:
     def finish(self) -> None:
         """Check what must hold when all is over and told."""
         env = self._opened()
-        self.check_cash(deep=True)
-        self.check_counts()
+        self.check_sums(deep=True)
         for cycle in self._cycles.values():
             self._audit(cycle, is_last=True)
             self._close(cycle)
@@ -458,20 +410,9 @@ class Monitor:
         is_deaf = Fault.HOOK_DEAF in self._venue.faults.counts
         text = f"tasks that did not end when they were told to: {overdue}"
         self.check(is_deaf or not overdue, Invariant.NOTHING_LEFT, text)
-        ours, theirs = env.account.cash, self._venue.account.cash
-        # What moves in markets that this process does not know is none of its business.
-        known = [cycle.state.market for cycle in self._cycles.values()]
-        tokens = {token for market in known for token in (market.up_token, market.down_token)}
-        theirs -= sum(
-            (
-                moved - self._count.moved.get(token, ZERO)
-                for token, moved in self._venue.account.moved.items()
-                if token not in tokens
-            ),
-            ZERO,
-        )
-        text = f"we have {ours} USD and claims of {env.account.claimable}, the venue says {theirs}"
-        self.check(ours == theirs, Invariant.VENUE_CASH, text)
+        if self._sums is not None:
+            for invariant, found in self._sums.venue(state.market for state in self._states()):
+                self.violate(invariant, found)
 
     def _is_traded(self, market: Market) -> bool:
         traded = (service.market for service in self._services())
