@@ -105,7 +105,8 @@ class MarketScheduler:
                     # The machine slept through the whole window.
                     await self.stop()
                     self.switch(None)
-                    window = self.series.window_at(self._clock.time())
+                    # Never back: a clock that was set forward may be set right meanwhile.
+                    window = max(window, self.series.window_at(self._clock.time()))
                     continue
                 self.switch(session)
                 lived += 1

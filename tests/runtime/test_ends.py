@@ -261,6 +261,35 @@ def test_a_window_slept_through_is_skipped() -> None:
     assert all(stream.closed for stream in exchange.all_streams)
 
 
+def test_a_clock_that_was_wrong_for_a_moment_leads_into_no_cycle_twice() -> None:
+    """It is set forward beyond the next window, and right again before another one is chosen."""
+    exchange = FakeExchange()
+
+    class Wrong(VirtualClock):
+        def time(self) -> float:
+            now = super().time()
+            streams = exchange.all_streams
+            is_right = now <= START + 870 or (len(streams) > 1 and streams[1].closed)
+            return now if is_right else now + 1000
+
+        async def sleep_until(self, when: float) -> None:
+            while (left := when - self.time()) > 0:
+                await self.sleep(min(left, 5.0))
+
+    clock = Wrong(START)
+
+    async def main() -> list[str]:
+        async with Environment(exchange, clock=clock) as env:
+            diary = Diary()
+            env.provide(diary)
+            trader = Trader(env)
+            trader.add(Recorder(), on="btc-updown-15m")
+            await trader.run(cycles=2)
+            return [value for _, kind, value in diary.seen if kind == "start"]
+
+    assert [FIRST.slug, SECOND.slug] == clock.run(main())
+
+
 def test_a_defect_behind_the_seam_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """An unexpected exception of the lookup is logged, counted and tried again; others go on."""
 
