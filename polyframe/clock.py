@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -26,6 +26,16 @@ T = TypeVar("T")
 _WALL_NAP = 10.0
 """Seconds after which a sleeper looks at system time again: it jumps when it is set, and a computer
 that was suspended wakes with timers that know nothing of the time in between."""
+
+_POLL_EVERY = 16
+"""Under simulated time sockets are asked after so many turns of a loop that is busy."""
+
+_MOST_AT_ONCE = 10_000
+"""Callbacks after which those who run while the loop is idle give it back, or a task that never waits
+for anything would keep signals out."""
+
+IdleWork = Callable[[], bool]
+"""Does what is due before the next timer; says whether it did anything."""
 
 
 @runtime_checkable
@@ -122,6 +132,8 @@ class VirtualClock:
     def __init__(self, start: float = 0.0) -> None:
         self._start = float(start)
         self._elapsed = 0.0
+        self._idle_work: IdleWork | None = None
+        self._loop_parts: dict[str, Any] = {}
 
     def time(self) -> float:
         """Return the simulated epoch seconds."""
@@ -146,29 +158,48 @@ class VirtualClock:
         with asyncio.Runner(loop_factory=lambda: _VirtualLoop(self)) as runner:
             return runner.run(main)
 
-    def jump(self, when: float) -> bool:
-        """Go to loop time `when` at once, if nothing at all is due until then; say whether it did.
+    def when_idle(self, work: IdleWork | None) -> None:
+        """Let `work` be called whenever nobody can go on, before time jumps to the next timer.
 
-        For those who play a recording from a callback: the way over a timer is ten times as long.
-        A callback that jumps again and again must return as soon as this says no.
+        For those who play a recording: a timer for each row would cost several times as much as all
+        that happens because of it. ``None`` takes it back.
 
         Raises:
             RuntimeError: Not within `run`.
         """
         self._check_loop()
-        loop = asyncio.get_running_loop()
-        if not isinstance(loop, _VirtualLoop) or not loop.is_idle_until(when):
-            return False
+        self._idle_work = work
+        # asyncio has no public way to ask what is ready and which timers are set.
+        self._loop_parts = vars(asyncio.get_running_loop())
+
+    def next_timer(self) -> float:
+        """Return the loop time of the next timer, infinity without one.
+
+        Only for what `when_idle` calls.
+        """
+        timers = self._loop_parts["_scheduled"]
+        when: float = timers[0].when() if timers else inf
+        return when
+
+    def pass_to(self, when: float) -> None:
+        """Go on to loop time `when`, but not beyond `next_timer`; only for what `when_idle` calls."""
         if when > self._elapsed:
             self._elapsed = when
-        return True
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether somebody can go on without any time passing; only within `run`."""
-        self._check_loop()
-        loop = asyncio.get_running_loop()
-        return isinstance(loop, _VirtualLoop) and not loop.is_idle_until(-1.0)
+    def let_others_run(self) -> bool:
+        """Run what is ready, and what becomes so, until nothing is; say whether that came about.
+
+        Only for what `when_idle` calls.
+        """
+        parts = self._loop_parts
+        ready = parts["_ready"]
+        left = _MOST_AT_ONCE
+        while ready and left and not parts["_stopping"]:
+            left -= 1
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001
+        return not ready and not parts["_stopping"]
 
     def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -193,13 +224,21 @@ class _VirtualSelector(selectors.BaseSelector):
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
+        self._skipped = 0
         self._real = selectors.DefaultSelector()
 
     @override
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout == 0:
+            self._skipped += 1
+            if self._skipped % _POLL_EVERY:
+                return []
         ready = self._real.select(0)
         if ready or timeout == 0:
             return ready
+        work = self._clock._idle_work  # noqa: SLF001
+        if work is not None and work():
+            return []
         if timeout is None:
             # Only another thread or a socket can go on from here; give those a moment.
             ready = self._real.select(1.0)
@@ -239,12 +278,3 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
     @override
     def time(self) -> float:
         return self.clock._elapsed  # noqa: SLF001
-
-    def is_idle_until(self, when: float) -> bool:
-        """Return whether no callback is ready and no timer is set up to and including `when`."""
-        # asyncio has no public way to ask. Where it keeps them elsewhere, the answer is no.
-        parts = vars(self)
-        ready, timers = parts.get("_ready"), parts.get("_scheduled")
-        if ready is None or timers is None or ready:
-            return False
-        return not timers or timers[0].when() > when

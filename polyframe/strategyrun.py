@@ -38,6 +38,9 @@ OwnEvent = OrderChanged | TradeChanged | ReconcileReport
 MARKET_TRADES_KEPT = 1_000
 """Public trades that may wait for a slow strategy; older ones are dropped and counted."""
 
+_PRICE_UP, _PRICE_DOWN = ("price", Outcome.UP), ("price", Outcome.DOWN)
+_BOOK_UP, _BOOK_DOWN = ("book", Outcome.UP), ("book", Outcome.DOWN)
+
 
 class StrategyRun:
     """A `Subscriber` that carries one strategy instance through one cycle.
@@ -233,8 +236,16 @@ class StrategyRun:
         outcome cannot keep the others waiting for ever.
         """
         marked: list[tuple[str, Outcome | None]] = []
-        marked += [("price", outcome) for outcome in Outcome if self._prices[outcome]]
-        marked += [("book", outcome) for outcome in Outcome if self._books[outcome]]
+        # Spelled out, because this is what a strategy does most often.
+        prices, books = self._prices, self._books
+        if prices[Outcome.UP]:
+            marked.append(_PRICE_UP)
+        if prices[Outcome.DOWN]:
+            marked.append(_PRICE_DOWN)
+        if books[Outcome.UP]:
+            marked.append(_BOOK_UP)
+        if books[Outcome.DOWN]:
+            marked.append(_BOOK_DOWN)
         if self._prints:
             marked.append(("market_trade", None))
         return marked

@@ -254,3 +254,75 @@ class TestWallClock:
             assert 5 <= slept <= 30
         else:
             assert 2400 <= slept <= 2401
+
+
+def test_idle_work_runs_before_time_jumps_and_lets_others_have_their_turn() -> None:
+    """Work is called when nobody can go on, runs whom it wakes, and a timer waits until it is done."""
+    clock = VirtualClock(100.0)
+    story: list[tuple[str, float]] = []
+
+    async def main() -> None:
+        rows = [101.0, 102.0, 104.0]
+        woken = asyncio.Event()
+
+        async def hook() -> None:
+            while True:
+                await woken.wait()
+                woken.clear()
+                story.append(("hook", clock.time()))
+
+        def work() -> bool:
+            did = False
+            while rows and rows[0] - 100.0 <= clock.next_timer():
+                clock.pass_to(rows.pop(0) - 100.0)
+                story.append(("row", clock.time()))
+                woken.set()
+                did = True
+                assert clock.let_others_run()
+            return did
+
+        clock.when_idle(work)
+        waiting = asyncio.create_task(hook())
+        await clock.sleep(3.0)
+        story.append(("timer", clock.time()))
+        await clock.sleep(2.0)
+        clock.when_idle(None)
+        waiting.cancel()
+
+    clock.run(main())
+    assert story == [
+        ("row", 101.0),
+        ("hook", 101.0),
+        ("row", 102.0),
+        ("hook", 102.0),
+        ("timer", 103.0),
+        ("row", 104.0),
+        ("hook", 104.0),
+    ]
+
+
+def test_a_task_that_stays_busy_does_not_keep_idle_work_for_ever() -> None:
+    """Whom work wakes may never wait for anything: work is told so, and gives the loop back."""
+    clock = VirtualClock()
+    answers: list[bool] = []
+
+    async def spin() -> None:
+        while not answers:  # noqa: ASYNC110 - being busy is the point
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        spinning: list[asyncio.Task[None]] = []
+
+        def work() -> bool:
+            clock.when_idle(None)
+            spinning.append(asyncio.create_task(spin()))
+            answers_before = clock.let_others_run()
+            answers.append(answers_before)
+            return True
+
+        clock.when_idle(work)
+        await clock.sleep(1.0)
+        await spinning[0]
+
+    clock.run(main())
+    assert answers == [False]

@@ -1,7 +1,7 @@
 """Plays recordings in simulated time: each market's rows at the instants at which they were heard.
 
-Everything is played from one callback, in order of time over all markets. Between two rows it lets
-everybody else have their turn first, and jumps over the time in which nobody has anything to do.
+Everything is played from one place, in order of time over all markets, while the event loop has
+nothing else to do. After the rows of an instant everybody else has their turn.
 """
 
 from __future__ import annotations
@@ -115,13 +115,12 @@ class Player:
     def __init__(self, clock: VirtualClock, on_error: Callable[[Exception], None]) -> None:
         self._clock = clock
         self._on_error = on_error
-        self._loop = asyncio.get_running_loop()
         # Simulated time of the loop and of the market differ by a constant, which is exact as
         # long as time began at a whole second.
-        self._origin = clock.time() - self._loop.time()
+        self._origin = clock.time() - asyncio.get_running_loop().time()
         self._due: list[tuple[int, int, Tape]] = []
         self._added = 0
-        self._handle: asyncio.Handle | None = None
+        clock.when_idle(self._run)
 
     def now_ms(self) -> int:
         """Return the market time in epoch milliseconds."""
@@ -133,7 +132,6 @@ class Player:
         tape.play(self.now_ms())
         self._added += 1
         self._push(tape, self._added)
-        self._soon()
 
     def catch_up(self) -> None:
         """Play what is due at this very instant, for those who act within it."""
@@ -141,43 +139,34 @@ class Player:
 
     def stop(self) -> None:
         """Play nothing more."""
-        if self._handle is not None:
-            self._handle.cancel()
-        self._handle = None
+        self._clock.when_idle(None)
         self._due.clear()
 
     def _push(self, tape: Tape, number: int) -> None:
         if tape.next_ms is not None:
             heappush(self._due, (tape.next_ms, number, tape))
 
-    def _soon(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-        self._handle = self._loop.call_soon(self._run)
-
-    def _run(self) -> None:
-        self._handle = None
+    def _run(self) -> bool:
+        """Play until a timer is due or somebody stays busy; say whether anything was played."""
+        clock, due = self._clock, self._due
+        played = False
         try:
-            while self._due:
-                due_ms = self._due[0][0]
+            while due:
+                due_ms = due[0][0]
                 when = due_ms / 1000 - self._origin
-                if not self._clock.jump(when):
-                    self._wait(when)
-                    return
+                # At the same instant rows come first: an order meets the book with them in it.
+                if when > clock.next_timer():
+                    break
+                clock.pass_to(when)
                 self._play(due_ms)
+                played = True
+                if not clock.let_others_run():
+                    break
         except Exception as error:  # noqa: BLE001 - a reader may raise whatever it likes
             self.stop()
             self._on_error(error)
-
-    def _wait(self, when: float) -> None:
-        """Let the others go on first: those that are ready, then those whose time comes before."""
-        if when <= self._loop.time():
-            self._play(self.now_ms())
-            self._handle = self._loop.call_soon(self._run)
-        elif self._clock.is_busy:
-            self._handle = self._loop.call_soon(self._run)
-        else:
-            self._handle = self._loop.call_at(when, self._run)
+            return True
+        return played
 
     def _play(self, now_ms: int) -> None:
         due = self._due
