@@ -424,6 +424,16 @@ def test_fills_that_complete_the_late_order_fill_it() -> None:
     assert desk.state.open_orders() == ()
 
 
+def test_a_settled_fill_stays_settled_when_its_order_comes_late() -> None:
+    """A trade that is confirmed already is waited for no more; one that is not still is."""
+    for status in (T.MATCHED, T.CONFIRMED):
+        desk = Desk()
+        desk.trade("t1", desk.leg("v1"), status=status)
+        applied(desk.place())
+        assert desk.state.is_settled is (status is T.CONFIRMED)
+        assert desk.state.in_motion is (status is T.MATCHED)
+
+
 def test_a_late_order_that_is_over_waits_for_its_fills() -> None:
     """It ended before it was registered: what was matched of it holds cash until it is reported."""
     desk = Desk()
