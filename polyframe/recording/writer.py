@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future
+from typing import Protocol
 
 from attrs import frozen
 
-from polyframe.recording.frames import FrameLog, RawFrame
+from polyframe.recording.frames import RawFrame
 
 log = logging.getLogger(__name__)
 
@@ -19,15 +21,24 @@ GATHER = 0.05
 BACKLOG_BYTES = 64 * 1024 * 1024
 """Frames that may wait for the disk."""
 
-_FATAL = frozenset({"disk", "error"})
-"""After these nothing is written any more; what was taken before a backlog still is."""
+
+class FrameTarget(Protocol):
+    """Where frames go, such as a `FrameLog`. The thread alone calls it."""
+
+    def write(self, records: Iterable[RawFrame]) -> None:
+        """Add `records`, all of them or with an `OSError`."""
+        ...
+
+    def close(self) -> None:
+        """Close it. Safe to repeat; may raise `OSError`."""
+        ...
 
 
 @frozen
 class _Close:
     """Asks the thread to close one log, or to end if it names none."""
 
-    log: FrameLog | None
+    log: FrameTarget | None
     done: Future[None]
 
 
@@ -53,14 +64,15 @@ class FrameWriter:
         self.refused = self.lost = self.written = 0
         self._accepted = self._done = 0
         self._backlog = backlog_bytes
-        self._queue: queue.SimpleQueue[tuple[FrameLog, RawFrame] | _Close] = queue.SimpleQueue()
-        self._open: set[FrameLog] = set()
+        self._queue: queue.SimpleQueue[tuple[FrameTarget, RawFrame] | _Close] = queue.SimpleQueue()
+        self._is_broken = False
+        self._open: set[FrameTarget] = set()
         self._hurry = threading.Event()
         # A disk that hangs must not keep the program from ending.
         self._thread = threading.Thread(target=self._main, name="frame writer", daemon=True)
         self._thread.start()
 
-    def put(self, target: FrameLog, frame: RawFrame) -> bool:
+    def put(self, target: FrameTarget, frame: RawFrame) -> bool:
         """Hand over one frame; return whether it was taken."""
         if not self.failure and self._accepted - self._done > self._backlog:
             self._stop("backlog", f"{self._backlog} bytes wait for the disk")
@@ -71,7 +83,7 @@ class FrameWriter:
         self._queue.put((target, frame))
         return True
 
-    def close_log(self, target: FrameLog) -> Future[None]:
+    def close_log(self, target: FrameTarget) -> Future[None]:
         """Have all that was handed over written and `target` closed; return when that is done."""
         return self._ask(target)
 
@@ -79,7 +91,7 @@ class FrameWriter:
         """Have everything written, all logs closed and the thread ended. Safe to repeat."""
         return self._ask(None)
 
-    def _ask(self, target: FrameLog | None) -> Future[None]:
+    def _ask(self, target: FrameTarget | None) -> Future[None]:
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # who waits may give up; the thread answers all the same
         if self._thread.is_alive():
@@ -104,9 +116,9 @@ class FrameWriter:
                 end.set_result(None)
                 return
 
-    def _work(self, items: list[tuple[FrameLog, RawFrame] | _Close]) -> Future[None] | None:
+    def _work(self, items: list[tuple[FrameTarget, RawFrame] | _Close]) -> Future[None] | None:
         """Do what was asked for, in order; return what waits for the end, if the end was asked."""
-        waiting: dict[FrameLog, list[RawFrame]] = {}
+        waiting: dict[FrameTarget, list[RawFrame]] = {}
         end: Future[None] | None = None
         for item in items:
             if not isinstance(item, _Close):
@@ -122,10 +134,10 @@ class FrameWriter:
             self._write(target, frames)
         return end
 
-    def _write(self, target: FrameLog, frames: list[RawFrame]) -> None:
+    def _write(self, target: FrameTarget, frames: list[RawFrame]) -> None:
         if not frames:
             return
-        if self.failure in _FATAL:
+        if self._is_broken:
             self.lost += len(frames)
         else:
             self._open.add(target)
@@ -137,7 +149,7 @@ class FrameWriter:
                 self._fail(error)
         self._done += sum(len(frame.data) for frame in frames)
 
-    def _close(self, target: FrameLog) -> None:
+    def _close(self, target: FrameTarget) -> None:
         self._open.discard(target)
         try:
             target.close()
@@ -145,10 +157,13 @@ class FrameWriter:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        self._is_broken = True
         reason = "disk" if isinstance(error, OSError) else "error"
         self._stop(reason, f"{type(error).__name__}: {error}")
 
     def _stop(self, reason: str, detail: str) -> None:
+        if self.failure:
+            return  # one alarm is enough
         self.failure = reason
         log.critical(
             "RECORDING STOPPED (%s): %s; trading is not affected. Make room and start it again",

@@ -1,5 +1,6 @@
 """Strategies that ship: small, honest, and good to read before you write your own."""
 
+from polyframe.strategies.datarecorder import DataRecorder
 from polyframe.strategies.momentum import Momentum
 
-__all__ = ["Momentum"]
+__all__ = ["DataRecorder", "Momentum"]

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from polyframe.exchange.base import FrameTap, MarketSink
+from polyframe.exchange.base import DataStream, FrameTap, MarketSink
 from polyframe.model.events import MarketMessage, StreamState, TradePrint
 from polyframe.model.market import Market
 from polyframe.model.reference import PriceRecord
@@ -50,7 +50,7 @@ class TappedExchange(FakeExchange):
         decode = msgspec.msgpack.Decoder(TradePrint).decode
         return lambda frame: [decode(frame)]
 
-    def reference_streams(self, *_: object) -> list[FakeStream]:  # type: ignore[override,unused-ignore]
+    def reference_streams(self, *_: object) -> list[DataStream]:
         """Return nothing: a recorder asks for the record only."""
         return []
 
