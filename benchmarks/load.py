@@ -109,30 +109,37 @@ class Quoter(Strategy):
 
 @define
 class Lag:
-    """By how much the event loop is late."""
+    """By how much the event loop is late, and how much of that it was busy itself.
+
+    On a machine that is shared a loop is late because others run. What it has used of the processor
+    since it was last asked is its own part: so long it could have held up something else.
+    """
 
     seconds: list[float] = field(factory=list)
+    busy: list[float] = field(factory=list)
 
     async def watch(self) -> None:
         """Measure until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + TICK
+            due, used = loop.time() + TICK, time.thread_time()
             await asyncio.sleep(TICK)
             self.seconds.append(loop.time() - due)
+            self.busy.append(time.thread_time() - used)
 
-    def told(self) -> str:
-        """Return the median, the 99th percentile and the maximum."""
-        ordered = [1000 * late for late in sorted(self.seconds)]
-        middle, high = ordered[len(ordered) // 2], ordered[int(0.99 * len(ordered))]
-        return f"p50 {middle:.2f}  p99 {high:.2f}  max {ordered[-1]:.1f}"
+
+def told(seconds: list[float]) -> str:
+    """Return the median, the 99th percentile and the maximum, in milliseconds."""
+    ordered = [1000 * each for each in sorted(seconds)]
+    middle, high = ordered[len(ordered) // 2], ordered[int(0.99 * len(ordered))]
+    return f"p50 {middle:.2f}  p99 {high:.2f}  max {ordered[-1]:.1f}"
 
 
 async def idle(seconds: float) -> None:
     """Do nothing else than to measure: how late a loop is on this machine anyway."""
     lag = Lag()
     await asyncio.wait({asyncio.create_task(lag.watch())}, timeout=seconds)
-    print(lag.told(), flush=True)
+    print(told(lag.seconds), flush=True)
 
 
 @define
@@ -176,7 +183,8 @@ async def measure(about: dict[str, Any], speed: float, seconds: float) -> dict[s
         counts = env.counters
         figures = {
             "messages a second": round(messages / took),
-            "lag in ms": lag.told(),
+            "lag in ms": told(lag.seconds),
+            "busy in between": told(lag.busy),
             "CPU share %": round(100 * used / took),
             "memory MiB": f"{memory:.1f} -> {grown:.1f}",
             "switches": counts.get(Count.SWITCHES, "opened"),
