@@ -94,6 +94,9 @@ class Count(StrEnum):
     RECORDINGS = "recordings"
     """Markets that a recorder dealt with, by what became of them."""
 
+    PAPER_SKIPPED = "paper_skipped"
+    """What fills on paper could not use, and what of a paper account was not kept, by reason."""
+
     # Strategies and cycles
     SWITCHES = "switches"
     """Cycles begun and ended, by kind."""

@@ -42,6 +42,7 @@ from polyframe.strategy import Strategy, check_definition
 from tests.exchange.kit import MARKET
 from tests.exchange.test_rest import Venue
 from tests.support.fake import START, FakeExchange
+from tests.support.produce_paper import PAPER
 from tests.support.produce_recordings import RECORDINGS
 from tests.support.produce_reference import REFERENCE
 from tests.support.produce_requests import REQUESTS
@@ -52,7 +53,7 @@ from tests.support.stage import Stage, play
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PRODUCERS = RUNTIME | WIRE | REFERENCE | REQUESTS | RESOLUTION | RECORDINGS
+PRODUCERS = RUNTIME | WIRE | REFERENCE | REQUESTS | RESOLUTION | RECORDINGS | PAPER
 
 
 def documented_reasons() -> dict[str, list[str]]:
@@ -113,6 +114,7 @@ CALLS = {
     "_desk.denied": Count.ORDERS_DENIED,
     "_stale": Count.STALE_CALLS,
     "_skips.add": Count.WIRE_SKIPPED,
+    "_ignore": Count.PAPER_SKIPPED,
 }
 """Calls whose first argument is a reason of that counter."""
 

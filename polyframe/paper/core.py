@@ -159,7 +159,13 @@ class PaperVenue:
         return now_ms + there.sample_ms(chance) + self.models.feed_latency.sample_ms(chance)
 
     def _arrive(self, prepared: PreparedOrder, now_ms: int) -> None:
-        order = PaperOrder(prepared.venue_id, prepared.market, prepared.request, now_ms)
+        order = PaperOrder(
+            prepared.venue_id,
+            prepared.market,
+            prepared.request,
+            now_ms,
+            in_shares=self.models.buys_in_shares,
+        )
         if order.order_id in self.orders or order.order_id in self._held:
             text = f"order {order.order_id} is invalid. Duplicated."
             self._answer(order, PlaceAnswer(PlaceResult.UNKNOWN, "duplicate", text))
@@ -212,14 +218,24 @@ class PaperVenue:
             order.status = MATCHED
         elif kind.rests:
             market.rest(order, now_ms)
-            if order.request.expires is not None:
-                ends_ms = order.request.expires * 1000 - GTD_EARLY_MS
-                self._schedule.at(ends_ms, partial(self._expire, order))
+            self._expect_expiry(order)
         if plan:
             self._tell(order, _UPDATE, now_ms)
         if order.is_open and not kind.rests:
             self._end(order, CANCELED, now_ms)
         self._answer(order, PlaceAnswer(PlaceResult.MATCHED if plan else PlaceResult.LIVE))
+
+    def restore(self, order: PaperOrder) -> None:
+        """Take an order of an earlier run; its market is known already."""
+        self.orders[order.order_id] = order
+        if order.is_open:
+            self.markets[order.market.slug].resting[order.order_id] = order
+            self._expect_expiry(order)
+
+    def _expect_expiry(self, order: PaperOrder) -> None:
+        if order.request.expires is not None:
+            ends_ms = order.request.expires * 1000 - GTD_EARLY_MS
+            self._schedule.at(ends_ms, partial(self._expire, order))
 
     def _kill(self, order: PaperOrder, code: str, text: str, now_ms: int) -> None:
         self._end(order, f"{CANCELED}_{text}", now_ms)

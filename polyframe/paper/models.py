@@ -104,6 +104,9 @@ class PaperModels:
         confirmed: From MINED to CONFIRMED.
         failed: Probability that a trade ends FAILED instead, and is taken back.
         stale_ms: Age from which a book is not traded against any more.
+        buys_in_shares: Whether a buy that does not rest and names shares gets no more than these. At
+            the venue it spends its price times its size, and gets more where the price is better
+            (PROTOCOL §2.8).
         seed: Any text or number; the same seed makes the same fills.
 
     Raises:
@@ -118,4 +121,5 @@ class PaperModels:
     confirmed: Latency = ConstantLatency(2_000)
     failed: float = field(default=0.0, validator=_probability)
     stale_ms: int = field(default=30_000, validator=_duration)
+    buys_in_shares: bool = False
     seed: int | str = 0

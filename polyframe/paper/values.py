@@ -55,6 +55,7 @@ class PaperOrder:
         status: In the venue's own words.
         matched: Units of size that were filled.
         place: Where it stands in the queue, ``None`` while that cannot be known.
+        in_shares: Whether it takes the shares that it names, also where the venue would spend USD.
     """
 
     order_id: str
@@ -64,6 +65,7 @@ class PaperOrder:
     status: str = LIVE
     matched: int = 0
     place: QueuePlace | None = field(default=None, repr=False)
+    in_shares: bool = False
 
     @property
     def token(self) -> str:
@@ -87,7 +89,9 @@ class PaperOrder:
     @property
     def spends(self) -> bool:
         """Whether it is for a sum of USD: every buy that does not rest is (PROTOCOL §2.8)."""
-        return self.request.side is Side.BUY and not self.request.order_type.rests
+        if self.request.side is not Side.BUY or self.request.order_type.rests:
+            return False
+        return self.request.usd is not None or not self.in_shares
 
     @property
     def usd(self) -> Decimal:

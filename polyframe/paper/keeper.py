@@ -1,0 +1,87 @@
+"""Nothing is told before it is kept: what a strategy knows of its account survives a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from polyframe.counters import Count, Counters
+from polyframe.paper.keeping import KEY
+from polyframe.paper.values import Told
+from polyframe.trading.snapshotstore import Store
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Writes the account, then tells what has happened to it.
+
+    Changes that come while a thread writes are written together. An account that cannot be written is
+    an alarm, and trading goes on: what is lost is paper.
+
+    Args:
+        store: Where the account is kept, ``None`` to keep nothing.
+        image: Returns the account as it is now, as the content of its file.
+        deliver: Takes one thing that is to be told.
+        counters: Where failed writes are counted.
+    """
+
+    def __init__(
+        self,
+        store: Store | None,
+        image: Callable[[], bytes],
+        deliver: Callable[[Told], None],
+        counters: Counters,
+    ) -> None:
+        self._store = store
+        self._image = image
+        self._deliver = deliver
+        self._counters = counters
+        self._waiting: list[Told] = []
+        self._is_changed = False
+        self._writer: asyncio.Task[None] | None = None
+
+    def keep(self, told: Sequence[Told]) -> None:
+        """Keep the account as it is, then tell."""
+        if self._store is None:
+            self._tell(told)
+            return
+        self._waiting += told
+        self._is_changed = True
+        if not self._store.blocks:
+            self._write(self._store, self._image())
+            self._is_changed = False
+            self._tell(self._taken())
+        elif self._writer is None:
+            self._writer = asyncio.create_task(self._write_all(self._store), name="paper-account")
+
+    async def flush(self) -> None:
+        """Return once all is written and told."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer})
+
+    def _taken(self) -> list[Told]:
+        taken, self._waiting = self._waiting, []
+        return taken
+
+    def _tell(self, told: Sequence[Told]) -> None:
+        for one in told:
+            self._deliver(one)
+
+    async def _write_all(self, store: Store) -> None:
+        try:
+            while self._is_changed:
+                self._is_changed = False
+                taken, image = self._taken(), self._image()
+                await asyncio.to_thread(self._write, store, image)
+                self._tell(taken)
+        finally:
+            self._writer = None
+
+    def _write(self, store: Store, image: bytes) -> None:
+        try:
+            store.write(KEY, image)
+        except OSError as error:
+            self._counters.add(Count.PAPER_SKIPPED, "not_kept")
+            log.error("the paper account could not be kept: %s", error)
