@@ -22,7 +22,7 @@ from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
 from polyframe.recording.files import Written, replacing
 from polyframe.recording.reader import checked
 from polyframe.recording.rows import Row, RowReader, RowWriter
-from polyframe.recording.tape import TapeEvent, TapeMarket, base_units, shares
+from polyframe.recording.tape import TapeEvent, TapeMarket, base_units, file_name, shares
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def write_csv(folder: str | Path, market: TapeMarket, events: Iterable[TapeEvent
     """
     parent = Path(folder) / str(market.market.series)
     parent.mkdir(parents=True, exist_ok=True)
-    path = parent / f"{market.market.slug}.csv"
+    path = parent / f"{file_name(market.market)}.csv"
     rows, count = RowWriter(market.market), 0
     with replacing(path.with_suffix(".json")) as file:
         file.write(msgspec.json.format(_encode(market)) + b"\n")
@@ -121,7 +121,7 @@ class CsvRecording:
         Raises:
             KeyError: `market` is none of this recording.
         """
-        return self._events(market, self._found()[market.market.slug][1])
+        return self._events(market, self._found()[file_name(market.market)][1])
 
     @property
     def skipped(self) -> Mapping[str, int]:
@@ -143,7 +143,7 @@ class CsvRecording:
                     log.warning("%s: skipped, no recording: %s", path, error)
                     self._skipped["unreadable"] += 1
             found.sort(key=lambda item: (item[0].market.window, item[0].market.slug))
-            self._files = {tape.market.slug: (tape, path) for tape, path in found}
+            self._files = {file_name(tape.market): (tape, path) for tape, path in found}
         return self._files
 
     def _events(self, market: TapeMarket, path: Path) -> Iterator[TapeEvent]:

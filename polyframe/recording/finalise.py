@@ -16,7 +16,7 @@ from polyframe.model.events import MarketMessage
 from polyframe.recording.files import Written, replacing
 from polyframe.recording.frames import FrameKind, FrameReader
 from polyframe.recording.parquet import write_market
-from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
+from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed, file_name
 
 Decode = Callable[[bytes], Sequence[MarketMessage]]
 
@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder(TapeMarket).decode
 
 def raw_folder(folder: Path, market: TapeMarket) -> Path:
     """Return where the frames of `market` are below `folder`."""
-    return folder / _RAW / str(market.market.series) / market.market.slug
+    return folder / _RAW / str(market.market.series) / file_name(market.market)
 
 
 def raw_folders(folder: Path) -> list[Path]:

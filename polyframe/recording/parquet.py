@@ -15,7 +15,7 @@ from polyframe.errors import ConfigError
 from polyframe.recording.files import Written, replacing
 from polyframe.recording.reader import checked, load_optional
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
-from polyframe.recording.tape import TapeEvent, TapeMarket
+from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder(TapeMarket).decode
 
 def market_path(folder: Path, market: TapeMarket) -> Path:
     """Return where the file of `market` is below `folder`."""
-    return folder / str(market.market.series) / f"{market.market.slug}.parquet"
+    return folder / str(market.market.series) / f"{file_name(market.market)}.parquet"
 
 
 def write_market(folder: str | Path, market: TapeMarket, events: Iterable[TapeEvent]) -> Written:
@@ -138,12 +138,12 @@ class ParquetRecording:
             for path in sorted(self.folder.rglob("*.parquet")):
                 if path.name.startswith(".") or (market := self._read_metadata(path)) is None:
                     continue
-                slug = market.market.slug
-                if slug in found:
+                name = file_name(market.market)
+                if name in found:
                     self._skipped["duplicate"] += 1
-                    log.warning("%s: %s has this market already", path, self._files[slug])
+                    log.warning("%s: %s has this market already", path, self._files[name])
                     continue
-                found[slug], self._files[slug] = market, path
+                found[name], self._files[name] = market, path
             self._markets = tuple(
                 sorted(found.values(), key=lambda tape: (tape.market.window, tape.market.slug))
             )
@@ -156,7 +156,7 @@ class ParquetRecording:
             KeyError: `market` is none of this recording.
         """
         self.markets()
-        return self._events(market, (self._files or {})[market.market.slug])
+        return self._events(market, (self._files or {})[file_name(market.market)])
 
     @property
     def skipped(self) -> Mapping[str, int]:

@@ -16,6 +16,7 @@ from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError, PolyframeError
 from polyframe.exchange.base import Exchange, ReferenceVenue, TapsFrames
 from polyframe.model.events import MarketMessage, StreamState
+from polyframe.model.reference import PriceSource
 from polyframe.model.series import Series, Window
 from polyframe.recording.finalise import (
     finalise,
@@ -107,6 +108,7 @@ class Recorder(SharedService):
         self.series = tuple(dict.fromkeys(map(Series.parse, series)))
         self._exchange = exchange
         self._taps: TapsFrames = exchange
+        self._records = exchange if isinstance(exchange, ReferenceVenue) else None
         self._settings = settings or RecorderSettings()
         self._cycles = cycles
         self._lock = FolderLock(self.folder)
@@ -190,11 +192,11 @@ class Recorder(SharedService):
         for raw in await asyncio.to_thread(raw_folders, self.folder):
             try:
                 tape = await asyncio.to_thread(load_market, raw)
-                if tape.market.window.end + self._settings.tail > self._clock.time():
+                if tape.market.window.end > self._clock.time():
                     continue  # it is not over: whoever follows its series goes on with it
                 if not market_path(self.folder, tape).exists():
                     await self._finish(tape, raw)
-                elif tape.winner is None and self._clock.time() < self._deadline(tape):
+                elif self._clock.time() < self._deadline(tape):
                     await self._settle(tape, raw)
             except Exception as error:  # noqa: BLE001 - nor what was left over
                 self._failed(raw.name, error)
@@ -246,30 +248,47 @@ class Recorder(SharedService):
         await self._settle(tape, raw)
 
     async def _settle(self, tape: TapeMarket, raw: Path) -> None:
-        """Wait until it is known how the market ended, and put that into its file."""
-        while tape.winner is None or tape.price_to_beat is None:
-            try:
-                tape = await self._ask(tape)
-            except ExchangeError as error:
-                log.warning("recorder: %s: %s", tape.market.slug, error)
+        """Put into the file how the market ended, as soon as somebody says so."""
+        while True:
+            known, tape = tape, await self._with_price(await self._with_winner(tape))
+            if tape != known:
+                await asyncio.to_thread(update_market, self.folder, tape)
+                await asyncio.to_thread(save_market, raw, tape)
+            if known.winner is None and tape.winner is not None:
+                self._counters.add(Count.RECORDINGS, "settled")
+            has_price = tape.price_to_beat is not None or self._records is None
+            if tape.winner is not None and has_price:
+                return
             if self._clock.time() >= self._deadline(tape):
                 break
             await self._clock.sleep(self._settings.retry)
-        await asyncio.to_thread(update_market, self.folder, tape)
-        await asyncio.to_thread(save_market, raw, tape)
-        self._counters.add(Count.RECORDINGS, "unsettled" if tape.winner is None else "settled")
-
-    async def _ask(self, tape: TapeMarket) -> TapeMarket:
-        market = tape.market
         if tape.winner is None:
-            resolution = await self._exchange.fetch_resolution(market)
-            if resolution is not None:
-                tape = evolve(tape, winner=resolution.winner)
-        if tape.price_to_beat is None and isinstance(self._exchange, ReferenceVenue):
-            record = await self._exchange.fetch_price_record(market.series, market.window)
-            if record.price_to_beat is not None:
-                tape = evolve(tape, price_to_beat=record.price_to_beat, price_source="gamma")
-        return tape
+            self._counters.add(Count.RECORDINGS, "unsettled")
+
+    async def _with_winner(self, tape: TapeMarket) -> TapeMarket:
+        if tape.winner is not None:
+            return tape
+        try:
+            resolution = await self._exchange.fetch_resolution(tape.market)
+        except ExchangeError as error:
+            log.warning("recorder: %s: who won is not known: %s", tape.market.slug, error)
+            return tape
+        return tape if resolution is None else evolve(tape, winner=resolution.winner)
+
+    async def _with_price(self, tape: TapeMarket) -> TapeMarket:
+        if tape.price_to_beat is not None or self._records is None:
+            return tape
+        market = tape.market
+        try:
+            record = await self._records.fetch_price_record(market.series, market.window)
+        except ExchangeError as error:
+            log.warning("recorder: %s: the price to beat is not known: %s", market.slug, error)
+            return tape
+        if record.price_to_beat is None:
+            return tape
+        return evolve(
+            tape, price_to_beat=record.price_to_beat, price_source=PriceSource.GAMMA.value
+        )
 
     def _deadline(self, tape: TapeMarket) -> float:
         return tape.market.window.end + self._settings.resolution_wait

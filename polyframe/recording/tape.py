@@ -33,6 +33,19 @@ class TapeMarket:
     licence: str = ""
 
 
+def file_name(market: Market) -> str:
+    """Return the name of a market's files, without a suffix: its slug.
+
+    The second of two markets of the same slug (the hour that New York repeats in autumn) has its start
+    in the name as well.
+    """
+    try:
+        first = market.series.window_from_slug(market.slug)
+    except ValueError:  # a name without a year, or of another kind
+        return market.slug
+    return market.slug if market.window == first else f"{market.slug}-{market.window.start}"
+
+
 class Timed(msgspec.Struct, frozen=True, gc=False):
     """One message of the market channel, and when it came.
 

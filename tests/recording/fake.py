@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
+from polyframe.errors import ExchangeError
 from polyframe.exchange.base import DataStream, FrameTap, MarketSink
 from polyframe.model.events import MarketMessage, StreamState, TradePrint
 from polyframe.model.market import Market
@@ -23,6 +24,7 @@ class TappedExchange(FakeExchange):
         super().__init__()
         self.taps: dict[str, FrameTap] = {}
         self.record = PriceRecord(Decimal("64000.5"))
+        self.record_error: ExchangeError | None = None
         self.frames = 2
         self.shown = 0
 
@@ -57,6 +59,8 @@ class TappedExchange(FakeExchange):
     async def fetch_price_record(self, series: Series, window: Window) -> PriceRecord:
         """Return the same for every window."""
         del series, window
+        if self.record_error is not None:
+            raise self.record_error
         return self.record
 
 

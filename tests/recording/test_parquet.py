@@ -17,6 +17,7 @@ from hypothesis import given, settings
 
 from polyframe.errors import ConfigError
 from polyframe.model.events import BookSnapshot, MarketMessage, TradePrint
+from polyframe.model.series import Series
 from polyframe.recording import parquet as module
 from polyframe.recording.parquet import ParquetRecording, market_path, update_market, write_market
 from polyframe.recording.reader import Recording
@@ -86,6 +87,27 @@ def test_markets_are_in_order_of_their_windows(tmp_path: Path) -> None:
         write_market(tmp_path, tape, ())
     slugs = [found.market.slug for found in ParquetRecording(tmp_path).markets()]
     assert slugs == [tapes_[index].market.slug for index in (3, 1, 2, 0)]
+
+
+def test_the_hour_that_comes_twice_has_two_files(tmp_path: Path) -> None:
+    """In autumn two hourly markets have the same name: neither takes the other's place."""
+    series = Series.parse("btc-updown-1h")
+    before = int(dt.datetime(2026, 11, 1, 5, tzinfo=dt.UTC).timestamp())
+    first, second = series.windows(before, 2)
+    assert series.slug(first) == series.slug(second)
+    both = [
+        evolve(TAPE, market=evolve(MARKET, series=series, window=window, slug=series.slug(window)))
+        for window in (first, second)
+    ]
+    for number, tape in enumerate(both):
+        write_market(tmp_path, tape, EXAMPLES[: number + 1])
+    recording = ParquetRecording(tmp_path)
+    assert list(recording.markets()) == both
+    assert [list(recording.events(tape)) for tape in both] == [
+        list(EXAMPLES[:1]),
+        list(EXAMPLES[:2]),
+    ]
+    assert recording.skipped == {}
 
 
 def test_an_unknown_market_is_refused(tmp_path: Path) -> None:

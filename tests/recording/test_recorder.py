@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from polyframe.clock import ScaledClock
 from polyframe.counters import Count, Counters
-from polyframe.errors import ConfigError
+from polyframe.errors import ConfigError, ExchangeError
 from polyframe.exchange.polymarket import PolymarketExchange
 from polyframe.model.book import Book
 from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage
@@ -147,8 +147,8 @@ def test_what_was_left_over_is_finished(tmp_path: Path) -> None:
             await until(lambda: exchange.shown > 0)
 
     asyncio.run(begin())
-    exchange.missing.add(make_market(SERIES, START + 600).slug)
-    counters = asyncio.run(record(tmp_path, exchange, start=START + 600))
+    exchange.missing.add(SECOND.slug)
+    counters = asyncio.run(record(tmp_path, exchange, start=START + 301))  # within the tail
     assert counters.reasons(Count.RECORDINGS) == {"written": 1, "settled": 1, "missed": 1}
     (tape,) = ParquetRecording(tmp_path).markets()
     assert tape.market == FIRST
@@ -174,6 +174,41 @@ def test_a_winner_that_came_too_late_is_asked_for_by_the_next_start(tmp_path: Pa
     assert counters.reasons(Count.RECORDINGS) == {"settled": 1, "missed": 1}
     tape = ParquetRecording(tmp_path).markets()[0]
     assert (tape.winner, tape.price_to_beat) == (Outcome.UP, None)
+
+
+def test_the_winner_does_not_wait_for_the_price(tmp_path: Path) -> None:
+    """Who won goes into the file although the price to beat is not told, and the other way round."""
+    exchange, counters = TappedExchange(), Counters()
+    exchange.record_error = ExchangeError("gamma does not answer")
+
+    async def main() -> None:
+        async with recording(tmp_path, exchange, counters):
+            await until(lambda: counters.get(Count.RECORDINGS, "settled") > 0)
+            assert ParquetRecording(tmp_path).markets()[0].winner is Outcome.UP
+            exchange.record_error = None
+            await until(lambda: ParquetRecording(tmp_path).markets()[0].price_to_beat is not None)
+
+    asyncio.run(main())
+    assert counters.reasons(Count.RECORDINGS) == {"written": 1, "settled": 1}
+
+
+def test_without_records_the_winner_is_enough(tmp_path: Path) -> None:
+    """At an exchange that tells no prices, a market is done when its winner is known."""
+
+    class Silent(TappedExchange):
+        fetch_price_record = None  # type: ignore[assignment]
+
+    async def main() -> None:
+        clock, exchange = ScaledClock(SPEED, start=START + 200), Silent()
+        await exchange.open(clock, Counters())
+        recorder = Recorder(exchange, [SERIES], tmp_path, cycles=1)
+        await recorder.open(clock, Counters())
+        async with asyncio.timeout(5):  # not the hour that it would wait for a price
+            await recorder.wait()
+        await recorder.close()
+
+    asyncio.run(main())
+    assert ParquetRecording(tmp_path).markets()[0].winner is Outcome.UP
 
 
 def test_nobody_says_who_won(tmp_path: Path) -> None:
