@@ -11,7 +11,7 @@ from typing import Any
 from polyframe.clock import Clock, VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
-from polyframe.errors import ExchangeError
+from polyframe.errors import ExchangeError, PolyframeError
 from polyframe.session import ExchangeSession
 from polyframe.testing.faults import Fault
 from polyframe.testing.invariants import Invariant
@@ -195,7 +195,13 @@ class Stage:
                 await asyncio.wait({life})
         if process.is_dead:
             return False
-        await life
+        try:
+            await life
+        except PolyframeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - told as what it is, which ends the run
+            self.monitor.violate(Invariant.NO_DEFECT, f"the trader raised {error!r}")
+            await asyncio.Event().wait()
         return True
 
     async def _live(self, cycles: int) -> None:
