@@ -6,9 +6,11 @@ from decimal import Decimal
 
 from attrs import define, field, frozen
 
-from polyframe.model.book import Book
-from polyframe.model.market import Outcome
+from polyframe.model.events import TradeReport
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import ZERO
 from polyframe.model.order import OrderRequest, OrderType, Side
+from polyframe.model.trade import TradeStatus
 
 
 @frozen
@@ -62,7 +64,7 @@ class Entry:
     Attributes:
         number: Of the order in the run, from 1.
         sent_ms: When it was decided.
-        arrived_ms: When it reached the venue; 0 before.
+        arrived_ms: When its answer was there; 0 before.
         slug: Its market.
         request: What was asked for.
         mid: Of its outcome's book when it was decided, ``None`` where a side was empty.
@@ -95,12 +97,19 @@ class Blotter:
     decisions: list[Decision] = field(factory=list)
 
     def placed(
-        self, order_id: str, time_ms: int, slug: str, request: OrderRequest, book: Book
+        self,
+        order_id: str,
+        time_ms: int,
+        slug: str,
+        request: OrderRequest,
+        top: tuple[Decimal | None, Decimal | None],
     ) -> Entry:
-        """Enter an order that is on its way; `book` is that of its outcome, as it is now."""
-        touch = book.ask if request.side is Side.BUY else book.bid
+        """Enter an order that is on its way; `top` is best bid and ask of its outcome now."""
+        bid, ask = top
+        mid = None if bid is None or ask is None else (bid + ask) / 2
+        touch = ask if request.side is Side.BUY else bid
         number = len(self.entries) + 1
-        entry = Entry(number, time_ms, slug, request, mid=book.mid, touch=touch)
+        entry = Entry(number, time_ms, slug, request, mid=mid, touch=touch)
         self.entries[order_id] = entry
         self._decided(time_ms, slug, "place", request, number)
         return entry
@@ -110,6 +119,17 @@ class Blotter:
         entry = self.entries.get(order_id)
         if entry is not None:
             self._decided(time_ms, entry.slug, "cancel", entry.request, entry.number)
+
+    def filled(self, report: TradeReport, market: Market) -> None:
+        """Enter what a trade says of the orders that took part in it."""
+        failed = report.status is TradeStatus.FAILED
+        if report.status is not TradeStatus.MATCHED and not failed:
+            return
+        for leg in report.legs:
+            fee = market.fees.taker_fee(leg.size, leg.price) if leg.is_taker else ZERO
+            self.entries[leg.order_id].fills[report.trade_id] = Level(
+                report.match_time_ms, leg.price, leg.size, fee, leg.is_taker, failed
+            )
 
     def _decided(
         self, time_ms: int, slug: str, action: str, request: OrderRequest, number: int

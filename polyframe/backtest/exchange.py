@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
-from attrs import define, field, frozen, validators
+from attrs import define
 
-from polyframe.backtest.blotter import Blotter, Level
-from polyframe.backtest.floor import MarketFloor, Sent
+from polyframe.backtest.blotter import Blotter
 from polyframe.backtest.player import Player, Tape
 from polyframe.backtest.streams import MarketStream, ResolutionStream, UserStream
 from polyframe.clock import Clock, VirtualClock
@@ -22,31 +23,82 @@ from polyframe.exchange.base import (
     PreparedOrder,
     UserSink,
 )
-from polyframe.model.events import OrderReport, TradeReport, UserMessage
-from polyframe.model.market import Market, Resolution
-from polyframe.model.order import OrderRequest, PlaceResult, Side
+from polyframe.model.events import (
+    BookSnapshot,
+    MarketMessage,
+    OrderEventKind,
+    OrderReport,
+    TradeReport,
+)
+from polyframe.model.market import Market, Outcome, Resolution
+from polyframe.model.money import PRICE_UNITS, units_price
+from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
-from polyframe.model.trade import TradeStatus
+from polyframe.paper.book import shares
+from polyframe.paper.core import PaperVenue
+from polyframe.paper.models import Chance, PaperModels
+from polyframe.paper.values import MATCHED, Cancelled, PaperOrder, Placed, Told
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
 
+T = TypeVar("T")
 
-@frozen
-class ReplayModel:
-    """What is assumed about the venue. Times in market seconds.
+RESOLVED_AFTER = 60.0
+"""Market seconds from the end of a window until the venue tells who won (PROTOCOL §1.5)."""
 
-    Attributes:
-        order_latency: From a decision to its arrival at the venue: orders meet the book that stands
-            then. Cancels take as long.
-        settlement: From a match to its confirmation on chain.
-        resolution: From the end of a window until the venue tells who won; not known before.
-        max_book_age: A book that did not change for longer is stale, and nothing trades in it.
-    """
 
-    order_latency: float = field(default=0.25, validator=validators.ge(0))
-    settlement: float = field(default=5.0, validator=validators.ge(0))
-    resolution: float = field(default=60.0, validator=validators.ge(0))
-    max_book_age: float = field(default=60.0, validator=validators.gt(0))
+class _Floor:
+    """What the rows of one market are told to: the paper venue."""
+
+    def __init__(self, venue: PaperVenue, market: Market, on_change: Callable[[], None]) -> None:
+        self._venue = venue
+        self._market = market
+        self._slug = market.slug
+        self._on_change = on_change
+
+    def on_message(self, message: MarketMessage, now_ms: int) -> None:
+        """Take one row."""
+        self._venue.on_message(self._slug, message, now_ms)
+        if self._venue.outbox:
+            self._on_change()
+
+    def on_gap(self) -> None:
+        """Nothing is known any more."""
+        self._venue.on_gap(self._slug)
+
+    def top(self, outcome: Outcome) -> tuple[Decimal | None, Decimal | None]:
+        """Return best bid and ask of `outcome` as they are there for us."""
+        book = self._venue.markets[self._slug].book
+        bid = next((price for price, _ in book.offers(True, 1)), None)
+        ask = next((price for price, _ in book.offers(False, PRICE_UNITS - 1)), None)
+        if outcome is Outcome.DOWN:
+            bid, ask = _mirrored(ask), _mirrored(bid)
+        return _usd(bid), _usd(ask)
+
+    def snapshots(self) -> list[BookSnapshot]:
+        """Return both books as they are, nothing while they are not known."""
+        book = self._venue.markets[self._slug].book
+        if not book.is_known:
+            return []
+        bids = [(price, shares(size)) for price, size in book.offers(True, 1)]
+        asks = [(price, shares(size)) for price, size in book.offers(False, PRICE_UNITS - 1)]
+        mirrored = [
+            tuple((PRICE_UNITS - price, size) for price, size in side) for side in (asks, bids)
+        ]
+        market, tick = self._market, book.tick
+        name, up, down = market.condition_id, market.up_token, market.down_token
+        return [
+            BookSnapshot(name, up, tuple(bids), tuple(asks), tick_units=tick),
+            BookSnapshot(name, down, mirrored[0], mirrored[1], tick_units=tick),
+        ]
+
+
+def _mirrored(price: int | None) -> int | None:
+    return None if price is None else PRICE_UNITS - price
+
+
+def _usd(price: int | None) -> Decimal | None:
+    return None if price is None else units_price(price)
 
 
 @define(eq=False)
@@ -55,7 +107,7 @@ class _Stage:
 
     entry: TapeMarket
     tape: Tape
-    floor: MarketFloor
+    floor: _Floor
 
 
 class ReplayExchange:
@@ -66,12 +118,12 @@ class ReplayExchange:
 
     Args:
         recording: The markets.
-        model: What is assumed about the venue.
+        models: What stands between an order and its fills.
         cash: USD of the account at the start.
+        resolved_after: Market seconds from the end of a window until it is told who won.
 
     Attributes:
         blotter: All orders, for the report.
-        cash: USD of the account.
         failure: Done with an exception if the recording cannot be read on; made by `open`.
 
     Raises:
@@ -87,14 +139,16 @@ class ReplayExchange:
         self,
         recording: Recording,
         *,
-        model: ReplayModel | None = None,
+        models: PaperModels | None = None,
         cash: Decimal = Decimal(10_000),
+        resolved_after: float = RESOLVED_AFTER,
     ) -> None:
         self.blotter = Blotter()
-        self.cash = cash
         self.failure: asyncio.Future[None] | None = None
         self._recording = recording
-        self._model = model or ReplayModel()
+        self._models = models or PaperModels()
+        self._resolved_after = resolved_after
+        self._venue = PaperVenue(self._models, cash, self._chance, self._ignore)
         self._markets: dict[tuple[Series, Window], TapeMarket] = {}
         for entry in recording.markets():
             key = (entry.market.series, entry.market.window)
@@ -102,13 +156,32 @@ class ReplayExchange:
                 msg = f"data: {entry.market.slug} is recorded twice; leave one of them out"
                 raise ConfigError(msg)
             self._markets[key] = entry
+        self._by_condition = {
+            entry.market.condition_id: entry.market for entry in self._markets.values()
+        }
         self._stages: dict[str, _Stage] = {}
-        self._by_order: dict[str, MarketFloor] = {}
+        self._placing: dict[str, asyncio.Future[PlaceAnswer]] = {}
+        self._cancelling: dict[int, asyncio.Future[CancelAnswer]] = {}
         self._user: UserStream | None = None
         self._last_id = 0
+        self._ticket = 0
+        self._due: tuple[int, asyncio.TimerHandle] | None = None
         self._clock: VirtualClock | None = None
         self._counters: Counters | None = None
         self._player: Player | None = None
+
+    def _chance(self, name: str) -> Chance:
+        # A simulation: the same seed has to make the same fills.
+        return random.Random(f"{self._models.seed}/{name}")  # noqa: S311
+
+    def _ignore(self, reason: str) -> None:
+        if self._counters is not None:
+            self._counters.add(Count.PAPER_SKIPPED, reason)
+
+    @property
+    def cash(self) -> Decimal:
+        """USD of the account."""
+        return self._venue.account.cash
 
     # ------------------------------------------------------------------ life
 
@@ -129,6 +202,8 @@ class ReplayExchange:
         """Play nothing more."""
         if self._player is not None:
             self._player.stop()
+        if self._due is not None:
+            self._due[1].cancel()
         for stage in self._stages.values():
             stage.tape.stop()
         if self.failure is not None and self.failure.done() and not self.failure.cancelled():
@@ -165,17 +240,14 @@ class ReplayExchange:
         stage = self._stages.get(market.slug)
         if stage is None:
             clock, _, player = self._parts()
-            floor = MarketFloor(
-                market,
-                max_age_ms=int(self._model.max_book_age * 1000),
-                on_fill=self._on_fill,
-                send=self._send,
-            )
+            self._venue.add_market(market)
+            floor = _Floor(self._venue, market, self._changed)
             stage = _Stage(entry, Tape(self._recording.events(entry), floor), floor)
             self._stages[market.slug] = stage
             player.add(stage.tape)
             left = market.window.end - clock.time()
             asyncio.get_running_loop().call_later(max(left, 0.0), self._end, stage)
+            self._changed()
         return stage
 
     def _end(self, stage: _Stage) -> None:
@@ -183,22 +255,21 @@ class ReplayExchange:
         _, _, player = self._parts()
         player.catch_up()
         stage.tape.stop()
-        stage.floor.close(player.now_ms())
-        asyncio.get_running_loop().call_later(self._model.resolution, self._pay_out, stage)
+        del self._stages[stage.entry.market.slug]
+        self._step()
+        asyncio.get_running_loop().call_later(self._resolved_after, self._pay_out, stage)
 
     def _pay_out(self, stage: _Stage) -> None:
         winner = stage.entry.winner
         if winner is not None:
-            self.cash += stage.floor.held(winner)
-        if stage.floor.is_untouched:
-            # Nobody has anything to ask about it, and a run may have many markets.
-            del self._stages[stage.entry.market.slug]
+            self._venue.resolve(stage.entry.market, winner, self._parts()[2].now_ms())
+            self._changed()
 
     async def fetch_resolution(self, market: Market) -> Resolution | None:
         """Return how `market` ended, ``None`` before the venue would have told it."""
         _, _, player = self._parts()
         entry = self._markets.get((market.series, market.window))
-        due_ms = int((market.window.end + self._model.resolution) * 1000)
+        due_ms = int((market.window.end + self._resolved_after) * 1000)
         if entry is None or entry.winner is None or player.now_ms() < due_ms:
             return None
         return Resolution(entry.winner, self.name)
@@ -213,17 +284,13 @@ class ReplayExchange:
     def resolution_stream(self, market: Market, sink: MarketSink) -> ResolutionStream:
         """Return a stream that tells when it is known who won `market`."""
         clock, _, _ = self._parts()
-        due = market.window.end + self._model.resolution
+        due = market.window.end + self._resolved_after
         return ResolutionStream(self._markets[market.series, market.window], sink, clock, due)
 
     def user_stream(self, sink: UserSink) -> UserStream:
         """Return the account's stream."""
         self._user = UserStream(sink)
         return self._user
-
-    def _send(self, message: UserMessage) -> None:
-        if self._user is not None:
-            self._user.send(message)
 
     # ------------------------------------------------------------------ orders
 
@@ -238,92 +305,114 @@ class ReplayExchange:
         return answer
 
     async def place_orders(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
-        """Take several orders that travel together."""
-        clock, _, player = self._parts()
+        """Take several orders; each is on its way for as long as the models say."""
+        _, _, player = self._parts()
+        now_ms, waiting = player.now_ms(), []
         for one in prepared:
-            floor = self._stages[one.market.slug].floor
-            self._by_order[one.venue_id] = floor
-            self.blotter.placed(
-                one.venue_id,
-                player.now_ms(),
-                one.market.slug,
-                one.request,
-                floor.book(one.request.outcome),
-            )
-        await clock.sleep(self._model.order_latency)
-        player.catch_up()
-        return [self._accept(one, player.now_ms()) for one in prepared]
-
-    def _accept(self, one: PreparedOrder, now_ms: int) -> PlaceAnswer:
-        entry = self.blotter.entries[one.venue_id]
-        entry.arrived_ms = now_ms
-        answer = self._by_order[one.venue_id].place(one.venue_id, one.request, now_ms)
-        is_refused = answer.result is PlaceResult.REJECTED
-        entry.answer = answer.code if is_refused else answer.result.value
-        return answer
+            stage = self._stages.get(one.market.slug)
+            if stage is None:
+                text = "no orderbook exists: the market is over"
+                waiting.append(_done(PlaceAnswer(PlaceResult.REJECTED, "market_not_found", text)))
+                continue
+            top = stage.floor.top(one.request.outcome)
+            self.blotter.placed(one.venue_id, now_ms, one.market.slug, one.request, top)
+            answer: asyncio.Future[PlaceAnswer] = asyncio.get_running_loop().create_future()
+            self._placing[one.venue_id] = answer
+            waiting.append(answer)
+            self._venue.send_order(one, now_ms)
+        self._changed()
+        return [await answer for answer in waiting]
 
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
-        """Cancel orders after the latency."""
-        clock, _, player = self._parts()
+        """Cancel orders; that is on its way as long as an order."""
+        _, _, player = self._parts()
+        self._ticket += 1
         for venue_id in venue_ids:
             self.blotter.cancelled(venue_id, player.now_ms())
-        await clock.sleep(self._model.order_latency)
-        player.catch_up()
-        done, refused = set(), {}
-        for venue_id in venue_ids:
-            floor = self._by_order.get(venue_id)
-            if floor is not None and floor.cancel(venue_id, player.now_ms()):
-                done.add(venue_id)
-            else:
-                refused[venue_id] = "already canceled or matched"
-        return CancelAnswer(frozenset(done), refused)
+        answer: asyncio.Future[CancelAnswer] = asyncio.get_running_loop().create_future()
+        self._cancelling[self._ticket] = answer
+        self._venue.send_cancel(self._ticket, venue_ids, player.now_ms())
+        self._changed()
+        return await answer
 
-    def _on_fill(self, order: Sent, report: TradeReport, fee: Decimal) -> None:
-        """Book a fill and let it settle."""
-        leg = report.legs[0]
-        value = leg.price * leg.size
-        self.cash += -value - fee if leg.side is Side.BUY else value - fee
-        self.blotter.entries[order.order_id].fills[report.trade_id] = Level(
-            report.match_time_ms, leg.price, leg.size, fee, leg.is_taker
-        )
-        self._send(report)
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._model.settlement, self._settled, order, report.trade_id)
+    # ------------------------------------------------------------------ what happens
 
-    def _settled(self, order: Sent, trade_id: str) -> None:
+    def _step(self) -> None:
+        """Do what is due by now."""
         _, _, player = self._parts()
-        floor = self._by_order[order.order_id]
-        self._send(floor.settle(trade_id, TradeStatus.CONFIRMED, player.now_ms()))
+        player.catch_up()
+        self._venue.advance(player.now_ms())
+        self._changed()
+
+    def _changed(self) -> None:
+        """Tell what is to be told, and come back when something is due."""
+        outbox = self._venue.outbox
+        while outbox:
+            self._tell(outbox.popleft())
+        due_ms = self._venue.next_due_ms
+        if self._due is not None:
+            if self._due[0] == due_ms:
+                return
+            self._due[1].cancel()
+        self._due = None
+        if due_ms is not None:
+            when = self._parts()[2].loop_time(due_ms)
+            self._due = (due_ms, asyncio.get_running_loop().call_at(when, self._come_due))
+
+    def _come_due(self) -> None:
+        self._due = None
+        self._step()
+
+    def _tell(self, told: Told) -> None:
+        if isinstance(told, Placed):
+            entry = self.blotter.entries[told.order_id]
+            entry.arrived_ms = self._parts()[2].now_ms()
+            entry.answer = told.answer.code or told.answer.result.value
+            _answer(self._placing.pop(told.order_id), told.answer)
+        elif isinstance(told, Cancelled):
+            _answer(self._cancelling.pop(told.ticket), told.answer)
+        else:
+            if isinstance(told, TradeReport):
+                self.blotter.filled(told, self._by_condition[told.market])
+            if self._user is not None:
+                self._user.send(told)
 
     # ------------------------------------------------------------------ questions
 
     async def fetch_open_orders(self, market: Market | None = None) -> list[OrderReport]:
         """Return all open orders (of one market)."""
-        now_ms = self._parts()[2].now_ms()
-        return [report for floor in self._floors(market) for report in floor.open_orders(now_ms)]
+        return [self._report(order) for order in self._venue.open_orders(market)]
 
     async def fetch_order(self, venue_id: str) -> OrderReport | None:
         """Return one order in whatever state, ``None`` if there is none."""
-        floor = self._by_order.get(venue_id)
-        return None if floor is None else floor.order(venue_id, self._parts()[2].now_ms())
+        order = self._venue.orders.get(venue_id)
+        return None if order is None else self._report(order)
+
+    def _report(self, order: PaperOrder) -> OrderReport:
+        is_over = not order.is_open and order.status != MATCHED
+        kind = OrderEventKind.CANCELLATION if is_over else OrderEventKind.UPDATE
+        return order.report(kind, self._parts()[2].now_ms())
 
     async def fetch_trades(
         self, market: Market | None = None, after: int | None = None
     ) -> list[TradeReport]:
         """Return the account's trades (of one market, since epoch second `after`)."""
-        return [
-            trade
-            for floor in self._floors(market)
-            for trade in floor.trades()
-            if after is None or trade.match_time_ms >= after * 1000
-        ]
+        now_ms = self._parts()[2].now_ms()
+        found = self._venue.trades.of(market, 0 if after is None else after * 1000)
+        return [trade.report(now_ms) for trade in found]
 
     async def fetch_balance(self) -> Decimal:
         """Return the account's cash in USD."""
         return self.cash
 
-    def _floors(self, market: Market | None) -> list[MarketFloor]:
-        if market is None:
-            return [stage.floor for stage in self._stages.values()]
-        stage = self._stages.get(market.slug)
-        return [] if stage is None else [stage.floor]
+
+def _done(answer: PlaceAnswer) -> asyncio.Future[PlaceAnswer]:
+    future: asyncio.Future[PlaceAnswer] = asyncio.get_running_loop().create_future()
+    future.set_result(answer)
+    return future
+
+
+def _answer(waiting: asyncio.Future[T], answer: T) -> None:
+    # Who asked may have gone.
+    if not waiting.done():
+        waiting.set_result(answer)

@@ -127,6 +127,10 @@ class Player:
         # A little more than the error of a float of this size, and far less than a millisecond.
         return int(self._clock.time() * 1000 + 0.01)
 
+    def loop_time(self, time_ms: int) -> float:
+        """Return the event loop's time of an instant in epoch milliseconds."""
+        return time_ms / 1000 - self._origin
+
     def add(self, tape: Tape) -> None:
         """Begin to play a tape; what is past already is played at once."""
         tape.play(self.now_ms())
@@ -153,7 +157,7 @@ class Player:
         try:
             while due:
                 due_ms = due[0][0]
-                when = due_ms / 1000 - self._origin
+                when = self.loop_time(due_ms)
                 # At the same instant rows come first: an order meets the book with them in it.
                 if when > clock.next_timer():
                     break

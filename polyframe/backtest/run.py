@@ -11,13 +11,14 @@ from typing import Any, TypedDict
 from attrs import define, field
 from typing_extensions import Unpack
 
-from polyframe.backtest.exchange import ReplayExchange, ReplayModel
+from polyframe.backtest.exchange import RESOLVED_AFTER, ReplayExchange
 from polyframe.backtest.report import Report, make_report
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError
 from polyframe.model.series import Series
+from polyframe.paper.models import PaperModels
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
 from polyframe.scheduler import ScheduleSettings
@@ -43,7 +44,8 @@ class Options(TypedDict, total=False):
 
     Attributes:
         series: Which series of the data; all by default.
-        model: What is assumed about the venue.
+        models: What stands between an order and its fills.
+        resolved_after: Market seconds from the end of a window until it is told who won.
         cash: USD of the account at the start, 10,000 by default.
         risk: Limits for what the strategies may do, as for an `Environment`.
         settings: Settings of the trader.
@@ -53,7 +55,8 @@ class Options(TypedDict, total=False):
     """
 
     series: str | Series | Iterable[str | Series] | None
-    model: ReplayModel
+    models: PaperModels
+    resolved_after: float
     cash: Decimal
     risk: RiskLimits
     settings: TraderSettings
@@ -111,7 +114,8 @@ class _Job:
     strategies: Sequence[Strategy]
     data: Recording
     series: str | Series | Iterable[str | Series] | None = None
-    model: ReplayModel = field(factory=ReplayModel)
+    models: PaperModels = field(factory=PaperModels)
+    resolved_after: float = RESOLVED_AFTER
     cash: Decimal = CASH
     risk: RiskLimits | None = None
     settings: TraderSettings | None = None
@@ -160,9 +164,10 @@ class _Job:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         if self._is_cancelled:
             raise asyncio.CancelledError
-        model = self.model
         entries = {entry.market.slug: entry for found in chosen.values() for entry in found}
-        exchange = ReplayExchange(self.data, model=model, cash=self.cash)
+        exchange = ReplayExchange(
+            self.data, models=self.models, cash=self.cash, resolved_after=self.resolved_after
+        )
         ledger = Ledger(limit=len(entries))
         environment = Environment(
             exchange,
@@ -178,7 +183,7 @@ class _Job:
         async with environment as env:
             await _until_failure(exchange, self._trade(env, chosen, settings))
             try:
-                async with asyncio.timeout(model.resolution + model.settlement + _PATIENCE):
+                async with asyncio.timeout(self.resolved_after + _PATIENCE):
                     await env.settlement.wait_settled()
             except TimeoutError:
                 pass  # the report says which cycles are not resolved

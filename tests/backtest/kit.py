@@ -19,12 +19,21 @@ from polyframe.model.fees import FeeSchedule
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import OrderType
 from polyframe.model.series import Series
+from polyframe.paper.models import ConstantLatency, PaperModels
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
 
 SERIES = Series.parse("btc-updown-5m")
 START = 1_790_586_000
 LENGTH = 300
+MODELS = PaperModels(
+    order_latency=ConstantLatency(250),
+    feed_latency=ConstantLatency(0),
+    taker_delay_ms=0,
+    stale_ms=60_000,
+    buys_in_shares=True,
+)
+"""What is worked out by hand is worked out with these."""
 
 
 def make_entry(number: int = 0, winner: Outcome | None = Outcome.UP) -> TapeMarket:

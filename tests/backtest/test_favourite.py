@@ -17,6 +17,7 @@ from polyframe.model.order import OrderType
 from polyframe.recording.resolvedkit import ResolvedMarkets
 from polyframe.recording.tape import Timed
 from polyframe.strategy import Strategy
+from tests.backtest.kit import MODELS
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("resolvedkit")
@@ -134,7 +135,7 @@ def recording() -> ResolvedMarkets:
 @pytest.fixture(scope="module")
 def report(recording: ResolvedMarkets) -> Report:
     """Return what the framework makes of it."""
-    return run_backtest(Favourite(), data=recording)
+    return run_backtest(Favourite(), data=recording, models=MODELS)
 
 
 def test_the_favourite_earns_the_same_cents_as_without_the_framework(

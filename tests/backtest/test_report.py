@@ -16,7 +16,7 @@ from polyframe.backtest.run import CASH, run_backtest
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, Side
 from polyframe.strategy import Strategy
-from tests.backtest.kit import Eager, Made, book, both, make_entry, wandering
+from tests.backtest.kit import MODELS, Eager, Made, book, both, make_entry, wandering
 
 UP, DOWN, FAK = Outcome.UP, Outcome.DOWN, OrderType.FAK
 
@@ -50,7 +50,7 @@ def test_every_figure_of_a_cycle_that_is_worked_out_by_hand() -> None:
         (100, both(entry, 60, 62, size=30)),
     )
     plan = ((10.0, order(Side.BUY, "0.53", 50)), (150.0, order(Side.SELL, "0.60", 20)))
-    report = run_backtest(Script(plan), data=data)
+    report = run_backtest(Script(plan), data=data, models=MODELS)
     (cycle,) = report.cycles
     bought, sold = report.trades
     assert [(v.price, v.size) for v in bought.levels] == [
@@ -86,7 +86,7 @@ def test_an_order_that_rests_is_a_maker_and_pays_no_fee() -> None:
         entry, (-10, both(entry, 50, 52)), (100, both(entry, 40, 42)), (101, both(entry, 39, 41))
     )
     resting = OrderRequest(UP, Side.BUY, Decimal("0.45"), Decimal(20))
-    report = run_backtest(Script(((10.0, resting),)), data=data)
+    report = run_backtest(Script(((10.0, resting),)), data=data, models=MODELS)
     (trade,) = report.trades
     assert [(v.price, v.size, v.fee, v.is_taker) for v in trade.levels] == [
         (Decimal("0.45"), Decimal(20), Decimal(0), False)
@@ -98,20 +98,24 @@ def test_an_order_that_rests_is_a_maker_and_pays_no_fee() -> None:
 
 
 def test_refusals_of_the_venue_and_of_ours_are_told_by_reason() -> None:
-    """A sale of what is not held is denied here, a limit that nobody meets is not filled there."""
+    """A sale of what is not held is denied here, what the venue refuses is told with its code."""
 
     @define
     class Refused(Strategy):
         @override
         async def run(self) -> None:
             await self.clock.sleep_until(self.market.window.start + 10)
-            for request in (order(Side.SELL, "0.50", 10), order(Side.BUY, "0.40", 10)):
+            crossing = OrderRequest(UP, Side.BUY, Decimal("0.60"), Decimal(10), post_only=True)
+            for request in (order(Side.SELL, "0.50", 10), crossing):
                 (placed,) = await self.trading.place_many([request])
                 assert not placed.order or not placed.order.filled
 
     entry = make_entry()
-    report = run_backtest(Refused(), data=Made().add(entry, (-10, both(entry, 50, 52))))
-    assert sum(report.total.refusals.values()) >= 1
+    data = Made().add(entry, (-10, both(entry, 50, 52)))
+    report = run_backtest(Refused(), data=data, models=MODELS)
+    refusals = {"shares": 1, "venue:post_only_would_cross": 1}
+    assert report.cycles[0].figures.refusals == report.total.refusals == refusals
+    assert "refused: shares 1, venue:post_only_would_cross 1" in report.text()
     assert report.trades == ()
     assert report.total.profit == 0
     assert report.hit_rate is None
@@ -127,21 +131,21 @@ def test_placeholder_and_stale_books_are_not_traded_in() -> None:
     from polyframe.trading.limits import RiskLimits
 
     for data, filled in ((empty, 0), (stale, 0), (fresh, 1)):
-        report = run_backtest(Script(plan), data=data, risk=RiskLimits.unlimited())
+        report = run_backtest(Script(plan), data=data, models=MODELS, risk=RiskLimits.unlimited())
         assert len(report.trades) == filled
 
 
-def test_what_was_taken_is_gone_until_the_level_is_told_of_again() -> None:
-    """Two orders do not get the same shares; a new row of the level brings new ones."""
+def test_what_was_taken_is_gone_until_the_level_grows() -> None:
+    """Two orders do not get the same shares; what a later row shows beyond them is there."""
     entry = make_entry()
     data = Made().add(
         entry,
         (-10, both(entry, 50, 52, size=30)),
-        (60, [book(entry, UP, 50, 52, size=30)]),
+        (60, [book(entry, UP, 50, 52, size=45)]),
     )
     plan = tuple((after, order(Side.BUY, "0.52", 30)) for after in (10.0, 20.0, 70.0))
-    report = run_backtest(Script(plan), data=data)
-    assert [trade.size for trade in report.trades] == [30, 30]
+    report = run_backtest(Script(plan), data=data, models=MODELS)
+    assert [trade.size for trade in report.trades] == [30, 15]
     assert [t.sent_ms // 1000 - entry.market.window.start for t in report.trades] == [10, 70]
 
 
@@ -149,7 +153,7 @@ def test_a_market_without_a_known_winner_leaves_the_profit_open() -> None:
     """Where the recording does not know who won, trades are told and the profit is not."""
     entry = make_entry(winner=None)
     data = Made().add(entry, (-10, both(entry, 50, 52)))
-    report = run_backtest(Script(((10.0, order(Side.BUY, "0.52", 10)),)), data=data)
+    report = run_backtest(Script(((10.0, order(Side.BUY, "0.52", 10)),)), data=data, models=MODELS)
     assert report.profit is None
     assert report.trades[0].result is None
     assert "not resolved: 1" in report.text()
