@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from polyframe.model.reference import PriceRecord, PriceSource, PriceToBeat, ReferencePrice
     from polyframe.model.series import Series, Window
     from polyframe.model.trade import Fill, TradeStatus
+    from polyframe.paper.exchange import PaperExchange
+    from polyframe.paper.models import ConstantLatency, EmpiricalLatency, PaperModels
+    from polyframe.paper.queues import CancelsBehind, Power2, ProRata, Touch
+    from polyframe.recording.check import TapeCheck, check_tape
     from polyframe.recording.csvfiles import CsvRecording, write_csv
     from polyframe.recording.parquet import ParquetRecording, write_market
     from polyframe.recording.pmxt import PmxtArchive
@@ -90,8 +94,10 @@ __all__ = [
     "Book",
     "CancelOnly",
     "CancelReport",
+    "CancelsBehind",
     "Clock",
     "ConfigError",
+    "ConstantLatency",
     "Count",
     "Counters",
     "Credentials",
@@ -99,6 +105,7 @@ __all__ = [
     "CycleEndReason",
     "CycleRecord",
     "CycleStatus",
+    "EmpiricalLatency",
     "Environment",
     "Exchange",
     "ExchangeError",
@@ -128,6 +135,8 @@ __all__ = [
     "OrderType",
     "Outcome",
     "Outlook",
+    "PaperExchange",
+    "PaperModels",
     "ParquetRecording",
     "Placed",
     "PmxtArchive",
@@ -136,11 +145,13 @@ __all__ = [
     "PolymarketHosts",
     "Position",
     "PostOnlyMode",
+    "Power2",
     "PriceChanged",
     "PriceRecord",
     "PriceSource",
     "PriceToBeat",
     "PrivateKey",
+    "ProRata",
     "RateLimited",
     "RateLimits",
     "ReconcileReport",
@@ -167,9 +178,11 @@ __all__ = [
     "StrategyDefinitionError",
     "StrategyFailed",
     "StrategyTrading",
+    "TapeCheck",
     "TapeEvent",
     "TapeMarket",
     "Timed",
+    "Touch",
     "TradeChanged",
     "TradeStatus",
     "Trader",
@@ -182,6 +195,7 @@ __all__ = [
     "WallClock",
     "WalletSigner",
     "Window",
+    "check_tape",
     "create_or_derive_credentials",
     "write_csv",
     "write_market",
@@ -269,6 +283,22 @@ _HOMES = {
     "model.trade": (
         "Fill",
         "TradeStatus",
+    ),
+    "paper.exchange": ("PaperExchange",),
+    "paper.models": (
+        "ConstantLatency",
+        "EmpiricalLatency",
+        "PaperModels",
+    ),
+    "paper.queues": (
+        "CancelsBehind",
+        "Power2",
+        "ProRata",
+        "Touch",
+    ),
+    "recording.check": (
+        "TapeCheck",
+        "check_tape",
     ),
     "recording.csvfiles": (
         "CsvRecording",
