@@ -4,6 +4,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from polyframe.backtest.exchange import ReplayExchange
+    from polyframe.backtest.lookahead import find_look_ahead
+    from polyframe.backtest.report import Report
+    from polyframe.backtest.run import run_backtest
     from polyframe.clock import Clock, ScaledClock, VirtualClock, WallClock
     from polyframe.counters import Count, Counters
     from polyframe.environment import Environment
@@ -162,6 +166,8 @@ __all__ = [
     "ReferencePrice",
     "ReferencePrices",
     "ReferenceSettings",
+    "ReplayExchange",
+    "Report",
     "Resolution",
     "ResolvedMarkets",
     "RiskGuard",
@@ -197,6 +203,8 @@ __all__ = [
     "Window",
     "check_tape",
     "create_or_derive_credentials",
+    "find_look_ahead",
+    "run_backtest",
     "write_csv",
     "write_market",
 ]
@@ -204,6 +212,10 @@ __all__ = [
 # A name is loaded when it is first used: the venue's client, for one, brings httpx and websockets
 # with it, and a command line that only prints its help needs none of all this.
 _HOMES = {
+    "backtest.exchange": ("ReplayExchange",),
+    "backtest.lookahead": ("find_look_ahead",),
+    "backtest.report": ("Report",),
+    "backtest.run": ("run_backtest",),
     "clock": (
         "Clock",
         "ScaledClock",

@@ -15,7 +15,7 @@ from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError, PolyframeError
 from polyframe.exchange.base import Exchange, ReferenceVenue, TapsFrames
-from polyframe.model.events import MarketMessage, StreamState
+from polyframe.model.events import MarketMessage, StreamState, TickSizeChange
 from polyframe.model.reference import PriceSource
 from polyframe.model.series import Series, Window
 from polyframe.recording.finalise import (
@@ -226,6 +226,7 @@ class Recorder(SharedService):
         writer, frames = self._opened_writer(), FrameLog(raw)
         tap = _Tap(writer, frames, self._clock, self._stop)
         stream = self._taps.tapped_market_stream(tape.market, tap, tap.on_frame)
+        tap.resync = stream.resync
         stream.start()
         try:
             await self._clock.sleep_until(tape.market.window.end + self._settings.tail)
@@ -308,7 +309,12 @@ class _Tap:
         frames: Where they go.
         clock: Says when they came.
         stop: Called when a frame was not taken.
+
+    Attributes:
+        resync: Has both books sent afresh; the stream's.
     """
+
+    resync: Callable[[str], None]
 
     def __init__(
         self, writer: FrameWriter, frames: FrameLog, clock: Clock, stop: Callable[[], None]
@@ -317,13 +323,19 @@ class _Tap:
         self._frames = frames
         self._clock = clock
         self._stop = stop
-        self._connection = 0
+        self._connection = self._tick = 0
 
     def on_frame(self, frame: bytes) -> None:
         self._put(FrameKind.FRAME, frame)
 
     def on_market_message(self, message: MarketMessage) -> None:
-        """Nothing: its frame is recorded."""
+        """Have both books sent afresh when the tick has changed; the frame itself is recorded.
+
+        Who reads the recording trusts no book of before (PROTOCOL §4.6).
+        """
+        if isinstance(message, TickSizeChange) and message.new_tick != self._tick:
+            self._tick = message.new_tick
+            self.resync("tick")
 
     def on_market_stream(self, state: StreamState, reason: str) -> None:
         if state is StreamState.CONNECTED:

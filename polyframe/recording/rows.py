@@ -150,6 +150,8 @@ class RowReader:
     def __init__(self, market: Market, skipped: Counter[str]) -> None:
         self._market = market
         self._skipped = skipped
+        # Tables, because every row asks.
+        self._tokens = {outcome.value: market.token(outcome) for outcome in Outcome}
         self._readers: dict[str, Callable[[Row, str, int], MarketMessage]] = {
             "book": self._book,
             "quote": self._quote,
@@ -188,17 +190,14 @@ class RowReader:
         if kind not in self._readers:
             self._skipped["unknown_kind"] += 1
             return None
-        message = self._readers[kind](row, self._token(row), row["time"] or 0)
+        message = self._readers[kind](row, self._tokens[row["outcome"]], row["time"] or 0)
         return Timed(received, int(row["epoch"]), message)
-
-    def _token(self, row: Row) -> str:
-        return self._market.token(Outcome(row["outcome"]))
 
     def _change(self, row: Row) -> LevelChange:
         _check_time(row)
         return LevelChange(
-            self._token(row),
-            Side(row["side"]) is Side.BUY,
+            self._tokens[row["outcome"]],
+            _IS_BID[row["side"]],
             _price(row["price_e4"]),
             _size(row["size_e6"]),
             _top(row["best_bid_e4"], -1),
@@ -226,6 +225,9 @@ class RowReader:
 
     def _resolved(self, _: Row, token: str, time_ms: int) -> MarketResolved:
         return MarketResolved(self._market.condition_id, token, time_ms)
+
+
+_IS_BID = {Side.BUY.value: True, Side.SELL.value: False}
 
 
 def _levels(prices: list[int], sizes: list[int]) -> tuple[tuple[int, Decimal], ...]:

@@ -19,7 +19,7 @@ from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError
 from polyframe.exchange.polymarket import PolymarketExchange
 from polyframe.model.book import Book
-from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage
+from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage, TickSizeChange
 from polyframe.model.market import Outcome
 from polyframe.model.reference import PriceRecord
 from polyframe.model.series import Series
@@ -235,6 +235,24 @@ def test_a_venue_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert len(ParquetRecording(tmp_path).markets()) == 1
+
+
+def test_a_new_tick_has_the_books_sent_afresh(tmp_path: Path) -> None:
+    """A tick change voids the books of whoever reads the recording: it asks for them, once a tick."""
+    exchange = TappedExchange()
+    asked: list[list[str]] = []
+
+    async def main() -> None:
+        async with recording(tmp_path, exchange):
+            await until(lambda: exchange.shown > 0)
+            stream = exchange.streams[FIRST.slug]
+            for tick in (10, 100):
+                for token in (FIRST.up_token, FIRST.down_token):
+                    stream.push(TickSizeChange(FIRST.condition_id, token, tick))
+                asked.append(list(stream.resyncs))
+
+    asyncio.run(main())
+    assert asked == [["tick"], ["tick", "tick"]]
 
 
 def test_a_full_disk_stops_recording_and_nothing_else(
