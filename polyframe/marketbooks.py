@@ -11,7 +11,7 @@ from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.model.book import Book
 from polyframe.model.events import BestQuote, BookDelta, BookSnapshot
-from polyframe.model.market import Market, Outcome
+from polyframe.model.market import Market, Outcome, known_outcome
 from polyframe.model.money import PRICE_UNITS
 
 MISMATCH_LIMIT = 20
@@ -83,8 +83,12 @@ class MarketBooks:
         """Whether the listener wants to hear of every change of a level."""
 
     def book(self, outcome: Outcome) -> Book:
-        """Return the live book of `outcome`."""
-        return (self._up if outcome is Outcome.UP else self._down).book
+        """Return the live book of `outcome`.
+
+        Raises:
+            ValueError: `outcome` is none.
+        """
+        return (self._up if known_outcome(outcome) is Outcome.UP else self._down).book
 
     # ------------------------------------------------------------------ messages
 

@@ -23,6 +23,20 @@ class Outcome(StrEnum):
         return Outcome.DOWN if self is Outcome.UP else Outcome.UP
 
 
+def known_outcome(value: Outcome) -> Outcome:
+    """Return an outcome, also for its name as text: ``"Up"`` must never pass for what is not Up.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if type(value) is Outcome:
+        return value
+    if value not in tuple(Outcome):
+        msg = f"outcome: expected Outcome.UP or Outcome.DOWN, got {value!r}"
+        raise ValueError(msg)
+    return Outcome(value)
+
+
 @frozen
 class Market:
     """One market: names, tokens and trading rules.
@@ -61,8 +75,12 @@ class Market:
         return self.window.start
 
     def token(self, outcome: Outcome) -> str:
-        """Return the token id of `outcome`."""
-        return self.up_token if outcome is Outcome.UP else self.down_token
+        """Return the token id of `outcome`.
+
+        Raises:
+            ValueError: `outcome` is none.
+        """
+        return self.up_token if known_outcome(outcome) is Outcome.UP else self.down_token
 
     def outcome(self, token: str) -> Outcome | None:
         """Return the outcome that `token` stands for, ``None`` for a token of another market."""

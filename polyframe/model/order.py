@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from enum import StrEnum
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
-from polyframe.model.market import Outcome
+from polyframe.model.market import Outcome, known_outcome
 from polyframe.model.money import ZERO, decimal
 
 
@@ -105,9 +105,41 @@ def _usd(value: object) -> Decimal | None:
     return None if value is None else decimal(value, "usd")
 
 
+def _side(value: Side) -> Side:
+    if type(value) is Side:
+        return value
+    if value not in tuple(Side):
+        msg = f"side: expected Side.BUY or Side.SELL, got {value!r}"
+        raise ValueError(msg)
+    return Side(value)
+
+
+def _order_type(value: OrderType) -> OrderType:
+    if type(value) is OrderType:
+        return value
+    if value not in tuple(OrderType):
+        msg = f"order_type: expected OrderType.GTC, GTD, FOK or FAK, got {value!r}"
+        raise ValueError(msg)
+    return OrderType(value)
+
+
+def _whole_seconds(_: object, attribute: Attribute[int | None], value: object) -> None:
+    if value is not None and type(value) is not int:
+        msg = f"{attribute.name}: expected whole epoch seconds, got {value!r}; round it first"
+        raise ValueError(msg)
+
+
+def _is_bool(_: object, attribute: Attribute[bool], value: object) -> None:
+    if type(value) is not bool:
+        msg = f"{attribute.name}: expected True or False, got {value!r}"
+        raise ValueError(msg)
+
+
 @frozen
 class OrderRequest:
     """What a strategy wants: plain values, checked against the market when it is placed.
+
+    Outcomes, sides and types that are given as text become the members that they name.
 
     Attributes:
         outcome: Which share.
@@ -122,16 +154,19 @@ class OrderRequest:
             order *one minute before*, so GTD is of no use in a 5-minute market: cancel instead.
         usd: Of a buy for a sum of USD (`market_buy`): what it spends, in whole cents, the fee not
             included. `size` is then what that buys at `price`; at a better price it buys more.
+
+    Raises:
+        ValueError: A value that is none of its kind; says which.
     """
 
-    outcome: Outcome
-    side: Side
+    outcome: Outcome = field(converter=known_outcome)
+    side: Side = field(converter=_side)
     price: Decimal = field(converter=_price)
     size: Decimal = field(converter=_size)
-    order_type: OrderType = OrderType.GTC
-    post_only: bool = False
+    order_type: OrderType = field(default=OrderType.GTC, converter=_order_type)
+    post_only: bool = field(default=False, validator=_is_bool)
     intent: str = ""
-    expires: int | None = None
+    expires: int | None = field(default=None, validator=_whole_seconds)
     usd: Decimal | None = field(default=None, converter=_usd)
 
     @classmethod

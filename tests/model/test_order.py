@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from polyframe.model.market import Market, Outcome
-from polyframe.model.order import Order, OrderRequest, OrderStatus, Side
+from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
 from polyframe.model.position import Position
 from polyframe.model.series import Series
 from polyframe.model.trade import TradeStatus
@@ -28,8 +28,53 @@ ORDER = Order(
     size=D(10),
 )
 
+_SERIES = Series.parse("btc-updown-15m")
+MARKET = Market(
+    slug="btc-updown-15m-900",
+    series=_SERIES,
+    window=_SERIES.window_at(900),
+    condition_id="0xc",
+    up_token="up",
+    down_token="down",
+)
+
 
 class TestRequest:
+    @pytest.mark.parametrize(("name", "outcome"), [("Up", Outcome.UP), ("Down", Outcome.DOWN)])
+    def test_names_as_text(self, name: Any, outcome: Outcome) -> None:
+        """An outcome, a side and a type given as text are those, and never their opposites."""
+        side, kind = "SELL", "FAK"
+        request = OrderRequest(name, side, D("0.5"), D(5), kind)  # type: ignore[arg-type]
+        assert request.outcome is outcome
+        assert (request.side, request.order_type) == (Side.SELL, OrderType.FAK)
+        assert type(request.side) is Side
+        assert MARKET.token(name) == MARKET.token(outcome) == outcome.value.lower()
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("outcome", "UP"),
+            ("outcome", None),
+            ("side", "buy"),
+            ("order_type", "MARKET"),
+            ("expires", 1_790_586_600.5),
+            ("expires", "1790586600"),
+            ("expires", True),
+            ("post_only", "false"),
+            ("post_only", 1),
+        ],
+    )
+    def test_what_is_none_of_its_kind(self, field: str, value: Any) -> None:
+        """What is no outcome, side, type, time or truth value is refused by name, not guessed."""
+        values: dict[str, Any] = {"outcome": Outcome.UP, "side": Side.BUY, "price": 1, "size": 1}
+        with pytest.raises(ValueError, match=f"{field}: expected"):
+            OrderRequest(**values | {field: value})
+
+    def test_no_outcome_has_no_token(self) -> None:
+        """A market names no token for what is no outcome: it might be the wrong one."""
+        with pytest.raises(ValueError, match="outcome: expected"):
+            MARKET.token("UP")  # type: ignore[arg-type]
+
     @pytest.mark.parametrize(
         ("price", "size"), [("0.53", "7.25"), (D("0.53"), D("7.25")), (0.53, 7.25)]
     )

@@ -118,6 +118,15 @@ class Room:
         return self.counters.get(name, reason)
 
 
+def test_a_book_is_never_that_of_the_other_outcome() -> None:
+    """An outcome's name as text gives its own book; what names none is refused, not guessed."""
+    room = Room()
+    for outcome in Outcome:
+        assert room.session.book(outcome.value) is room.session.book(outcome)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="outcome: expected"):
+        room.session.book("UP")  # type: ignore[arg-type]
+
+
 def test_books_are_known_only_with_both_snapshots() -> None:
     """One token's snapshot makes nothing known; the second makes both, Up told before Down."""
     room = Room()
