@@ -1,1 +1,21 @@
 """Strategies on recorded markets: the production runtime on a virtual clock, and what came of it."""
+
+from __future__ import annotations
+
+from polyframe.backtest.exchange import ReplayExchange
+from polyframe.backtest.lookahead import LookAhead, find_look_ahead
+from polyframe.backtest.report import CycleReport, Figures, Report, TradedOrder
+from polyframe.backtest.run import Options, backtest, run_backtest
+
+__all__ = [
+    "CycleReport",
+    "Figures",
+    "LookAhead",
+    "Options",
+    "ReplayExchange",
+    "Report",
+    "TradedOrder",
+    "backtest",
+    "find_look_ahead",
+    "run_backtest",
+]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Coroutine, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, TypedDict
 
 from attrs import define, field
-from typing_extensions import Unpack
+from typing_extensions import Unpack, override
 
 from polyframe.backtest.exchange import RESOLVED_AFTER, ReplayExchange
 from polyframe.backtest.report import Report, make_report
@@ -17,17 +18,20 @@ from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError
-from polyframe.model.series import Series
+from polyframe.model.market import Market
+from polyframe.model.series import Series, Window
 from polyframe.paper.models import PaperModels
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
-from polyframe.scheduler import ScheduleSettings
+from polyframe.scheduler import MarketScheduler
 from polyframe.strategy import Strategy
 from polyframe.strategyrun import ErrorPolicy
 from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.ledger import Ledger
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
+
+log = logging.getLogger(__name__)
 
 CASH = Decimal(10_000)
 """USD of an account unless something else is asked for."""
@@ -142,9 +146,7 @@ class _Job:
             msg = "strategies: expected at least one, for example run_backtest(MyStrategy(), …)"
             raise ConfigError(msg)
         chosen = _chosen(self.data, self.series)
-        settings = self.settings or TraderSettings(
-            schedule=ScheduleSettings(retry_first=_SELDOM, retry_cap=_SELDOM)
-        )
+        settings = self.settings or TraderSettings()
         # A whole second, so that times of the clock are exact to the millisecond.
         start = min(
             entry.market.window.start
@@ -205,10 +207,27 @@ class _Job:
         """Trade every series, each for as many cycles as it was recorded."""
         async with asyncio.TaskGroup() as group:
             for series, found in chosen.items():
-                trader = Trader(env, settings, rng=random.Random(str(series)))  # noqa: S311
+                trader = _ReplayTrader(env, settings, rng=random.Random(str(series)))  # noqa: S311
                 for strategy in self.strategies:
                     trader.add(strategy, on=series, on_error=self.on_error)
                 group.create_task(trader.run(len(found)), name=f"back-test {series}")
+
+
+class _ReplayScheduler(MarketScheduler):
+    """Asks for a market once: what was not recorded will not appear however often it is asked for."""
+
+    @override
+    async def _find(self, window: Window) -> Market | None:
+        market = await self._exchange.fetch_market(self.series, window)
+        if market is None:
+            log.info("%s: nothing was recorded of the window of %d", self.series, window.start)
+            following = self.series.next(window)
+            await self._clock.sleep_until(window.end - self._lead(following))
+        return market
+
+
+class _ReplayTrader(Trader):
+    _scheduler_type = _ReplayScheduler
 
 
 async def _until_failure(exchange: ReplayExchange, main: Coroutine[Any, Any, None]) -> None:
