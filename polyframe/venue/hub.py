@@ -85,7 +85,10 @@ class Connection:
         """Send queued frames until the connection is gone."""
         try:
             while True:
-                await self.socket.send_text(await self._queue.get())
+                text = await self._queue.get()
+                if self.is_gone:
+                    return
+                await self.socket.send_text(text)
                 self._queue.task_done()
         except (WebSocketDisconnect, RuntimeError):
             # The peer left while a frame was on its way; the reading side ends the connection.

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from polyframe.clock import ScaledClock
 from polyframe.errors import ConfigError
 from polyframe.venue import LocalVenue, SyntheticSource, VenueAccount, VenueSettings
+from polyframe.venue.hub import Connection
 from tests.venue.support import (
     BOOK,
     PATIENCE,
@@ -433,5 +434,39 @@ def test_answers_are_not_held_back() -> None:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             writer.close()
             await writer.wait_closed()
+
+    asyncio.run(main())
+
+
+def test_nothing_is_written_to_who_is_gone() -> None:
+    """What is left in the queue of a connection that broke is let go."""
+
+    class Transport:
+        gone = False
+
+        def is_closing(self) -> bool:
+            return self.gone
+
+        def get_write_buffer_size(self) -> int:
+            return 0
+
+    class Socket:
+        def __init__(self, transport: Transport) -> None:
+            self.scope = {"state": {"transport": transport}}
+            self.sent: list[str] = []
+
+        async def send_text(self, text: str) -> None:
+            self.sent.append(text)
+            self.scope["state"]["transport"].gone = True
+
+    async def main() -> None:
+        venue = LocalVenue(ScriptedSource(), clock=CLOCK)
+        socket: Any = Socket(Transport())
+        connection = Connection(socket, "market", venue._hub)
+        for text in ("one", "two", "three"):
+            connection.send(text)
+        async with asyncio.timeout(5):
+            await connection.write()
+        assert socket.sent == ["one"]
 
     asyncio.run(main())
