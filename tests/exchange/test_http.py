@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 
 from polyframe.clock import WallClock
@@ -14,7 +16,7 @@ from polyframe.counters import Counters
 from polyframe.errors import ExchangeUnavailable
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.exchange.polymarket import PolymarketHosts
-from polyframe.exchange.polymarket.http import HttpClient, NotSent
+from polyframe.exchange.polymarket.http import CONNECTIONS, HEARTBEATS, HttpClient, NotSent
 from polyframe.exchange.polymarket.rest import RestClient
 from polyframe.exchange.polymarket.wire import Skips
 from polyframe.model.order import PlaceResult
@@ -90,6 +92,64 @@ def test_a_request_without_an_answer_leaves_the_order_unknown(peer: Peer) -> Non
             answer = await _place(url, timeout=0.4)
             assert time.monotonic() - begun < 2
             assert (answer.result, answer.code) == (PlaceResult.UNKNOWN, "no_answer")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [ssl.SSLError("bad record mac"), OSError("gone")])
+def test_an_error_below_http_leaves_the_order_unknown(error: OSError) -> None:
+    """Some errors of TLS are no errors of HTTP; whoever cancels or asks must not fall over them."""
+
+    async def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    async def main() -> None:
+        counters = Counters()
+        http = HttpClient(WallClock(), CREDENTIALS, 5, httpx.MockTransport(fail))
+        hosts = PolymarketHosts.local("http://127.0.0.1:1")
+        rest = RestClient(http, hosts, None, counters, Skips(counters))
+        answer = await rest.place_order({"a": 1}, "0x1")
+        assert (answer.result, answer.code) == (PlaceResult.UNKNOWN, "no_answer")
+        with pytest.raises(ExchangeUnavailable, match="no answer"):
+            await rest.cancel_orders(["0x1"])
+        await rest.close()
+
+    asyncio.run(main())
+
+
+def test_what_ends_orders_waits_for_no_connection() -> None:
+    """While orders hang on all connections, cancels and signs of life pass; one more order does not."""
+
+    async def main() -> None:
+        hanging, all_hang = 0, asyncio.Event()
+
+        async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal hanging
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"POST /order "):
+                hanging += 1
+                if hanging == CONNECTIONS:
+                    all_hang.set()
+                await reader.read()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+            await writer.drain()
+
+        client = HttpClient(WallClock(), CREDENTIALS, 3)
+        async with _serving(peer) as url:
+            orders = [
+                asyncio.create_task(client.send("POST", url, "/order", body=b"{}"))
+                for _ in range(CONNECTIONS)
+            ]
+            async with asyncio.timeout(5):
+                await all_hang.wait()
+            with pytest.raises(NotSent, match="no connection was free"):
+                await client.send("POST", url, "/order", body=b"{}")
+            for method, path in (("DELETE", "/order"), ("POST", HEARTBEATS)):
+                answer = await client.send(method, url, path, body=b"{}", private=True)
+                assert answer.is_success
+            ends = await asyncio.gather(*orders, return_exceptions=True)
+            assert {type(end) for end in ends} == {ExchangeUnavailable}
+        await client.close()
 
     asyncio.run(main())
 

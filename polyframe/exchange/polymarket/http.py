@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -19,6 +20,16 @@ from polyframe.exchange.polymarket.pacing import Pacer
 from polyframe.exchange.polymarket.refusals import error_of, seconds
 from polyframe.exchange.polymarket.serverclock import ServerClock
 from polyframe.exchange.polymarket.wire import parse_json
+
+HEARTBEATS = "/v1/heartbeats"
+"""Path of a sign of life."""
+
+CONNECTIONS = 64
+"""Requests that are under way at once, at most."""
+
+_RESERVED = 16
+"""Connections beyond these that only cancels and signs of life use: a venue that lets orders hang
+must not keep back what ends them."""
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
@@ -59,6 +70,7 @@ class HttpClient:
         self._pacer = pacer
         self._server_clock = server_clock
         self._services = dict(services or {})
+        self._turns = asyncio.Semaphore(CONNECTIONS)
         half = timeout / 2
         self._client = httpx.AsyncClient(
             # No proxies or netrc files from the environment: orders take the way that is configured.
@@ -66,7 +78,9 @@ class HttpClient:
             proxy=proxy,
             timeout=httpx.Timeout(timeout, connect=half, pool=half),
             limits=httpx.Limits(
-                max_connections=64, max_keepalive_connections=16, keepalive_expiry=60
+                max_connections=CONNECTIONS + _RESERVED,
+                max_keepalive_connections=16,
+                keepalive_expiry=60,
             ),
             headers={"Accept": "application/json", "User-Agent": "polyframe"},
             transport=transport,
@@ -112,24 +126,26 @@ class HttpClient:
         service = self._services.get(base, "")
         if self._pacer is not None:
             await self._pacer.pass_through(service, method, path, count)
-        sent = dict(headers or {})
         clock = self._server_clock or self._clock
-        if private and self._credentials is not None:
-            sent |= self._credentials.headers(int(clock.time()), method, path, body)
-        if body:
-            sent["Content-Type"] = "application/json"
-        before = self._clock.time()
-        try:
-            async with asyncio.timeout(self._timeout):
-                answer = await self._client.request(
-                    method, base + path, params=params, content=body or None, headers=sent
-                )
-        except _NOT_SENT as exc:
-            msg = f"{method} {path}: no connection ({type(exc).__name__}: {exc})"
-            raise NotSent(msg) from exc
-        except (httpx.HTTPError, TimeoutError) as exc:
-            msg = f"{method} {path}: no answer ({type(exc).__name__}: {exc})"
-            raise ExchangeUnavailable(msg) from exc
+        async with self._turn(method, path):
+            sent = dict(headers or {})
+            if private and self._credentials is not None:
+                sent |= self._credentials.headers(int(clock.time()), method, path, body)
+            if body:
+                sent["Content-Type"] = "application/json"
+            before = self._clock.time()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    answer = await self._client.request(
+                        method, base + path, params=params, content=body or None, headers=sent
+                    )
+            except _NOT_SENT as exc:
+                msg = f"{method} {path}: no connection ({type(exc).__name__}: {exc})"
+                raise NotSent(msg) from exc
+            except (httpx.HTTPError, OSError) as exc:
+                # Some errors of TLS arrive as they are, and they come after the request was sent.
+                msg = f"{method} {path}: no answer ({type(exc).__name__}: {exc})"
+                raise ExchangeUnavailable(msg) from exc
         if self._server_clock is not None and private and "Age" not in answer.headers:
             # Public answers may come out of a cache, with the time at which they went in.
             date = answer.headers.get("Date", "")
@@ -139,6 +155,27 @@ class HttpClient:
                 self._pacer.note_refusal(service, method, path, retry_after(answer))
             self._pacer.note_answer(service, method, path, answer.headers)
         return answer
+
+    @asynccontextmanager
+    async def _turn(self, method: str, path: str) -> AsyncIterator[None]:
+        """Hold one of the connections; what ends orders need not wait for one.
+
+        Raises:
+            NotSent: None was free for half of the time-out.
+        """
+        if method == "DELETE" or path == HEARTBEATS:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._timeout / 2):
+                await self._turns.acquire()
+        except TimeoutError as exc:
+            msg = f"{method} {path}: no connection was free"
+            raise NotSent(msg) from exc
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def json(
         self,

@@ -20,7 +20,7 @@ from polyframe.exchange.polymarket.answers import (
     place_answers,
 )
 from polyframe.exchange.polymarket.config import PolymarketHosts
-from polyframe.exchange.polymarket.http import HttpClient, NotSent, retry_after
+from polyframe.exchange.polymarket.http import HEARTBEATS, HttpClient, NotSent, retry_after
 from polyframe.exchange.polymarket.restcalls import ABSENT, MarketCalls, quoted
 from polyframe.exchange.polymarket.serverclock import ServerClock
 from polyframe.exchange.polymarket.wire import Skips, flag, text
@@ -160,8 +160,7 @@ class RestClient(MarketCalls):
             ExchangeError: The venue did not answer.
         """
         body = msgspec.json.encode({"heartbeat_id": heartbeat_id})
-        path = "/v1/heartbeats"
-        return await self._http.send("POST", self._hosts.clob, path, body=body, private=True)
+        return await self._http.send("POST", self._hosts.clob, HEARTBEATS, body=body, private=True)
 
     async def fetch_open_orders(self, market: Market | None = None) -> list[OrderReport]:
         """Return all open orders of the account (of one market): every page, or an error."""
