@@ -182,10 +182,11 @@ def shares(size: Decimal) -> str:
 
 
 def price(value: Decimal | None) -> str:
-    """Return a price with at least two decimals, a dash for none."""
+    """Return a price with two to six decimals, a dash for none."""
     if value is None:
         return "–"
-    text = f"{value.normalize():f}"
+    # The mean price of a taker may have twenty.
+    text = f"{round(value, 6).normalize():f}"
     return text if len(text) >= 4 else f"{value:.2f}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
 
@@ -9,7 +10,10 @@ import msgspec
 from attrs import frozen
 
 from polyframe.model.market import Outcome
+from polyframe.model.money import ZERO
 from polyframe.model.order import Side
+
+_MEAN_STEP = Decimal("1e-20")
 
 
 class TradeStatus(StrEnum):
@@ -34,9 +38,11 @@ class TradeLeg(msgspec.Struct, frozen=True, gc=False):
         order_id: The venue's id of the order.
         token: Token id that this order bought or sold.
         side: What this order did.
-        price: USD per share.
+        price: USD per share; the mean if it met several prices, with so many decimals that price
+            times size is what was paid or received to 12 decimals.
         size: Shares.
         is_taker: Whether this order crossed the spread; takers pay the fee.
+        levels: If it met several prices: (USD per share, shares) of each, one by one.
     """
 
     order_id: str
@@ -45,6 +51,25 @@ class TradeLeg(msgspec.Struct, frozen=True, gc=False):
     price: Decimal
     size: Decimal
     is_taker: bool
+    levels: tuple[tuple[Decimal, Decimal], ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[Decimal, Decimal], ...]:
+        """What it met: (USD per share, shares) of each price. The venue charges each by itself."""
+        return self.levels or ((self.price, self.size),)
+
+
+def mean_price(levels: Iterable[tuple[Decimal, Decimal]]) -> Decimal:
+    """Return the mean of (USD per share, shares) with 20 decimals at most.
+
+    They are so many that the mean times all shares, up to 10^7 of them, is the sum of the levels to
+    12 decimals, which is what cash is booked with. So no amount need be carried beside the price.
+    """
+    notional = shares = ZERO
+    for price, size in levels:
+        notional += price * size
+        shares += size
+    return (notional / shares).quantize(_MEAN_STEP).normalize()
 
 
 @frozen
@@ -56,8 +81,10 @@ class Fill:
         client_id: Our order.
         strategy: Name of the strategy that owns the order.
         generation, slug: The cycle.
-        outcome, side, price, size: What was bought or sold, USD per share and shares.
-        fee: USD, 0 for makers.
+        outcome, side, price, size: What was bought or sold, USD per share and shares. The price of
+            a taker that met several is their mean, with up to 20 decimals: price times size is what
+            was paid or received to 12 decimals.
+        fee: USD, 0 for makers; that of a taker is the sum of the fees at each price.
         is_taker: Whether we crossed the spread.
         status: How far settlement is.
         time_ms: Epoch milliseconds of the match.

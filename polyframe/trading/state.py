@@ -271,7 +271,8 @@ class CycleState(CycleView):
         if known is None:
             fee = ZERO
             if leg.is_taker:
-                fee = self.market.fees.taker_fee(leg.size, leg.price)
+                fees = self.market.fees
+                fee = sum((fees.taker_fee(size, price) for price, size in leg.parts), ZERO)
             fill = Fill(
                 trade_id=report.trade_id,
                 client_id=order.client_id,

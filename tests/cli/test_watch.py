@@ -162,10 +162,17 @@ def test_a_market_without_result_is_told_at_the_end() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("0.5", "0.50"), ("0.61", "0.61"), ("0.613", "0.613"), ("0.9990", "0.999"), (None, "–")],
+    [
+        ("0.5", "0.50"),
+        ("0.61", "0.61"),
+        ("0.613", "0.613"),
+        ("0.9990", "0.999"),
+        ("0.52333333333333333333", "0.523333"),
+        (None, "–"),
+    ],
 )
-def test_prices_have_two_decimals_or_more(value: str | None, text: str) -> None:
-    """As many as they need, and at least two."""
+def test_prices_have_two_to_six_decimals(value: str | None, text: str) -> None:
+    """As many as they need, at least two, and not all of a mean."""
     assert price(None if value is None else Decimal(value)) == text
 
 

@@ -92,6 +92,8 @@ _SKIPS: dict[str, Producer] = {
     "unknown_trade_status:<status>": partial(skipped_user, TRADE | {"status": "NEWS"}),
     "no_trader_side": partial(skipped_user, TRADE | {"trader_side": ""}),
     "no_own_leg": partial(skipped_user, TRADE | {"trader_side": "MAKER", "maker_orders": []}),
+    "trade_levels": partial(skipped_user, TRADE | {"maker_orders": []}),
+    "trade_price": partial(skipped_user, TRADE | {"price": "0.5"}),
     "foreign_market": _rows_of_another_market,
     "<family>:other": _many_kinds,
     "other": _many_kinds,

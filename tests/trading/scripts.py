@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
-from polyframe.model.trade import TradeLeg, TradeStatus
+from polyframe.model.trade import TradeLeg, TradeStatus, mean_price
 from polyframe.trading.commands import (
     AdjustPosition,
     ApplyCancelAnswer,
@@ -27,6 +27,7 @@ from polyframe.trading.commands import (
 from tests.trading.builders import BUY, DOWN, SELL, UP, decs
 
 Step = TypeVar("Step")
+CENT = Decimal("0.01")
 
 # Order n is known to the venue as vn and is always the same share and side, so that most reports fit
 # the order that they meet. The last one is never placed by us, the first ones may come late.
@@ -91,7 +92,12 @@ def _order_report(
 
 def _leg(generation: int, n: int, price: Decimal, size: Decimal, taker: bool) -> TradeLeg:
     outcome, side = _ROLES[n]
-    return TradeLeg(f"v{n}", _token(outcome, generation), side, price, size, taker)
+    levels: tuple[tuple[Decimal, Decimal], ...] = ()
+    if taker and size > 5:
+        # A taker may meet several prices, and thirds of a cent are no round mean.
+        levels = ((price, size - 3), (price - CENT, Decimal(3)))
+        price = mean_price(levels)
+    return TradeLeg(f"v{n}", _token(outcome, generation), side, price, size, taker, levels)
 
 
 def _trade_report(

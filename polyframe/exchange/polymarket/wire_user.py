@@ -10,6 +10,8 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from polyframe.exchange.polymarket.wire import (
     Skips,
     epoch_ms,
@@ -21,12 +23,14 @@ from polyframe.exchange.polymarket.wire import (
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport, UserMessage
 from polyframe.model.money import ONE, ZERO, decimal
 from polyframe.model.order import Side
-from polyframe.model.trade import TradeLeg, TradeStatus
+from polyframe.model.trade import TradeLeg, TradeStatus, mean_price
 
 _TRADE_STATUSES = {status.value: status for status in TradeStatus} | {
     # Matched, and not yet sent to the chain (PROTOCOL §2.5).
     "MATCHED_NOT_BROADCASTED": TradeStatus.MATCHED
 }
+_ROUNDED = Decimal("0.005")
+"""USD by which the venue may round a mean price."""
 
 
 class UserDecoder:
@@ -156,7 +160,7 @@ class UserDecoder:
             role = "TAKER" if self._is_our_address(item) else "MAKER"
         if role == "MAKER":
             return None
-        return self._leg(
+        leg = self._leg(
             order_id=item.get("taker_order_id"),
             token=item.get("asset_id"),
             side=optional_side(item.get("side")),
@@ -164,6 +168,27 @@ class UserDecoder:
             size=item.get("size"),
             is_taker=True,
         )
+        return None if leg is None else self._at_levels(leg, item)
+
+    def _at_levels(self, leg: TradeLeg, item: dict[str, Any]) -> TradeLeg:
+        """Return the taker's leg with the prices that it met.
+
+        Its stated price is their rounded average (§5.5): that is not what was paid, and the fee is
+        charged at each price. If the makers do not add up, the stated price has to do.
+        """
+        try:
+            makers = item.get("maker_orders")
+            levels = _levels(leg, makers if isinstance(makers, list) else [])
+        except ValueError as exc:
+            self._skips.add("trade_levels", str(exc))
+            return leg
+        mean = mean_price(levels)
+        if abs(mean - leg.price) > _ROUNDED:
+            # What makers asked for is what changes hands: it is believed all the same.
+            self._skips.add("trade_price", f"{leg.price} is said, the makers make it {mean:f}")
+        if mean != leg.price:
+            leg = msgspec.structs.replace(leg, price=mean)
+        return msgspec.structs.replace(leg, levels=levels) if len(levels) > 1 else leg
 
     def _maker_legs(self, item: dict[str, Any]) -> list[TradeLeg]:
         makers = item.get("maker_orders")
@@ -233,6 +258,40 @@ class UserDecoder:
         except ValueError as exc:
             self._skips.add(f"bad_field:{name}", str(exc))
             return 0
+
+
+def _levels(leg: TradeLeg, makers: list[Any]) -> tuple[tuple[Decimal, Decimal], ...]:
+    """Return what a taker met as (USD per share, shares), each price once.
+
+    A maker of the same token trades at its price. One of the other token stands for the rest of the
+    dollar: both buy and the shares are minted, or both sell and they are merged (PROTOCOL §5.5).
+
+    Raises:
+        ValueError: An entry makes no sense, or they are not the taker's size together.
+    """
+    levels: dict[Decimal, Decimal] = {}
+    for maker in makers:
+        if not isinstance(maker, dict) or not (token := text(maker.get("asset_id"))):
+            msg = "a maker without a token"
+            raise ValueError(msg)
+        is_same = token == leg.token
+        side = optional_side(maker.get("side"))
+        if side is not None and (side is leg.side) is is_same:
+            whose = "its" if is_same else "the other"
+            msg = f"a taker's {leg.side} cannot meet a {side} of {whose} token"
+            raise ValueError(msg)
+        price = decimal(text(maker.get("price")), "price")
+        size = decimal(text(maker.get("matched_amount")), "matched_amount")
+        if not ZERO <= price <= ONE or size <= ZERO:
+            msg = f"expected a price from 0 to 1 and a size above 0, got {price} and {size}"
+            raise ValueError(msg)
+        price = price if is_same else ONE - price
+        levels[price] = levels.get(price, ZERO) + size
+    total = sum(levels.values(), ZERO)
+    if total != leg.size:
+        msg = f"the makers' sizes are {total} together, the taker's is {leg.size}"
+        raise ValueError(msg)
+    return tuple(levels.items())
 
 
 def _derived_side(trade: dict[str, Any], maker: dict[str, Any]) -> Side | None:
