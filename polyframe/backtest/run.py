@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, TypedDict
@@ -171,6 +172,8 @@ class _Job:
             self.data, models=self.models, cash=self.cash, resolved_after=self.resolved_after
         )
         ledger = Ledger(limit=len(entries))
+        # A recording counts what it skips as long as it lives; ours is what is new.
+        skipped, doubtful = Counter(self.data.skipped), Counter(self.data.doubtful)
         environment = Environment(
             exchange,
             clock=clock,
@@ -194,8 +197,8 @@ class _Job:
             ledger,
             exchange.blotter,
             cash=exchange.cash,
-            skipped=self.data.skipped,
-            doubtful=self.data.doubtful,
+            skipped=Counter(self.data.skipped) - skipped,
+            doubtful=Counter(self.data.doubtful) - doubtful,
         )
 
     async def _trade(
@@ -221,6 +224,9 @@ class _ReplayScheduler(MarketScheduler):
         market = await self._exchange.fetch_market(self.series, window)
         if market is None:
             log.info("%s: nothing was recorded of the window of %d", self.series, window.start)
+            # What else would be a warning is known here: the old world ends at the boundary.
+            await self._clock.sleep_until(window.start)
+            self.switch(None)
             following = self.series.next(window)
             await self._clock.sleep_until(window.end - self._lead(following))
         return market
