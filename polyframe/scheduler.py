@@ -94,14 +94,14 @@ class MarketScheduler:
         """Carry the series on until cancelled, or until `cycles` markets were lived through."""
         lived = 0
         window = self.series.window_at(self._clock.time())
-        while self._trading.has_traded(window):
-            # Run before in this very window: that cycle is over, a cycle begins once.
-            window = self.series.next(window)
         while cycles is None or lived < cycles:
+            while self._trading.has_traded(window):
+                # That cycle is over, whatever the clock says now: a cycle begins once.
+                window = self.series.next(window)
             session = await self._session_for(window)
             if session is not None:
                 await self._clock.sleep_until(window.start)
-                if self._clock.time() >= window.end:
+                if self._clock.time() >= window.end or self._trading.has_traded(window):
                     # The machine slept through the whole window.
                     await self.stop()
                     self.switch(None)

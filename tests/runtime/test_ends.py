@@ -25,6 +25,7 @@ from polyframe.model.series import Series, Window
 from polyframe.strategy import Strategy
 from polyframe.tasks import see_through
 from polyframe.trader import Trader, TraderSettings
+from polyframe.trading.snapshotstore import MemoryStore
 from tests.support.fake import START, FakeExchange, FakeStream, make_market, trade_report
 from tests.support.stage import Diary, Recorder, Stage, play, settle
 
@@ -288,6 +289,39 @@ def test_a_clock_that_was_wrong_for_a_moment_leads_into_no_cycle_twice() -> None
             return [value for _, kind, value in diary.seen if kind == "start"]
 
     assert [FIRST.slug, SECOND.slug] == clock.run(main())
+
+
+def test_a_cycle_that_was_over_for_a_moment_stays_over() -> None:
+    """A restored cycle that the settlement has begun to settle is not traded on, nor begun anew."""
+    exchange, store = FakeExchange(), MemoryStore()
+
+    class Wrong(VirtualClock):
+        def time(self) -> float:
+            now, task = super().time(), asyncio.current_task()
+            is_settling = task is not None and task.get_name().startswith("settle ")
+            return now + 2000 if is_settling and START + 300 < now < START + 400 else now
+
+        async def sleep_until(self, when: float) -> None:
+            while (left := when - self.time()) > 0:
+                await self.sleep(min(left, 5.0))
+
+    async def run(clock: VirtualClock, cycles: int) -> list[str]:
+        async with Environment(exchange, clock=clock, snapshots=store) as env:
+            diary = Diary()
+            env.provide(diary)
+            trader = Trader(env)
+            trader.add(Rests(), on="btc-updown-15m")
+            trader.add(Recorder(), on="btc-updown-15m")
+            trading = asyncio.create_task(trader.run(cycles))
+            await asyncio.wait({trading}, timeout=20.0 if cycles == 1 else None)
+            trading.cancel()
+            await asyncio.wait({trading})
+            return [value for _, kind, value in diary.seen if kind == "start"]
+
+    ahead = VirtualClock(START + 1000)
+    assert [SECOND.slug] == ahead.run(run(ahead, 1))
+    right = Wrong(START + 200)
+    assert [FIRST.slug, THIRD.slug] == right.run(run(right, 2))
 
 
 def test_a_defect_behind_the_seam_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
