@@ -251,7 +251,11 @@ class Monitor:
 
     def _cycle(self, state: CycleState) -> _Cycle:
         slug = state.market.slug
-        if slug not in self._cycles:
+        known = self._cycles.get(slug)
+        if known is None or known.state is not state:
+            if known is not None and self._sums is not None:
+                # Read back and not gone on with: its file told of another market.
+                self._sums.closed(known.state)
             self._cycles[slug] = _Cycle(state)
         return self._cycles[slug]
 
