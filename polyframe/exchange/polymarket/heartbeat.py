@@ -17,6 +17,10 @@ _log = logging.getLogger(__name__)
 LIMIT = 10.0
 """Seconds without a sign of life after which the venue cancels."""
 
+_PATIENCE = 0.8
+"""The part of the time between the next one and `LIMIT` that an answer may take: if one is lost, the
+one after it still comes in time."""
+
 Beat = Callable[[str], Awaitable[httpx.Response]]
 """Sends one sign of life with the id that the last one got, and returns the answer."""
 
@@ -26,7 +30,8 @@ class Heartbeat:
 
     From the first one on the venue expects the next: when the program dies, or cannot reach the
     venue any more, or the heartbeat is closed, all orders of the API key are cancelled within
-    seconds. Also those of other programs that use the same key.
+    seconds. Also those of other programs that use the same key. One that fails is sent again in time;
+    whatever goes wrong, it goes on.
 
     Args:
         send: Sends one.
@@ -54,25 +59,31 @@ class Heartbeat:
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
-            if not task.cancelled() and (error := task.exception()) is not None:
-                _log.error("heartbeat: it had failed", exc_info=error)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
-            try:
-                async with asyncio.timeout(self._interval):
-                    if not await self._beat():
-                        await self._beat()
-            except ExchangeError as error:
-                self._counters.add(Count.HEARTBEATS, "failed")
-                _log.warning("heartbeat: %s", error)
-            except TimeoutError:
-                self._counters.add(Count.HEARTBEATS, "failed")
-                _log.warning("heartbeat: no answer within %s s", self._interval)
+            got_through = await self._try()
             self._judge(loop.time())
-            await asyncio.sleep(max(0.0, begun + self._interval - loop.time()))
+            # After a failure there is time for one more before the venue cancels.
+            pause = self._interval if got_through else self._interval / 2
+            await asyncio.sleep(max(0.0, begun + pause - loop.time()))
+
+    async def _try(self) -> bool:
+        """Send one, and the corrected one if it is needed; return whether it got through."""
+        timeout = min(self._interval, (LIMIT - self._interval) * _PATIENCE)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._beat() or await self._beat()
+        except ExchangeError as error:
+            _log.warning("heartbeat: %s", error)
+        except TimeoutError:
+            _log.warning("heartbeat: no answer within %s s", timeout)
+        except Exception:  # noqa: BLE001 - a defect must not end what keeps the orders alive
+            _log.exception("heartbeat: unexpected error")
+        self._counters.add(Count.HEARTBEATS, "failed")
+        return False
 
     async def _beat(self) -> bool:
         """Send one; return False if the venue expected another id, which is known now."""
