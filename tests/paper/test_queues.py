@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from decimal import Decimal
 from functools import cache
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polyframe.model.order import Side
 from polyframe.paper.queues import (
     RELABEL_MS,
     CancelsBehind,
@@ -17,7 +20,18 @@ from polyframe.paper.queues import (
     QueueModel,
     Touch,
 )
-from tests.paper.truth import BUSY, CALM, PROBE, OrderLevelMarket, Probe, Setting, Shown, Sold
+from tests.paper.kit import NOW, PROMPT, Desk, order, total
+from tests.paper.truth import (
+    BUSY,
+    CALM,
+    PROBE,
+    SHARE,
+    OrderLevelMarket,
+    Probe,
+    Setting,
+    Shown,
+    Sold,
+)
 
 PROBES = 400
 SETTINGS = {"calm": CALM, "busy": BUSY}
@@ -206,3 +220,24 @@ def test_no_more_gets_past_the_front_than_was_sold(
         else:
             place.shown(size, now)
             assert 0 <= place.ahead <= size
+
+
+@pytest.mark.parametrize("name", ["power-2", "behind", "touch"])
+def test_the_matching_fills_what_the_model_says(name: str) -> None:
+    """Through books and prints of the feed, real orders get exactly what the bare model gives."""
+    lived = market("calm", 300)
+    for probe in lived.probes[:40]:
+        desk = Desk(evolve(PROMPT, queue=MODELS[name], stale_ms=10**9))
+        others = {probe.price // 100: str(Decimal(probe.ahead) / SHARE)}
+        desk.book(dict(others), {})
+        price = str(Decimal(probe.price) / 10_000)
+        joined = desk.send(order(price, PROBE // SHARE))
+        for event in lived.seen_by(probe):
+            desk.now = NOW + event.at_ms - probe.at_ms
+            cents, size = event.price // 100, str(Decimal(event.size) / SHARE)
+            if isinstance(event, Shown):
+                desk.change(cents, size, is_bid=True)
+            else:
+                desk.print(cents, size, Side.SELL)
+        filled = total(desk.fills(joined)) * SHARE
+        assert filled == estimate(MODELS[name], lived, probe)

@@ -7,6 +7,7 @@ Only bids and those who sell into them: that is all that a resting bid meets. Th
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from attrs import define, field, frozen
@@ -181,8 +182,8 @@ class OrderLevelMarket:
 
     def seen_by(self, probe: Probe) -> Iterator[Shown | Sold]:
         """Yield what the feed says while `probe` rests."""
-        start = next(i for i, event in enumerate(self.feed) if event.at_ms >= probe.at_ms)
-        for event in self.feed[start:]:
-            if event.at_ms > probe.until_ms:
+        start = bisect_left(self.feed, probe.at_ms, key=lambda event: event.at_ms)
+        for number in range(start, len(self.feed)):
+            if self.feed[number].at_ms > probe.until_ms:
                 return
-            yield event
+            yield self.feed[number]
