@@ -204,6 +204,12 @@ def record(
         list[str], typer.Argument(metavar="SERIES...", help="For example btc-updown-15m.")
     ],
     folder: Annotated[Path, typer.Option(help="Where recordings go.")] = Path("recordings"),
+    files: Annotated[
+        str,
+        typer.Option(
+            help="Where the files of markets go, if not to FOLDER: a folder, or a URL of fsspec."
+        ),
+    ] = "",
     cycles: Annotated[
         int | None, typer.Option(min=1, help="Windows to record of each series. [default: all]")
     ] = None,
@@ -219,7 +225,12 @@ def record(
         from polyframe.cli.record import RecordOptions, run_record
 
         options = RecordOptions(
-            series=tuple(series), folder=folder, cycles=cycles, url=url, verbose=verbose
+            series=tuple(series),
+            folder=folder,
+            files=files,
+            cycles=cycles,
+            url=url,
+            verbose=verbose,
         )
         code = run_record(options)
     except ConfigError as error:

@@ -24,6 +24,7 @@ class RecordOptions:
     Attributes:
         series: Names of the series.
         folder: Where recordings go.
+        files: Where the files of markets go, ``""`` for `folder`.
         cycles: Windows to record of each series, ``None`` for all that come.
         url: A venue on this machine; ``""`` for the real one.
         verbose: Log what goes well, too.
@@ -31,6 +32,7 @@ class RecordOptions:
 
     series: tuple[str, ...]
     folder: Path
+    files: str
     cycles: int | None
     url: str
     verbose: bool
@@ -59,7 +61,13 @@ async def _record(options: RecordOptions, stopper: Stopper) -> str:
         msg = f"url: expected a venue on this machine, got {options.url!r}"
         raise ConfigError(msg)
     exchange, counters, clock = PolymarketExchange(hosts), Counters(), WallClock()
-    recorder = Recorder(exchange, options.series, options.folder, cycles=options.cycles)
+    recorder = Recorder(
+        exchange,
+        options.series,
+        options.folder,
+        files=options.files or None,
+        cycles=options.cycles,
+    )
     task = asyncio.current_task()
     if task is not None:
         stopper.bind(task)

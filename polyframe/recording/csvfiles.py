@@ -81,7 +81,7 @@ def write_csv(folder: str | Path, market: TapeMarket, events: Iterable[TapeEvent
             count += bool(found)
             for row in found:
                 file.write(_line(_texts(row)))
-    return Written(path, count, dict(rows.skipped))
+    return Written(str(path), count, dict(rows.skipped))
 
 
 class CsvRecording:

@@ -92,7 +92,7 @@ def finalise(
     """Write the file of a market from its frames, once more if it exists.
 
     Args:
-        folder: Where the file goes.
+        folder: Where the file goes; a path or a URL of fsspec.
         raw: Where the frames are; they stay as they are.
         decode: Of the exchange that sent them.
         market: What is known of the market; by default what was written beside the frames.

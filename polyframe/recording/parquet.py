@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from polyframe.errors import ConfigError
-from polyframe.recording.files import Written, replacing
+from polyframe.recording.files import Written, open_shelf
 from polyframe.recording.reader import checked, load_optional
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
@@ -33,31 +32,30 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(TapeMarket).decode
 
 
-def market_path(folder: Path, market: TapeMarket) -> Path:
-    """Return where the file of `market` is below `folder`."""
-    return folder / str(market.market.series) / f"{file_name(market.market)}.parquet"
+def market_name(market: TapeMarket) -> str:
+    """Return the name of the file of `market` below its folder."""
+    return f"{market.market.series}/{file_name(market.market)}.parquet"
 
 
 def write_market(folder: str | Path, market: TapeMarket, events: Iterable[TapeEvent]) -> Written:
     """Write the file of one market; it appears when it is complete, in place of an earlier one.
 
     Args:
-        folder: Made if it does not exist.
+        folder: Made if it does not exist; or a URL of fsspec.
         market: Goes into the file's metadata.
         events: In order of ``received_ms``; taken one by one.
 
     Raises:
-        ConfigError: pyarrow is not installed.
+        ConfigError: pyarrow, or what the URL needs, is not installed.
         OSError: The disk is full, or the folder cannot be written; an earlier file is as it was.
     """
     pa = load_optional("pyarrow", "write_market")
     parquet = load_optional("pyarrow.parquet", "write_market")
-    path = market_path(Path(folder), market)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    shelf, name = open_shelf(folder), market_name(market)
     columns = schema(pa).with_metadata(_metadata(market))
     writer, count, rows = RowWriter(market.market), 0, list[Row]()
     with (
-        replacing(path) as file,
+        shelf.replacing(name) as file,
         parquet.ParquetWriter(file, columns, compression="zstd") as table,
     ):
         for event in events:
@@ -68,27 +66,31 @@ def write_market(folder: str | Path, market: TapeMarket, events: Iterable[TapeEv
                 table.write_batch(_batch(pa, columns, rows))
                 rows.clear()
         table.write_batch(_batch(pa, columns, rows))
-    return Written(path, count, dict(writer.skipped))
+    return Written(shelf.location(name), count, dict(writer.skipped))
 
 
-def update_market(folder: str | Path, market: TapeMarket) -> Path:
+def update_market(folder: str | Path, market: TapeMarket) -> None:
     """Put what is known of a market by now into its file; what was heard of it stays.
 
     Raises:
-        ConfigError: pyarrow is not installed.
+        ConfigError: pyarrow, or what the URL needs, is not installed.
         OSError: There is no such file, or the disk is full; an earlier file is as it was.
     """
     parquet = load_optional("pyarrow.parquet", "update_market")
-    path = market_path(Path(folder), market)
-    with parquet.ParquetFile(path) as old:
+    shelf, name = open_shelf(folder), market_name(market)
+    with shelf.reading(name) as source, parquet.ParquetFile(source) as old:
         columns = old.schema_arrow.with_metadata(_metadata(market))
         with (
-            replacing(path) as file,
+            shelf.replacing(name) as file,
             parquet.ParquetWriter(file, columns, compression="zstd") as table,
         ):
             for batch in old.iter_batches(batch_size=_GROUP):
                 table.write_batch(batch)
-    return path
+
+
+def is_written(folder: str | Path, market: TapeMarket) -> bool:
+    """Return whether there is a file of `market`."""
+    return open_shelf(folder).exists(market_name(market))
 
 
 def _metadata(market: TapeMarket) -> dict[bytes, bytes]:
@@ -113,21 +115,19 @@ class ParquetRecording:
     *Doubtful:* ``time_went_back`` and ``crossed``, see `polyframe.recording.reader.checked`.
 
     Args:
-        folder: Where to look, at any depth.
+        folder: Where to look, at any depth; a path or a URL of fsspec.
 
     Raises:
-        ConfigError: There is no such folder, or pyarrow is not installed.
+        ConfigError: There is no such folder, or pyarrow (or what the URL needs) is not installed.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            msg = f"folder: {self.folder} is no folder; name the one that recordings are in"
-            raise ConfigError(msg)
         self._parquet = load_optional("pyarrow.parquet", "ParquetRecording")
+        self._folder = str(folder)
+        self._shelf = open_shelf(folder, must_exist=True)
         self._skipped: Counter[str] = Counter()
         self._doubtful: Counter[str] = Counter()
-        self._files: dict[str, Path] | None = None
+        self._files: dict[str, str] | None = None
         self._markets: tuple[TapeMarket, ...] = ()
 
     def markets(self) -> Sequence[TapeMarket]:
@@ -135,8 +135,8 @@ class ParquetRecording:
         if self._files is None:
             self._files = {}
             found: dict[str, TapeMarket] = {}
-            for path in sorted(self.folder.rglob("*.parquet")):
-                if path.name.startswith(".") or (market := self._read_metadata(path)) is None:
+            for path in self._shelf.names(".parquet"):
+                if (market := self._read_metadata(path)) is None:
                     continue
                 name = file_name(market.market)
                 if name in found:
@@ -168,9 +168,9 @@ class ParquetRecording:
         """Events that looked wrong so far and were passed on, by reason."""
         return self._doubtful
 
-    def _read_metadata(self, path: Path) -> TapeMarket | None:
+    def _read_metadata(self, path: str) -> TapeMarket | None:
         try:
-            with self._parquet.ParquetFile(path) as file:
+            with self._shelf.reading(path) as source, self._parquet.ParquetFile(source) as file:
                 names, metadata = set(file.schema_arrow.names), file.schema_arrow.metadata or {}
             if (version := metadata[_VERSION_KEY]) != str(VERSION).encode():
                 log.warning("%s: skipped, schema %s, expected %s", path, version, VERSION)
@@ -184,15 +184,15 @@ class ParquetRecording:
             self._skipped["unreadable"] += 1
             return None
 
-    def _events(self, market: TapeMarket, path: Path) -> Iterator[TapeEvent]:
-        with self._parquet.ParquetFile(path) as file:
+    def _events(self, market: TapeMarket, path: str) -> Iterator[TapeEvent]:
+        with self._shelf.reading(path) as source, self._parquet.ParquetFile(source) as file:
             yield from checked(
                 RowReader(market.market, self._skipped).events(_rows(file)), self._doubtful
             )
 
     @override
     def __repr__(self) -> str:
-        return f"ParquetRecording({str(self.folder)!r})"
+        return f"ParquetRecording({self._folder!r})"
 
 
 def _rows(file: Any) -> Iterator[Row]:

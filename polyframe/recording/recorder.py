@@ -18,6 +18,7 @@ from polyframe.exchange.base import Exchange, ReferenceVenue, TapsFrames
 from polyframe.model.events import MarketMessage, StreamState, TickSizeChange
 from polyframe.model.reference import PriceSource
 from polyframe.model.series import Series, Window
+from polyframe.recording.files import open_shelf
 from polyframe.recording.finalise import (
     finalise,
     load_market,
@@ -27,7 +28,7 @@ from polyframe.recording.finalise import (
 )
 from polyframe.recording.frames import FrameKind, FrameLog, RawFrame
 from polyframe.recording.lock import FolderLock
-from polyframe.recording.parquet import market_path, update_market
+from polyframe.recording.parquet import is_written, update_market
 from polyframe.recording.reader import load_optional
 from polyframe.recording.tape import TapeMarket
 from polyframe.recording.writer import FrameWriter
@@ -79,6 +80,8 @@ class Recorder(SharedService):
         exchange: Polymarket, or another whose frames can be tapped.
         series: What to record.
         folder: Where to; made if it does not exist. One recorder uses it at a time.
+        files: Where the files of markets go, if not there: a folder, or a URL of fsspec such as
+            ``s3://bucket/recordings``.
         settings: Times.
         cycles: Windows to record of each series, the present one included; all by default.
 
@@ -92,6 +95,7 @@ class Recorder(SharedService):
         series: Sequence[Series | str],
         folder: str | Path,
         *,
+        files: str | Path | None = None,
         settings: RecorderSettings | None = None,
         cycles: int | None = None,
     ) -> None:
@@ -105,6 +109,7 @@ class Recorder(SharedService):
             msg = f"cycles: expected at least 1, got {cycles}"
             raise ConfigError(msg)
         self.folder = Path(folder)
+        self.files = folder if files is None else files
         self.series = tuple(dict.fromkeys(map(Series.parse, series)))
         self._exchange = exchange
         self._taps: TapsFrames = exchange
@@ -129,6 +134,7 @@ class Recorder(SharedService):
             raise ConfigError(msg)
         # Not at the end of the first market.
         load_optional("pyarrow.parquet", "recorder")
+        open_shelf(self.files)
         self._lock.take()
         self._clock, self._counters = clock, counters
         self._writer = FrameWriter()
@@ -194,7 +200,7 @@ class Recorder(SharedService):
                 tape = await asyncio.to_thread(load_market, raw)
                 if tape.market.window.end > self._clock.time():
                     continue  # it is not over: whoever follows its series goes on with it
-                if not market_path(self.folder, tape).exists():
+                if not await asyncio.to_thread(is_written, self.files, tape):
                     await self._finish(tape, raw)
                 elif self._clock.time() < self._deadline(tape):
                     await self._settle(tape, raw)
@@ -243,9 +249,9 @@ class Recorder(SharedService):
 
     async def _finish(self, tape: TapeMarket, raw: Path) -> None:
         decode = self._taps.frame_decoder()
-        written = await asyncio.to_thread(finalise, self.folder, raw, decode, tape)
+        written = await asyncio.to_thread(finalise, self.files, raw, decode, tape)
         self._counters.add(Count.RECORDINGS, "written")
-        log.info("recorder: %s has %d events", written.path, written.events)
+        log.info("recorder: %s has %d events", written.location, written.events)
         await self._settle(tape, raw)
 
     async def _settle(self, tape: TapeMarket, raw: Path) -> None:
@@ -253,7 +259,7 @@ class Recorder(SharedService):
         while True:
             known, tape = tape, await self._with_price(await self._with_winner(tape))
             if tape != known:
-                await asyncio.to_thread(update_market, self.folder, tape)
+                await asyncio.to_thread(update_market, self.files, tape)
                 await asyncio.to_thread(save_market, raw, tape)
             if known.winner is None and tape.winner is not None:
                 self._counters.add(Count.RECORDINGS, "settled")

@@ -96,5 +96,5 @@ def test_wrong_options_are_named(arguments: tuple[str, ...], text: str, tmp_path
 def test_help_names_every_option() -> None:
     """And how to end it."""
     text = " ".join(polyframe("record", "--help").stdout.split())
-    for word in ("--folder", "--cycles", "--url", "--verbose", "SERIES", "Ctrl-C"):
+    for word in ("--folder", "--files", "--cycles", "--url", "--verbose", "SERIES", "Ctrl-C"):
         assert word in text

@@ -31,7 +31,7 @@ from tests.recording.kit import (
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     """A market and an event of each kind come back equal."""
     written = write_csv(tmp_path, TAPE, EXAMPLES)
-    assert written.path == tmp_path / "btc-updown-15m" / f"{MARKET.slug}.csv"
+    assert Path(written.location) == tmp_path / "btc-updown-15m" / f"{MARKET.slug}.csv"
     assert (written.events, written.skipped) == (len(EXAMPLES), {})
     recording = CsvRecording(tmp_path)
     assert isinstance(recording, Recording)
@@ -52,7 +52,7 @@ def test_any_tape_survives(events: list[TapeEvent]) -> None:
 def test_people_can_read_it(tmp_path: Path) -> None:
     """Numbers are decimal, without exponents; commas, quotes and line ends of a reason survive."""
     gap = Gap(START_MS + 20, 'he said "closed",\nand was')
-    path = write_csv(tmp_path, TAPE, [*EXAMPLES, gap]).path
+    path = Path(write_csv(tmp_path, TAPE, [*EXAMPLES, gap]).location)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["bids"] == "0.4:5.5"
@@ -64,7 +64,7 @@ def test_people_can_read_it(tmp_path: Path) -> None:
 
 def bring(folder: Path, text: str) -> CsvRecording:
     """Return a recording with a file of somebody else."""
-    path = write_csv(folder, TAPE, ()).path
+    path = Path(write_csv(folder, TAPE, ()).location)
     path.write_text(text, encoding="utf-8")
     return CsvRecording(folder)
 

@@ -19,7 +19,7 @@ from polyframe.errors import ConfigError
 from polyframe.model.events import BookSnapshot, MarketMessage, TradePrint
 from polyframe.model.series import Series
 from polyframe.recording import parquet as module
-from polyframe.recording.parquet import ParquetRecording, market_path, update_market, write_market
+from polyframe.recording.parquet import ParquetRecording, market_name, update_market, write_market
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 from tests.recording.kit import CONDITION, EXAMPLES, MARKET, START_MS, TAPE, UP, make_tape, tapes
@@ -36,7 +36,7 @@ def read_back(folder: Path, market: TapeMarket = TAPE) -> list[TapeEvent]:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     """A market and an event of each kind come back equal, from the path that has its name."""
     written = write_market(tmp_path, TAPE, EXAMPLES)
-    assert written.path == tmp_path / "btc-updown-15m" / f"{MARKET.slug}.parquet"
+    assert Path(written.location) == tmp_path / "btc-updown-15m" / f"{MARKET.slug}.parquet"
     assert written.events == len(EXAMPLES)
     assert written.skipped == {}
     recording = ParquetRecording(tmp_path)
@@ -63,13 +63,13 @@ def test_a_message_may_lie_on_the_edge_of_a_batch(
     monkeypatch.setattr(module, "_GROUP", 3)
     write_market(tmp_path, TAPE, EXAMPLES)
     assert read_back(tmp_path) == list(EXAMPLES)
-    with pq.ParquetFile(market_path(tmp_path, TAPE)) as file:
+    with pq.ParquetFile(tmp_path / market_name(TAPE)) as file:
         assert file.metadata.num_row_groups > 2
 
 
 def test_columns_are_typed_for_others(tmp_path: Path) -> None:
     """Any Parquet reader sees times as times, whole numbers and words; the codec is zstd."""
-    path = write_market(tmp_path, TAPE, EXAMPLES).path
+    path = Path(write_market(tmp_path, TAPE, EXAMPLES).location)
     table = pq.read_table(path)
     assert table.schema.field("received").type == pa.timestamp("ms", tz="UTC")
     first = table.slice(0, 1).to_pylist()[0]
@@ -175,7 +175,7 @@ BAD_ROWS: dict[str, tuple[int, dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", BAD_ROWS)
 def test_a_row_that_makes_no_sense_is_skipped(name: str, tmp_path: Path) -> None:
     """A bad row is left out and counted, whatever is wrong with it; all others are read."""
-    path = write_market(tmp_path, TAPE, EXAMPLES).path
+    path = Path(write_market(tmp_path, TAPE, EXAMPLES).location)
     row, values, reason = BAD_ROWS[name]
 
     def change(rows: list[dict[str, Any]], _: Any) -> None:
@@ -223,7 +223,7 @@ def test_files_of_another_kind_are_counted(
     """Other schema versions, files of others, torn files and doubles are skipped by reason and named."""
     for number in range(5):
         write_market(tmp_path, make_tape(number), EXAMPLES[:0])
-    paths = [market_path(tmp_path, make_tape(number)) for number in range(5)]
+    paths = [tmp_path / market_name(make_tape(number)) for number in range(5)]
     rewrite(paths[1], lambda _, metadata: metadata.update({b"polyframe.schema": b"2"}))
     rewrite(paths[2], lambda _, metadata: metadata.pop(b"polyframe.market"))
     paths[3].write_bytes(paths[3].read_bytes()[:-20])
@@ -247,7 +247,7 @@ def test_metadata_may_be_rewritten(tmp_path: Path) -> None:
     write_market(tmp_path, open_, EXAMPLES)
     write_market(tmp_path, TAPE, ParquetRecording(tmp_path).events(open_))
     assert list(ParquetRecording(tmp_path).markets()) == [TAPE]
-    assert update_market(tmp_path, open_) == market_path(tmp_path, TAPE)
+    update_market(tmp_path, open_)
     assert list(ParquetRecording(tmp_path).markets()) == [open_]
     assert read_back(tmp_path) == list(EXAMPLES)
 
