@@ -291,7 +291,8 @@ def test_a_clock_that_was_wrong_for_a_moment_leads_into_no_cycle_twice() -> None
     assert [FIRST.slug, SECOND.slug] == clock.run(main())
 
 
-def test_a_cycle_that_was_over_for_a_moment_stays_over() -> None:
+@pytest.mark.parametrize("since", [300, 850], ids=["long before", "when it is prepared"])
+def test_a_cycle_that_was_over_for_a_moment_stays_over(since: int) -> None:
     """A restored cycle that the settlement has begun to settle is not traded on, nor begun anew."""
     exchange, store = FakeExchange(), MemoryStore()
 
@@ -299,7 +300,7 @@ def test_a_cycle_that_was_over_for_a_moment_stays_over() -> None:
         def time(self) -> float:
             now, task = super().time(), asyncio.current_task()
             is_settling = task is not None and task.get_name().startswith("settle ")
-            return now + 2000 if is_settling and START + 300 < now < START + 400 else now
+            return now + 2000 if is_settling and START + since < now < START + since + 40 else now
 
         async def sleep_until(self, when: float) -> None:
             while (left := when - self.time()) > 0:
