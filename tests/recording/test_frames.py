@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -238,6 +239,21 @@ def test_closing_closes_all_logs(tmp_path: Path) -> None:
     writer.close().result(10)
     assert log._file is None
     assert list(FrameReader(tmp_path)) == [frame(0)]
+
+
+def test_who_gives_up_waiting_does_no_harm(tmp_path: Path) -> None:
+    """A cancelled wait for the disk leaves the thread alive: what comes later is written."""
+    writer, log = FrameWriter(), FrameLog(tmp_path)
+
+    async def main() -> None:
+        writer.put(log, frame(0))
+        asyncio.wrap_future(writer.close_log(log)).cancel()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    writer.put(log, frame(1))
+    writer.close().result(10)
+    assert list(FrameReader(tmp_path)) == [frame(0), frame(1)]
 
 
 def test_one_thread_serves_many_logs(tmp_path: Path) -> None:

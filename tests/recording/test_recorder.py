@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -17,7 +18,10 @@ from typing_extensions import override
 from polyframe.clock import ScaledClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError
-from polyframe.exchange.polymarket import PolymarketExchange
+from polyframe.exchange.polymarket import PolymarketExchange, StreamSettings
+from polyframe.exchange.polymarket.tapped_stream import TappedMarketStream
+from polyframe.exchange.polymarket.wire import Skips
+from polyframe.exchange.polymarket.wire_market import MarketDecoder
 from polyframe.model.book import Book
 from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage, TickSizeChange
 from polyframe.model.market import Outcome
@@ -284,6 +288,35 @@ def test_a_full_disk_stops_recording_and_nothing_else(
     assert len(alarms) == 1
 
 
+def test_a_disk_that_hangs_keeps_nobody_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Closing waits for the disk for a while and no longer, and says so."""
+    go = threading.Event()
+
+    class Hanging(FrameLog):
+        @override
+        def write(self, records: Iterable[RawFrame]) -> None:
+            go.wait(20)
+            super().write(records)
+
+    monkeypatch.setattr(module, "FrameLog", Hanging)
+    monkeypatch.setattr(module, "CLOSE_SECONDS", 0.05)
+    exchange = TappedExchange()
+
+    async def main() -> None:
+        async with recording(tmp_path, exchange):
+            await until(lambda: exchange.shown > 0)
+
+    asyncio.run(main())
+    assert caplog.text.count("the disk does not answer") == 2
+    go.set()
+    for thread in threading.enumerate():
+        if thread.name == "frame writer":
+            thread.join(10)
+    assert len(list(FrameReader(raw_folders(tmp_path)[0]))) == 3
+
+
 def test_a_file_that_cannot_be_written_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -386,6 +419,21 @@ def test_frames_say_what_was_heard_and_where_it_was_not(tmp_path: Path) -> None:
     assert prices(events) == [1, "silence", 2, "damaged", 4, "restart", 5]
     assert [event.epoch for event in events if isinstance(event, Timed)] == [1, 2, 2, 3]
     assert [event.received_ms / 1000 - START for event in events] == [2, 3, 6, 6, 8, 8, 10]
+
+
+def test_a_detached_stream_shows_nobody_a_frame() -> None:
+    """The tap sees each frame as it came, whatever is in it, until the stream is detached."""
+    seen: list[bytes] = []
+    counters, sink = Counters(), WatchedSink()
+    stream = TappedMarketStream(
+        "ws://127.0.0.1:1", FIRST, sink, MarketDecoder(Skips(counters)), StreamSettings(), counters,
+        tap=seen.append,
+    )  # fmt: skip
+    for frame in (b"not json", b"[]"):
+        stream._on_frame(frame)
+    stream.detach()
+    stream._on_frame(b"late")
+    assert seen == [b"not json", b"[]"]
 
 
 # ------------------------------------------------------------------ over real sockets
