@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TypeVar
 
 from attrs import define
 
 from polyframe.backtest.blotter import Blotter
+from polyframe.backtest.floor import VenueFloor
 from polyframe.backtest.player import Player, Tape
 from polyframe.backtest.streams import MarketStream, ResolutionStream, UserStream
 from polyframe.clock import Clock, VirtualClock
@@ -23,18 +24,10 @@ from polyframe.exchange.base import (
     PreparedOrder,
     UserSink,
 )
-from polyframe.model.events import (
-    BookSnapshot,
-    MarketMessage,
-    OrderEventKind,
-    OrderReport,
-    TradeReport,
-)
-from polyframe.model.market import Market, Outcome, Resolution
-from polyframe.model.money import PRICE_UNITS, units_price
+from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
+from polyframe.model.market import Market, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
-from polyframe.paper.book import shares
 from polyframe.paper.core import PaperVenue
 from polyframe.paper.models import Chance, PaperModels
 from polyframe.paper.values import MATCHED, Cancelled, PaperOrder, Placed, Told
@@ -47,67 +40,13 @@ RESOLVED_AFTER = 60.0
 """Market seconds from the end of a window until the venue tells who won (PROTOCOL §1.5)."""
 
 
-class _Floor:
-    """What the rows of one market are told to: the paper venue."""
-
-    def __init__(self, venue: PaperVenue, market: Market, on_change: Callable[[], None]) -> None:
-        self._venue = venue
-        self._market = market
-        self._slug = market.slug
-        self._on_change = on_change
-
-    def on_message(self, message: MarketMessage, now_ms: int) -> None:
-        """Take one row."""
-        self._venue.on_message(self._slug, message, now_ms)
-        if self._venue.outbox:
-            self._on_change()
-
-    def on_gap(self) -> None:
-        """Nothing is known any more."""
-        self._venue.on_gap(self._slug)
-
-    def top(self, outcome: Outcome) -> tuple[Decimal | None, Decimal | None]:
-        """Return best bid and ask of `outcome` as they are there for us."""
-        book = self._venue.markets[self._slug].book
-        bid = next((price for price, _ in book.offers(True, 1)), None)
-        ask = next((price for price, _ in book.offers(False, PRICE_UNITS - 1)), None)
-        if outcome is Outcome.DOWN:
-            bid, ask = _mirrored(ask), _mirrored(bid)
-        return _usd(bid), _usd(ask)
-
-    def snapshots(self) -> list[BookSnapshot]:
-        """Return both books as they are, nothing while they are not known."""
-        book = self._venue.markets[self._slug].book
-        if not book.is_known:
-            return []
-        bids = [(price, shares(size)) for price, size in book.offers(True, 1)]
-        asks = [(price, shares(size)) for price, size in book.offers(False, PRICE_UNITS - 1)]
-        mirrored = [
-            tuple((PRICE_UNITS - price, size) for price, size in side) for side in (asks, bids)
-        ]
-        market, tick = self._market, book.tick
-        name, up, down = market.condition_id, market.up_token, market.down_token
-        return [
-            BookSnapshot(name, up, tuple(bids), tuple(asks), tick_units=tick),
-            BookSnapshot(name, down, mirrored[0], mirrored[1], tick_units=tick),
-        ]
-
-
-def _mirrored(price: int | None) -> int | None:
-    return None if price is None else PRICE_UNITS - price
-
-
-def _usd(price: int | None) -> Decimal | None:
-    return None if price is None else units_price(price)
-
-
 @define(eq=False)
 class _Stage:
     """One market while it is played."""
 
     entry: TapeMarket
     tape: Tape
-    floor: _Floor
+    floor: VenueFloor
 
 
 class ReplayExchange:
@@ -241,7 +180,7 @@ class ReplayExchange:
         if stage is None:
             clock, _, player = self._parts()
             self._venue.add_market(market)
-            floor = _Floor(self._venue, market, self._changed)
+            floor = VenueFloor(self._venue, market, self._changed)
             stage = _Stage(entry, Tape(self._recording.events(entry), floor), floor)
             self._stages[market.slug] = stage
             player.add(stage.tape)

@@ -1,0 +1,72 @@
+"""Between a tape and the paper venue: one market's rows go in, its books can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from polyframe.model.events import BookSnapshot, MarketMessage
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import PRICE_UNITS, units_price
+from polyframe.paper.book import shares
+from polyframe.paper.core import PaperVenue
+
+
+class VenueFloor:
+    """Tells the paper venue the rows of one market, and others its books as they stand.
+
+    Args:
+        venue: The paper venue.
+        market: The market, which the venue knows.
+        on_change: Called when the venue has something to tell.
+    """
+
+    def __init__(self, venue: PaperVenue, market: Market, on_change: Callable[[], None]) -> None:
+        self._venue = venue
+        self._market = market
+        self._slug = market.slug
+        self._on_change = on_change
+
+    def on_message(self, message: MarketMessage, now_ms: int) -> None:
+        """Take one row."""
+        self._venue.on_message(self._slug, message, now_ms)
+        if self._venue.outbox:
+            self._on_change()
+
+    def on_gap(self) -> None:
+        """Nothing is known any more."""
+        self._venue.on_gap(self._slug)
+
+    def top(self, outcome: Outcome) -> tuple[Decimal | None, Decimal | None]:
+        """Return best bid and ask of `outcome` as they are there for us."""
+        book = self._venue.markets[self._slug].book
+        bid = next((price for price, _ in book.offers(True, 1)), None)
+        ask = next((price for price, _ in book.offers(False, PRICE_UNITS - 1)), None)
+        if outcome is Outcome.DOWN:
+            bid, ask = _mirrored(ask), _mirrored(bid)
+        return _usd(bid), _usd(ask)
+
+    def snapshots(self) -> list[BookSnapshot]:
+        """Return both books as they are, nothing while they are not known."""
+        book = self._venue.markets[self._slug].book
+        if not book.is_known:
+            return []
+        bids = [(price, shares(size)) for price, size in book.offers(True, 1)]
+        asks = [(price, shares(size)) for price, size in book.offers(False, PRICE_UNITS - 1)]
+        mirrored = [
+            tuple((PRICE_UNITS - price, size) for price, size in side) for side in (asks, bids)
+        ]
+        market, tick = self._market, book.tick
+        name, up, down = market.condition_id, market.up_token, market.down_token
+        return [
+            BookSnapshot(name, up, tuple(bids), tuple(asks), tick_units=tick),
+            BookSnapshot(name, down, mirrored[0], mirrored[1], tick_units=tick),
+        ]
+
+
+def _mirrored(price: int | None) -> int | None:
+    return None if price is None else PRICE_UNITS - price
+
+
+def _usd(price: int | None) -> Decimal | None:
+    return None if price is None else units_price(price)

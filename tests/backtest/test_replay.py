@@ -1,0 +1,294 @@
+"""The replayed venue: what it tells and when, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+from attrs import define, evolve, field
+from typing_extensions import override
+
+from polyframe.backtest.exchange import ReplayExchange
+from polyframe.backtest.run import backtest, run_backtest
+from polyframe.clock import VirtualClock, WallClock
+from polyframe.counters import Counters
+from polyframe.errors import ConfigError, StrategyFailed
+from polyframe.model.events import MarketMessage, PriceChanged, StreamState
+from polyframe.model.market import Market, Outcome
+from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
+from polyframe.model.series import Series
+from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
+from polyframe.strategy import Strategy
+from tests.backtest.kit import LENGTH, MODELS, START, Eager, Made, both, make_entry, wandering
+
+
+@define
+class Noting(Strategy):
+    """Notes in a list of the environment what it is told of prices, and when."""
+
+    @override
+    async def on_price(self, event: PriceChanged) -> None:
+        """Note one price."""
+        after = round(self.clock.time() - self.market.window.start, 3)
+        self.env.get(list).append((after, event.outcome, event.bid))
+
+
+@define(eq=False)
+class Ear:
+    """A sink that keeps what it hears."""
+
+    heard: list[object] = field(factory=list)
+
+    def on_market_message(self, message: MarketMessage) -> None:
+        """Keep a message."""
+        self.heard.append(message)
+
+    def on_market_stream(self, state: StreamState, reason: str) -> None:
+        """Keep a change of the connection."""
+        self.heard.append((state, reason))
+
+
+def test_rows_come_exactly_when_they_are_due() -> None:
+    """To the millisecond, in the order of the recording, at the time that the strategy's clock says."""
+    entry = make_entry()
+    rows = [(after, both(entry, 50 + i, 52 + i)) for i, after in enumerate((0.001, 7.25, 299.999))]
+    told: list[tuple[float, Outcome, Decimal]] = []
+    run_backtest(
+        Noting(), data=Made().add(entry, (-30, both(entry, 40, 42)), *rows), services=[told]
+    )
+    up = [(after, bid) for after, outcome, bid in told if outcome is Outcome.UP]
+    assert up == [
+        (0.0, Decimal("0.40")),
+        (0.001, Decimal("0.50")),
+        (7.25, Decimal("0.51")),
+        (299.999, Decimal("0.52")),
+    ]
+
+
+def test_a_gap_makes_books_unknown_until_the_next_connection() -> None:
+    """After a gap nothing is known and nothing trades, until both books came again."""
+    entry = make_entry()
+    made = Made().add(entry, (-30, both(entry, 40, 42)), (100, both(entry, 50, 52)))
+    rows = made.rows[0][1]
+    rows[2:2] = [Gap((START + 50) * 1000, "closed")]
+    rows[3:] = [evolved(row, 2) for row in rows[3:]]
+    told: list[tuple[float, Outcome, Decimal | None]] = []
+    run_backtest(Noting(), data=made, services=[told])
+    up = [(after, bid) for after, outcome, bid in told if outcome is Outcome.UP]
+    assert up == [(0.0, Decimal("0.40")), (50.0, None), (100.0, Decimal("0.50"))]
+
+
+def evolved(row: TapeEvent, epoch: int) -> TapeEvent:
+    """Return a row of another connection."""
+    assert isinstance(row, Timed)
+    return Timed(row.received_ms, epoch, row.message)
+
+
+def test_who_connects_late_is_told_the_books_as_they_stand() -> None:
+    """A stream that begins, or begins anew, in the middle starts with both whole books."""
+    entry = make_entry()
+    data = Made().add(entry, (-100, both(entry, 40, 42)), (50, both(entry, 60, 62)))
+    clock = VirtualClock(START - 50)
+
+    async def main() -> list[object]:
+        exchange, ear = ReplayExchange(data), Ear()
+        await exchange.open(clock, Counters())
+        market = await exchange.fetch_market(entry.market.series, entry.market.window)
+        assert market is not None
+        stream = exchange.market_stream(market, ear)
+        stream.start()
+        await clock.sleep(10)
+        stream.resync("test")
+        await clock.sleep(0)
+        await clock.sleep(60)
+        await stream.close()
+        await exchange.close()
+        return ear.heard
+
+    heard = clock.run(main())
+    first = [heard[0], *(bids(one) for one in heard[1:3])]
+    assert first == [(StreamState.CONNECTED, ""), ("0.40", 5), ("0.58", 5)]
+    assert heard[3:5] == [(StreamState.LOST, "test"), (StreamState.CONNECTED, "")]
+    assert [bids(one) for one in heard[5:7]] == [("0.40", 5), ("0.58", 5)]
+
+
+def bids(message: object) -> tuple[str, int]:
+    """Return the best bid of a snapshot, and how many levels bid."""
+    levels: tuple[tuple[int, Decimal], ...] = getattr(message, "bids", ())
+    return f"{max(units for units, _ in levels) / 10_000:.2f}", len(levels)
+
+
+def test_an_order_after_the_end_is_refused() -> None:
+    """The book of a market is gone when its window is over: no order rests in it for ever."""
+    entry = make_entry()
+    data = Made().add(entry, (-50, both(entry, 40, 42)))
+    clock = VirtualClock(START - 50)
+
+    async def main() -> tuple[object, object]:
+        exchange = ReplayExchange(data, models=MODELS)
+        await exchange.open(clock, Counters())
+        market = await exchange.fetch_market(entry.market.series, entry.market.window)
+        assert market is not None
+        request = OrderRequest(Outcome.UP, Side.BUY, Decimal("0.10"), Decimal(10))
+        resting = await exchange.place_order(exchange.prepare_order(market, request))
+        assert resting.result is PlaceResult.LIVE
+        assert len(await exchange.fetch_open_orders(market)) == 1
+        await clock.sleep_until(market.window.end + 1)
+        assert await exchange.fetch_open_orders() == []
+        late = await exchange.place_order(exchange.prepare_order(market, request))
+        again = await exchange.fetch_market(market.series, market.window)
+        await exchange.close()
+        return (late.result, late.code), again
+
+    assert clock.run(main()) == ((PlaceResult.REJECTED, "market_not_found"), None)
+
+
+def test_several_series_run_side_by_side_each_as_long_as_it_was_recorded() -> None:
+    """A series with fewer markets ends earlier and holds up nobody; orders find their own market."""
+    short, data = Series.parse("eth-updown-5m"), wandering(4, cycles=3)
+    window = short.window_at(START + LENGTH)
+    market = Market(short.slug(window), short, window, "0xother", "901", "902")
+    entry = TapeMarket(market, Outcome.DOWN)
+    data.add(
+        entry, *((after, both(entry, 30, 31)) for after in (-10.0, *map(float, range(5, 200, 9))))
+    )
+    report = run_backtest(Eager(), data=data)
+    assert [cycle.start - START for cycle in report.cycles] == [0, LENGTH, LENGTH, 2 * LENGTH]
+    assert all(cycle.trades for cycle in report.cycles)
+    assert all(trade.slug == cycle.slug for cycle in report.cycles for trade in cycle.trades)
+    alone = run_backtest(Eager(), data=data, series="eth-updown-5m")
+    assert [cycle.slug for cycle in alone.cycles] == [market.slug]
+
+
+class Broken(Made):
+    """A recording whose file ends in garbage."""
+
+    @override
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        """Yield half of it."""
+        for number, event in enumerate(super().events(market)):
+            if number == 40:
+                msg = "the file is damaged"
+                raise OSError(msg)
+            yield event
+
+
+def test_a_recording_that_cannot_be_read_on_ends_the_run_with_its_error() -> None:
+    """Half a recording is no result: the reader's own error is raised, and nothing hangs."""
+    with pytest.raises(OSError, match="the file is damaged"):
+        run_backtest(Eager(), data=Broken(wandering(1).rows))
+
+
+def test_a_strategy_that_raises_ends_the_run_or_its_cycle_as_it_was_told_to() -> None:
+    """By default the first error is raised; with another policy the other cycles go on."""
+
+    @define
+    class Raising(Strategy):
+        @override
+        async def on_book(self, outcome: Outcome) -> None:
+            if self.market.window.start == START:
+                raise ZeroDivisionError
+
+    data = wandering(1)
+    with pytest.raises(StrategyFailed):
+        run_backtest(Raising(), data=data)
+    assert len(run_backtest(Raising(), data=data, on_error="skip_cycle").cycles) == 3
+
+
+def test_what_cannot_be_run_is_refused_by_name() -> None:
+    """No strategy, no data, a series that was not recorded, a market twice, a loop, a wrong clock."""
+    data = wandering(1, cycles=1)
+    twice = Made([*data.rows, *data.rows])
+
+    async def within() -> None:
+        run_backtest(Eager(), data=data)
+
+    async def wall() -> None:
+        await ReplayExchange(data).open(WallClock(), Counters())
+
+    with pytest.raises(ConfigError, match="expected at least one"):
+        run_backtest(data=data)
+    with pytest.raises(ConfigError, match="has no markets"):
+        run_backtest(Eager(), data=Made())
+    with pytest.raises(ConfigError, match="nothing was recorded of eth-updown-5m"):
+        run_backtest(Eager(), data=data, series="eth-updown-5m")
+    with pytest.raises(ConfigError, match="recorded twice"):
+        run_backtest(Eager(), data=twice)
+    with pytest.raises(ConfigError, match="await backtest"):
+        asyncio.run(within())
+    with pytest.raises(ConfigError, match="needs a VirtualClock"):
+        asyncio.run(wall())
+
+
+def test_cancelling_the_awaited_form_ends_its_thread() -> None:
+    """Whoever gives up waiting does not leave a back-test running behind."""
+    began = threading.Event()
+
+    @define
+    class Endless(Strategy):
+        @override
+        async def run(self) -> None:
+            self.env.get(threading.Event).set()
+            while True:  # noqa: ASYNC110 - being busy is the point
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        before = threading.active_count()
+        running = asyncio.create_task(backtest(Endless(), data=wandering(1), services=[began]))
+        await asyncio.to_thread(began.wait, 20)
+        assert threading.active_count() > before
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(20):
+                await running
+
+    asyncio.run(main())
+    assert began.is_set()
+
+
+def test_orders_of_a_batch_and_cancels_travel_as_long_as_the_models_say() -> None:
+    """What is sent together arrives together, a cancel after the same time."""
+
+    @define
+    class Batch(Strategy):
+        @override
+        async def run(self) -> None:
+            await self.clock.sleep_until(self.market.window.start + 10)
+            requests = [
+                OrderRequest(outcome, Side.BUY, Decimal("0.20"), Decimal(10), OrderType.GTC)
+                for outcome in Outcome
+            ]
+            placed = await self.trading.place_many(requests)
+            times.append(self.clock.time() - self.market.window.start)
+            await self.trading.cancel_all()
+            times.append(self.clock.time() - self.market.window.start)
+            states.extend(order.status.value for order in self.trading.orders())
+            assert all(one.order is not None for one in placed)
+
+    times: list[float] = []
+    states: list[str] = []
+    entry = make_entry()
+    data = Made().add(entry, (-30, both(entry, 50, 52)))
+    report = run_backtest(Batch(), data=data, models=MODELS)
+    assert [round(time, 3) for time in times] == [10.25, 10.5]
+    assert states == ["cancelled", "cancelled"]
+    actions = [(d.action, d.time_ms - START * 1000, d.number) for d in report.decisions]
+    assert actions == [
+        ("place", 10_000, 1),
+        ("place", 10_000, 2),
+        ("cancel", 10_250, 1),
+        ("cancel", 10_250, 2),
+    ]
+    assert report.total.orders == 2
+
+
+def test_a_market_without_a_winner_leaves_the_others_theirs() -> None:
+    """A copy of a market without its winner is never resolved, and only it."""
+    data = wandering(2, cycles=2)
+    data.rows[1] = (evolve(data.rows[1][0], winner=None), data.rows[1][1])
+    report = run_backtest(Eager(), data=data)
+    assert [cycle.winner is None for cycle in report.cycles] == [False, True]
+    assert report.profit is None
