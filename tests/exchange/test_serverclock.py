@@ -235,6 +235,55 @@ def test_the_time_is_asked_for_before_the_first_signature() -> None:
     assert stamp == int(NOW + server.offset) >= NOW + 60
 
 
+def stamped_together(time_takes: float, *, first: float | None = None) -> list[tuple[float, bool]]:
+    """Make three private calls at once, at a venue 30 seconds ahead; return when, and if well stamped.
+
+    Args:
+        time_takes: Seconds that the venue takes to tell the time.
+        first: Seconds after which the first of the calls is given up, if it is.
+    """
+    clock, counters = VirtualClock(NOW), Counters()
+    stamps: list[tuple[float, bool]] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/time"):
+            await asyncio.sleep(time_takes)
+            return httpx.Response(200, json=int(clock.time()) + 30)
+        ahead = int(request.headers["POLY_TIMESTAMP"]) - int(clock.time())
+        stamps.append((clock.time() - NOW, 30 <= ahead <= 32))
+        return httpx.Response(200, json={"canceled": []})
+
+    async def main() -> None:
+        server = ServerClock(clock, counters)
+        http = HttpClient(clock, CREDENTIALS, 10, httpx.MockTransport(answer), server_clock=server)
+        skips = Skips(counters)
+        rest = RestClient(http, HOSTS, None, counters, skips, server_clock=server)
+        calls = [asyncio.create_task(rest.cancel_all()) for _ in range(3)]
+        if first is not None:
+            await asyncio.sleep(first)
+            calls[0].cancel()
+        await asyncio.wait(calls)
+        await rest.close()
+
+    clock.run(main())
+    return stamps
+
+
+def test_all_first_calls_wait_for_the_time() -> None:
+    """Not only the one that asks: the others would be refused with a clock that is off."""
+    assert stamped_together(1.0) == [(1.0, True)] * 3
+
+
+def test_who_gives_up_asking_leaves_it_to_the_next() -> None:
+    """The time is asked for again if the first call is cancelled meanwhile."""
+    assert stamped_together(1.0, first=0.5) == [(1.5, True)] * 2
+
+
+def test_the_time_is_not_waited_for_long() -> None:
+    """A venue that does not tell it holds no order for longer than three seconds."""
+    assert stamped_together(60.0) == [(3.0, False)] * 3
+
+
 def test_a_venue_that_does_not_tell_the_time_is_no_obstacle(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

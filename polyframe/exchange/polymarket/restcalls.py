@@ -33,6 +33,9 @@ _log = logging.getLogger(__name__)
 RULES_TIMEOUT = 3.0
 """Seconds that a market's rules may take: its window does not wait, and metadata has them as well."""
 
+TIME_TIMEOUT = 3.0
+"""Seconds that the venue may take to tell the time before the first private call."""
+
 ABSENT: dict[str, Any] = {}
 """Stands for an answer that says that there is nothing."""
 
@@ -75,6 +78,7 @@ class RestCalls:
         self._counters = counters
         self._skips = skips
         self._server_clock = server_clock
+        self._asking_time = asyncio.Lock()
         self._has_asked_time = False
 
     async def close(self) -> None:
@@ -120,14 +124,21 @@ class RestCalls:
         clock.note(told, before, clock.own.time())
 
     async def _know_the_time(self) -> None:
-        """Ask for the venue's time once: the first signature would be refused if ours is wrong."""
+        """Ask for the venue's time once: the first signature would be refused if ours is wrong.
+
+        Who comes meanwhile waits for the answer, too.
+        """
         if self._server_clock is None or self._has_asked_time:
             return
-        self._has_asked_time = True
-        try:
-            await self.measure_clock(self._server_clock)
-        except ExchangeError as exc:
-            _log.warning("the venue's time is not known yet: %s", exc)
+        async with self._asking_time:
+            if self._has_asked_time:
+                return
+            try:
+                async with asyncio.timeout(TIME_TIMEOUT):
+                    await self.measure_clock(self._server_clock)
+            except (ExchangeError, TimeoutError) as exc:
+                _log.warning("the venue's time is not known yet: %r", exc)
+            self._has_asked_time = True
 
     async def _clob(
         self,
