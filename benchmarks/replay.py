@@ -203,7 +203,8 @@ def main() -> None:
     print(f"one market, {asked.rows} rows, an order or a cancel every 1,000:")
     with tempfile.TemporaryDirectory() as folder:
         entry = tape(0)
-        path = write_market(folder, entry, rows(entry, asked.rows)).path
+        write_market(folder, entry, rows(entry, asked.rows))
+        (path,) = Path(folder).rglob("*.parquet")
         recording = ParquetRecording(folder)
         table(
             {
