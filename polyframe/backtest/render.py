@@ -110,6 +110,7 @@ def text(report: Report) -> str:
             f"{number(figures.slippage_touch)} USD against the price at the decision"
         ),
     ]
+    lines.append(f"modelled with {report.models}")
     lines += _counts("refused", figures.refusals.items())
     lines += _counts("rows skipped", report.skipped.items())
     lines += _counts("rows doubtful", report.doubtful.items())

@@ -14,7 +14,8 @@ from attrs import define, field
 from typing_extensions import Unpack, override
 
 from polyframe.backtest.exchange import RESOLVED_AFTER, ReplayExchange
-from polyframe.backtest.report import Report, make_report
+from polyframe.backtest.reckoning import make_report
+from polyframe.backtest.report import Report
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
@@ -197,6 +198,7 @@ class _Job:
             ledger,
             exchange.blotter,
             cash=exchange.cash,
+            models=self.models,
             skipped=Counter(self.data.skipped) - skipped,
             doubtful=Counter(self.data.doubtful) - doubtful,
         )

@@ -77,6 +77,8 @@ def test_every_figure_of_a_cycle_that_is_worked_out_by_hand() -> None:
     assert report.hit_rate == 1
     assert report.drawdown == 0
     assert report.cash == CASH + figures.profit
+    assert report.models == MODELS
+    assert "ConstantLatency(ms=250)" in report.text()
 
 
 def test_an_order_that_rests_is_a_maker_and_pays_no_fee() -> None:
