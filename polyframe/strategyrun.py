@@ -38,6 +38,7 @@ OwnEvent = OrderChanged | TradeChanged | ReconcileReport
 MARKET_TRADES_KEPT = 1_000
 """Public trades that may wait for a slow strategy; older ones are dropped and counted."""
 
+_OPEN = SessionState.OPEN
 _PRICE_UP, _PRICE_DOWN = ("price", Outcome.UP), ("price", Outcome.DOWN)
 _BOOK_UP, _BOOK_DOWN = ("book", Outcome.UP), ("book", Outcome.DOWN)
 
@@ -279,7 +280,8 @@ class StrategyRun:
 
     @property
     def _stopped(self) -> bool:
-        return self._is_over or self._failed
+        # Not by way of `_is_over`: it is asked three times for each event.
+        return self._failed or self._ending or self.session.state is not _OPEN
 
     # ------------------------------------------------------------------ the end
 

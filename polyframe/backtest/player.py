@@ -177,4 +177,5 @@ class Player:
         while due and due[0][0] <= now_ms:
             _, number, tape = heappop(due)
             tape.play(now_ms)
-            self._push(tape, number)
+            if tape.next_ms is not None:
+                heappush(due, (tape.next_ms, number, tape))
