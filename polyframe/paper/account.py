@@ -50,12 +50,10 @@ class PaperAccount:
     def pay_out(self, market: Market, winner: Outcome) -> None:
         """Turn the shares of a resolved market into cash, or into nothing."""
         for outcome in Outcome:
-            token = market.token(outcome)
-            if token not in self.worth:
-                worth = ONE if outcome is winner else ZERO
-                self.cash += worth * self.shares.pop(token, ZERO)
-                self.arriving.pop(token, None)
-                self.worth[token] = worth
+            token, worth = market.token(outcome), ONE if outcome is winner else ZERO
+            self.cash += worth * self.shares.pop(token, ZERO)
+            self.arriving.pop(token, None)
+            self.worth[token] = worth
 
     def forget(self, market: Market) -> None:
         """Drop what is kept of a market in which nothing can happen any more."""

@@ -256,7 +256,7 @@ class PaperExchange:
     async def fetch_market(self, series: Series, window: Window) -> Market | None:
         """Return the market of `window`, ``None`` if it does not exist or cannot be traded yet."""
         market = await self.inner.fetch_market(series, window)
-        if market is not None and self._now_ms() < market.window.end * 1000:
+        if market is not None:
             self._venue.add_market(market)
             self._step()
         return market

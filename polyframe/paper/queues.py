@@ -189,7 +189,6 @@ class _Place:
             credited = max(credited, self.ahead - size)
             self.ahead -= credited
             self._drops.append(_Drop(at_ms, drop, credited))
-        self.ahead = min(self.ahead, size)
 
     def traded(self, size: int, at_ms: int) -> int:
         self._forget(at_ms)

@@ -121,14 +121,15 @@ class PaperTrades:
             self._on_loss(now_ms)
 
     def _take_back(self, trade: PaperTrade) -> bool:
-        """Reverse what a trade moved; false if what came of it is spent: then it is settled."""
+        """Reverse what a trade moved; false if the cash that came of it is spent: then it is settled.
+
+        Shares that came of it are still there, as they cannot be sold before it is mined.
+        """
         account = self._account
         cash = account.cash
         for leg in trade.legs:
-            after, left = account.after(leg.token, -signed(leg), -trade.cash(leg))
+            after, _ = account.after(leg.token, -signed(leg), -trade.cash(leg))
             cash += after - account.cash
-            if left < 0:
-                return False
         if cash < 0:
             return False
         for leg in trade.legs:

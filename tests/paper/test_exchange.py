@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -28,6 +29,7 @@ from polyframe.model.events import (
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.series import Series
+from polyframe.paper import keeping
 from polyframe.paper.exchange import PaperExchange
 from polyframe.paper.keeping import KEY
 from polyframe.paper.models import PaperModels
@@ -93,6 +95,13 @@ class Scene:
         self.stream.push(
             TradePrint(self.market.condition_id, token, units, Decimal(size), Side.SELL)
         )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop go on until `condition` holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
 
 
 def play(act: Callable[[VirtualClock], Awaitable[None]], start: float = START + 60) -> None:
@@ -217,6 +226,8 @@ def test_only_the_latest_stream_of_a_market_fills() -> None:
             old = found.stream
             second = Sink([], [])
             stream = found.exchange.market_stream(found.market, second)
+            _, answer = await found.place(order("0.51", 10, order_type=OrderType.FAK))
+            assert answer.code == "fak_not_filled"  # it has shown nothing yet
             stream.start()
             await clock.sleep(0.001)
             await found.place(order("0.49", 10))
@@ -256,7 +267,7 @@ def test_a_resolution_pays_and_is_passed_on() -> None:
     """Who asks the venue how a market ended makes the paper account redeem its winning shares."""
 
     async def act(clock: VirtualClock) -> None:
-        async with scene(clock) as found:
+        async with scene(clock, store) as found:
             await found.place(order("0.51", 10))
             cash = await found.exchange.fetch_balance()
             assert await found.exchange.fetch_resolution(found.market) is None
@@ -265,7 +276,9 @@ def test_a_resolution_pays_and_is_passed_on() -> None:
             assert resolution is not None
             assert resolution.winner is Outcome.UP
             assert await found.exchange.fetch_balance() == cash + 10
+            assert keeping.decode(store.read(KEY)).cash == cash + 10
 
+    store = MemoryStore()
     play(act)
 
 
@@ -274,12 +287,13 @@ def test_a_sender_that_is_gone_does_not_call_the_order_back() -> None:
 
     async def act(clock: VirtualClock) -> None:
         async with scene(clock) as found:
-            placing = asyncio.create_task(found.place(order("0.40", 10)))
+            placing, other = (asyncio.create_task(found.place(order("0.40", 10))) for _ in range(2))
             await clock.sleep(0.01)
             placing.cancel()
             await asyncio.wait({placing})
-            await clock.sleep(1)
-            assert len(await found.exchange.fetch_open_orders()) == 1
+            async with asyncio.timeout(1):
+                assert (await other)[1].result is PlaceResult.LIVE
+            assert len(await found.exchange.fetch_open_orders()) == 2
 
     play(act)
 
@@ -431,6 +445,42 @@ def test_what_is_told_is_kept_before(tmp_path: Path) -> None:
         async with scene(ScaledClock(1, START + 61), folder) as found:
             (resting,) = await found.exchange.fetch_open_orders()
             assert resting.order_id == "paper-1-1"
+
+    asyncio.run(act())
+
+
+class SlowStore(MemoryStore):
+    """Waits for a disk that does not come before it is told to."""
+
+    blocks = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.go.set()
+
+    @override
+    def write(self, key: str, data: bytes) -> None:
+        assert self.go.wait(10)
+        super().write(key, data)
+
+
+def test_what_happens_during_a_write_is_written_after_it() -> None:
+    """While a thread writes, other orders arrive: they are answered with the write that follows."""
+    store = SlowStore()
+
+    async def act() -> None:
+        async with scene(ScaledClock(1, START + 60), store) as found:
+            store.go.clear()
+            placing = [asyncio.create_task(found.place(order("0.40", 10))) for _ in range(2)]
+            await until(lambda: len(found.exchange._venue.open_orders()) == 2)
+            placing.append(asyncio.create_task(found.place(order("0.40", 11))))
+            await until(lambda: len(found.exchange._venue.open_orders()) == 3)
+            assert not any(task.done() for task in placing)
+            store.go.set()
+            async with asyncio.timeout(10):
+                await asyncio.gather(*placing)
+            assert len(keeping.decode(store.read(KEY)).orders) == 3
 
     asyncio.run(act())
 

@@ -179,6 +179,15 @@ def test_power_2_leans_to_the_longer_part() -> None:
     assert place.ahead == 90
 
 
+def test_no_more_stands_before_us_than_there_is() -> None:
+    """A drop to less than the front is credited by all models, and counts as credited."""
+    place = CancelsBehind().join(100)
+    place.shown(40, at_ms=0)
+    assert place.ahead == 40
+    assert place.traded(60, at_ms=1) == 0  # it was this print that made the drop
+    assert place.ahead == 40
+
+
 def test_touch_has_no_queue() -> None:
     """Any trade at the price reaches the order, however much stands before it."""
     place = Touch().join(1000)

@@ -14,6 +14,7 @@ from polyframe.model.trade import TradeStatus
 from polyframe.paper.core import FORGET_AFTER_MS
 from polyframe.paper.models import ConstantLatency, EmpiricalLatency, PaperModels
 from tests.paper.kit import PROMPT, Desk, order
+from tests.support.fake import make_market
 
 SELL = Side.SELL
 FAILING = evolve(PROMPT, failed=1.0)
@@ -68,6 +69,22 @@ def test_a_failed_sell_that_left_orders_uncovered_ends_them() -> None:
     assert desk.reports(bid)[-1][:2] == ("CANCELLATION", "INVALID")
     assert desk.venue.account.shares == {desk.market.up_token: Decimal(10)}
     assert desk.reports(sold)[-1][1] == "MATCHED"
+
+
+def test_orders_that_are_still_covered_stay() -> None:
+    """Only as many of the latest are withdrawn as have to be."""
+    desk = Desk(cash="9")
+    desk.book({48: 100}, {50: 30})
+    desk.send(order("0.50", 10))
+    desk.wait(4_000)
+    desk.venue.trades._models = FAILING
+    older = desk.send(order("0.40", 5))
+    desk.send(order("0.48", 10, SELL))
+    desk.wait(1)
+    younger = desk.send(order("0.40", 12))
+    desk.wait(2_000)
+    assert [open_.order_id for open_ in desk.venue.open_orders()] == [older]
+    assert desk.reports(younger)[-1][1] == "INVALID"
 
 
 def test_a_sell_whose_cash_is_spent_settles() -> None:
@@ -134,6 +151,23 @@ def test_markets_that_are_long_over_are_forgotten() -> None:
     assert (account.worth, account.cash) == ({}, cash)
     desk.venue.resolve(desk.market, Outcome.UP, desk.now)
     assert account.worth == {}
+
+
+def test_a_market_is_not_forgotten_before_its_end() -> None:
+    """Neither while its winner is not known, nor while a trade of it is not final."""
+    late = Desk(evolve(PROMPT, confirmed=ConstantLatency(10_000_000)))
+    unpaid = Desk()
+    other = make_market("eth-updown-15m")
+    for desk in (late, unpaid):
+        desk.book({48: 100}, {50: 30})
+        desk.send(order("0.50", 10))
+        desk.venue.add_market(other)
+        desk.wait(desk.market.window.end * 1000 - desk.now + FORGET_AFTER_MS + 1)
+    late.venue.resolve(late.market, Outcome.UP, late.now)
+    assert late.market.slug in late.venue.markets
+    unpaid.venue.resolve(other, Outcome.UP, unpaid.now)
+    assert list(unpaid.venue.markets) == [unpaid.market.slug]
+    assert unpaid.venue.account.shares
 
 
 def test_the_same_seed_makes_the_same_fills() -> None:

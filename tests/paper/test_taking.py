@@ -14,6 +14,7 @@ from tests.paper.kit import PROMPT, Desk, gtd, order, total
 
 FAK, FOK = OrderType.FAK, OrderType.FOK
 SELL = Side.SELL
+SLOW = evolve(PROMPT, order_latency=ConstantLatency(60), feed_latency=ConstantLatency(40))
 
 
 def test_a_taker_walks_the_book_one_trade_for_each_level() -> None:
@@ -184,14 +185,46 @@ def test_the_same_order_twice_is_a_duplicate() -> None:
     assert len(desk.venue.open_orders()) == 1
 
 
+def test_the_same_order_twice_is_a_duplicate_while_it_is_held() -> None:
+    """The taker delay hides it from the book, not from this rule: it is filled once."""
+    desk = Desk(PaperModels(ConstantLatency(0), ConstantLatency(0), taker_delay_ms=50))
+    desk.book({48: 100}, {50: 30})
+    first = desk.send(order("0.50", 10))
+    desk._ids = 0
+    desk.send(order("0.50", 10))
+    assert desk.answer(first).code == "duplicate"
+    desk.wait(50)
+    assert desk.fills(first) == [("0.5", "10")]
+
+
+def test_what_was_due_before_a_message_happens_before_it() -> None:
+    """An order that has arrived meets the book of its arrival, also if nobody looked until now."""
+    desk = Desk(SLOW)
+    desk.book({48: 100}, {50: 30})
+    arrived = desk.send(order("0.52", 10))
+    desk.now += 101
+    desk.book({48: 100}, {52: 30})
+    assert desk.fills(arrived) == [("0.5", "10")]
+
+
+def test_a_book_older_than_the_last_change_is_not_believed() -> None:
+    """A snapshot that was overtaken by a change would bring back what is gone."""
+    desk = Desk()
+    desk.book({48: 100}, {50: 30})
+    desk.now += 10
+    desk.change(50, 0, is_bid=False)
+    desk.now -= 5
+    desk.book({48: 100}, {50: 30})
+    desk.now += 5
+    assert desk.ignored == ["older_snapshot"]
+    assert desk.answer(desk.send(order("0.50", 10, order_type=FAK))).code == "fak_not_filled"
+
+
 def test_a_finer_tick_allows_finer_prices() -> None:
     """The tick of the latest book counts."""
     desk = Desk()
     desk.book({3: 100}, {4: 30}, tick=10)
     assert desk.answer(desk.send(order("0.035", 100))).result is PlaceResult.LIVE
-
-
-SLOW = evolve(PROMPT, order_latency=ConstantLatency(60), feed_latency=ConstantLatency(40))
 
 
 def test_an_order_meets_the_book_that_stands_after_the_latencies() -> None:
@@ -240,7 +273,10 @@ def test_a_placeholder_or_crossed_book_is_not_traded_against(
     desk = Desk()
     desk.book(bids, asks)
     assert desk.answer(desk.send(order("0.99", 10, order_type=FAK))).code == "fak_not_filled"
-    assert desk.answer(desk.send(order("0.99", 10))).result is PlaceResult.LIVE
+    resting = desk.send(order("0.99", 10))
+    assert desk.answer(resting).result is PlaceResult.LIVE
+    desk.book(bids, asks)
+    assert desk.fills(resting) == []
     assert desk.venue.account.cash == 1000
 
 
