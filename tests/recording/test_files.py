@@ -87,6 +87,15 @@ def test_half_a_file_is_none(url: str) -> None:
     assert recording.skipped == {}
 
 
+def test_a_list_is_never_an_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systems that remember what was where are told to look again for each recording."""
+    url, looks = f"memory://{uuid4().hex}", []
+    kind = type(fsspec.filesystem("memory"))
+    monkeypatch.setattr(kind, "invalidate_cache", lambda *_: looks.append(1))
+    ParquetRecording(url).markets()
+    assert looks
+
+
 def test_the_recorder_writes_there(url: str, tmp_path: Path) -> None:
     """Frames stay on this machine; the files of markets, with their winners, go to the URL."""
     counters, clock, exchange = Counters(), ScaledClock(600, start=START + 250), TappedExchange()

@@ -171,6 +171,39 @@ def flush(writer: FrameWriter, log: FrameLog, number: int) -> None:
     writer.close_log(log).result(10)
 
 
+def test_nothing_is_written_behind_a_hole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once a block could not be written nothing follows it, although there is room again."""
+    go = threading.Event()
+
+    class Once(FrameLog):
+        has_failed = False
+
+        @override
+        def write(self, records: Iterable[RawFrame]) -> None:
+            go.wait(10)
+            if not self.has_failed:
+                self.has_failed = True
+                raise OSError(errno.ENOSPC, "no space left on device")
+            super().write(records)
+
+    class Broken(FrameLog):
+        @override
+        def close(self) -> None:
+            raise OSError(errno.EIO, "input/output error")
+
+    writer, log = FrameWriter(), Once(tmp_path)
+    writer.put(log, frame(0))
+    first = writer.close_log(log)
+    assert writer.put(log, frame(1))  # nobody knows yet
+    second, third = writer.close_log(log), writer.close_log(Broken(tmp_path))
+    go.set()
+    for done in (first, second, third, writer.close()):
+        done.result(10)
+    assert (writer.failure, writer.written, writer.lost) == ("disk", 0, 2)
+    assert not list(FrameReader(tmp_path))
+    assert caplog.text.count("RECORDING STOPPED") == 1
+
+
 def test_half_a_block_on_a_full_disk_hides_nothing(tmp_path: Path) -> None:
     """A block that was written in part ends its segment: the next one can be read."""
     log = FrameLog(tmp_path)
