@@ -23,7 +23,7 @@ from polyframe.exchange.base import Exchange
 from polyframe.model.events import OrderReport, TradeReport
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.order import Order
+from polyframe.model.order import Order, OrderStatus
 from polyframe.trading.opencancel import cancel_in_bulk
 from polyframe.trading.ownorders import OwnOrders
 from polyframe.trading.reconcile import (
@@ -58,6 +58,10 @@ class UserGate(Protocol):
         ...
 
 
+_NOTHING_RESTS = frozenset({OrderStatus.CANCELLED, OrderStatus.REJECTED})
+"""States in which no order may be open at the venue. Of a filled one some dust may be."""
+
+
 class ReconcileDesk(Protocol):
     """The trading service, as far as comparisons need it."""
 
@@ -89,6 +93,7 @@ class _Findings:
     not_found: list[str] = field(factory=list)
     unresolved: dict[str, str] = field(factory=dict)
     foreign: list[str] = field(factory=list)
+    risen: dict[str, Order] = field(factory=dict)
     cancelled: list[str] = field(factory=list)
     cash: Decimal | None = None
 
@@ -139,6 +144,7 @@ class Comparison:
         self._settings = settings
         self._born = asyncio.get_running_loop().time()
         self._told: set[str] = set()
+        self._risen: set[str] = set()
         self._seen_cash = self._told_cash = ZERO
 
     @property
@@ -173,6 +179,7 @@ class Comparison:
         self._compare_cash(venue, found)
         await self._ask_for_absent(judged, venue, looked_at, found)
         await self._cancel_foreign(found)
+        await self._cancel_risen(found)
         return self._report(trigger, found)
 
     async def _look(self) -> _VenueView:
@@ -214,8 +221,12 @@ class Comparison:
         self._feed_order(report, found)
         # What did not pass the gate is none of this market's, and none of our business.
         order = self._state.order_by_venue_id(report.order_id)
-        if order is not None and order.is_external and order.is_open:
+        if order is None:
+            return
+        if order.is_external and order.is_open:
             found.foreign.append(order.venue_id)
+        elif not order.is_external and order.status in _NOTHING_RESTS:
+            found.risen[order.client_id] = order
 
     def _feed_order(self, report: OrderReport, found: _Findings) -> None:
         before = self._state.sequence
@@ -283,6 +294,23 @@ class Comparison:
         if self._settings.foreign_orders == "cancel" and found.foreign:
             outcome = await cancel_in_bulk(self._exchange, self._counters, found.foreign)
             found.cancelled = sorted(outcome.cancelled)
+
+    async def _cancel_risen(self, found: _Findings) -> None:
+        """Cancel orders of ours that are over here and open there, by two comparisons in a row.
+
+        The venue has taken back its word, or we have misread it: what nobody knows to be open,
+        nobody would ever cancel. A list may be older than the end of an order, so once proves nothing.
+        """
+        again = [order for client_id, order in found.risen.items() if client_id in self._risen]
+        self._risen = set(found.risen)
+        if not again:
+            return
+        outcome = await cancel_in_bulk(
+            self._exchange, self._counters, [order.venue_id for order in again]
+        )
+        for order in again:
+            found.unresolved[order.client_id] = f"{order.status} here, open there: cancelling it"
+        found.cancelled = sorted({*found.cancelled, *outcome.cancelled})
 
     # ------------------------------------------------------------------ the report
 

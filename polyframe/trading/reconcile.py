@@ -96,11 +96,11 @@ class ReconcileReport:
         orders: Client ids of the orders that changed.
         trades: Ids of the trades that were new, or whose settlement had moved on.
         not_found: Client ids of the orders that never came to exist; they are rejected now.
-        unresolved: What is known of the orders that are open here and not listed there, by client
-            id; they are left as they are.
+        unresolved: What is known of the orders that are open here and not listed there, or over here
+            and listed there, by client id; the former are left as they are, the latter cancelled.
         foreign: The venue's ids of the listed orders that nobody here placed (none with the policy
             ``"leave"``).
-        cancelled: Those of them that were cancelled.
+        cancelled: Ids of the listed orders that were cancelled.
         cash: USD that the venue has beyond our books, ``None`` where it could not be compared
             because something is under way. It is told and not corrected.
         differs: Whether any of this is new since the last report (a difference in cash only once

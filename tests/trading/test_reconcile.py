@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from polyframe.counters import Count
 from polyframe.errors import (
     ExchangeUnavailable,
+    OrderRejected,
 )
+from polyframe.exchange.base import PlaceAnswer, PreparedOrder
 from polyframe.model.events import OrderEventKind, OrderReport
 from polyframe.model.market import Market
-from polyframe.model.order import Order, OrderStatus
+from polyframe.model.order import Order, OrderStatus, PlaceResult
 from polyframe.trading.reconcile import ReconcileSettings
 from tests.support.fake import (
     START,
@@ -188,6 +190,36 @@ def test_an_order_that_fills_between_two_questions_is_not_missed() -> None:
         assert OrderStatus.FILLED is now(stage, order).status
 
     play(act, exchange=Quick(), reconcile=ON_DEMAND)
+
+
+@pytest.mark.parametrize("policy", ["report", "leave"])
+def test_a_refused_order_that_rests_all_the_same_is_cancelled(policy: Any) -> None:
+    """The venue's word was wrong, or was misread: an order that is over here is ended there as well."""
+    settings = ReconcileSettings(open_interval=1e6, idle_interval=1e6, foreign_orders=policy)
+
+    class Liar(FakeExchange):
+        async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
+            await super().place_order(prepared)
+            return PlaceAnswer(PlaceResult.REJECTED, "rate_limited", "Too Many Requests")
+
+    exchange = Liar()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        with pytest.raises(OrderRejected) as caught:
+            await buy(stage)
+        order = caught.value.order
+        assert order is not None
+        # A list may be older than an order's end: once proves nothing.
+        first = await stage.trading.reconcile()
+        assert (False, (), []) == (first.differs, first.cancelled, exchange.cancelled)
+        second = await stage.trading.reconcile()
+        assert (order.venue_id,) == second.cancelled
+        assert [order.venue_id] == exchange.cancelled
+        assert "rejected here, open there" in second.unresolved[order.client_id]
+        assert not (await stage.trading.reconcile()).cancelled
+
+    play(act, exchange=exchange, reconcile=settings)
 
 
 def test_the_gate_holds_for_answers_too() -> None:
