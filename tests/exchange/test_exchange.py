@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 from attrs import evolve
+from attrs.exceptions import FrozenAttributeError
 
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
@@ -71,6 +72,17 @@ def test_only_hosts_on_this_machine_are_not_live() -> None:
     assert not PolymarketExchange(hosts=LOCAL).is_live
     half = PolymarketHosts(clob="https://clob.polymarket.com", gamma=LOCAL.gamma, ws=LOCAL.ws)
     assert PolymarketExchange(hosts=half, credentials=CREDENTIALS).is_live
+
+
+def test_where_the_venue_is_cannot_be_changed_afterwards() -> None:
+    """Else orders for real money would pass as those of a venue on this machine, unconfirmed."""
+    exchange = PolymarketExchange(hosts=LOCAL)
+    with pytest.raises(FrozenAttributeError):
+        exchange.hosts = PolymarketHosts()
+    with pytest.raises(FrozenAttributeError):
+        exchange.is_live = True
+    assert (exchange.hosts, exchange.is_live) == (LOCAL, False)
+    assert evolve(exchange, hosts=PolymarketHosts()).is_live
 
 
 def test_a_local_venue_is_one_call_away() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import Attribute, define, evolve, field
+from attrs import Attribute, define, evolve, field, setters
 
 from polyframe.clock import Clock
 from polyframe.counters import Counters
@@ -124,7 +124,8 @@ class PolymarketExchange:
             credentials, or one that would always come too late.
     """
 
-    hosts: PolymarketHosts = field(factory=PolymarketHosts)
+    # Whether real money moves follows from where the venue is, so that never changes afterwards.
+    hosts: PolymarketHosts = field(factory=PolymarketHosts, on_setattr=setters.frozen)
     credentials: Credentials | None = None
     signer: Signer | None = None
     redeems: bool = False
@@ -135,11 +136,14 @@ class PolymarketExchange:
     rate_limits: RateLimits | None = field(default=None, kw_only=True)
     heartbeat: float | None = field(default=None, kw_only=True, validator=_heartbeat)
     name: str = field(init=False, default="polymarket")
-    is_live: bool = field(init=False)
+    is_live: bool = field(init=False, on_setattr=setters.frozen)
     _link: Link | None = field(init=False, default=None, repr=False)
 
+    @is_live.default
+    def _is_live(self) -> bool:
+        return not self.hosts.is_loopback
+
     def __attrs_post_init__(self) -> None:
-        self.is_live = not self.hosts.is_loopback
         if self.credentials is not None and not self.is_live:
             self.signer = self.signer or LocalSigner(self.credentials.address)
         if self.credentials is not None and self.signer is not None:
