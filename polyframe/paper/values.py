@@ -56,6 +56,9 @@ class PaperOrder:
         matched: Units of size that were filled.
         place: Where it stands in the queue, ``None`` while that cannot be known.
         in_shares: Whether it takes the shares that it names, also where the venue would spend USD.
+        size: Units of size that were asked for.
+        is_bid: Whether it bids for Up; an ask for Down does.
+        limit: Its limit for Up in price units.
     """
 
     order_id: str
@@ -66,21 +69,21 @@ class PaperOrder:
     matched: int = 0
     place: QueuePlace | None = field(default=None, repr=False)
     in_shares: bool = False
+    size: int = field(init=False)
+    is_bid: bool = field(init=False)
+    limit: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Asked for with every message of the feed.
+        request = self.request
+        self.size = micro(request.size)
+        self.is_bid = (request.side is Side.BUY) is (request.outcome is Outcome.UP)
+        self.limit = self.flipped(int(request.price * PRICE_UNITS))
 
     @property
     def token(self) -> str:
         """The token that it is about."""
         return self.market.token(self.request.outcome)
-
-    @property
-    def is_bid(self) -> bool:
-        """Whether it bids for Up; an ask for Down does."""
-        return (self.request.side is Side.BUY) is (self.request.outcome is Outcome.UP)
-
-    @property
-    def limit(self) -> int:
-        """Its limit for Up in price units."""
-        return self.flipped(int(self.request.price * PRICE_UNITS))
 
     def flipped(self, price: int) -> int:
         """Return a price of Up as one of its own token, or the other way round."""
@@ -107,7 +110,7 @@ class PaperOrder:
     @property
     def open_size(self) -> int:
         """Units of size that may still be filled."""
-        return max(micro(self.request.size) - self.matched, 0) if self.is_open else 0
+        return max(self.size - self.matched, 0) if self.is_open else 0
 
     def reserved(self, side: Side) -> Decimal:
         """Return the USD (of a buy) or the shares (of a sell) that it holds."""
