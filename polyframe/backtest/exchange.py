@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -63,7 +63,8 @@ class ReplayExchange:
 
     Attributes:
         blotter: All orders, for the report.
-        failure: Done with an exception if the recording cannot be read on; made by `open`.
+        failure: Done with an exception if the recording cannot be read on, or a model raised; made by
+            `open`.
 
     Raises:
         ConfigError: Two recorded markets of one series have the same window.
@@ -185,7 +186,7 @@ class ReplayExchange:
             self._stages[market.slug] = stage
             player.add(stage.tape)
             left = market.window.end - clock.time()
-            asyncio.get_running_loop().call_later(max(left, 0.0), self._end, stage)
+            asyncio.get_running_loop().call_later(max(left, 0.0), self._safely, self._end, stage)
             self._changed()
         return stage
 
@@ -196,7 +197,9 @@ class ReplayExchange:
         stage.tape.stop()
         del self._stages[stage.entry.market.slug]
         self._step()
-        asyncio.get_running_loop().call_later(self._resolved_after, self._pay_out, stage)
+        asyncio.get_running_loop().call_later(
+            self._resolved_after, self._safely, self._pay_out, stage
+        )
 
     def _pay_out(self, stage: _Stage) -> None:
         winner = stage.entry.winner
@@ -296,11 +299,21 @@ class ReplayExchange:
         self._due = None
         if due_ms is not None:
             when = self._parts()[2].loop_time(due_ms)
-            self._due = (due_ms, asyncio.get_running_loop().call_at(when, self._come_due))
+            self._due = (
+                due_ms,
+                asyncio.get_running_loop().call_at(when, self._safely, self._come_due),
+            )
 
     def _come_due(self) -> None:
         self._due = None
         self._step()
+
+    def _safely(self, act: Callable[..., None], *arguments: object) -> None:
+        """Act for a timer: a model that raises ends the run, rather than an order that waits for it."""
+        try:
+            act(*arguments)
+        except Exception as error:  # noqa: BLE001 - a model may raise whatever it likes
+            self._failed(error)
 
     def _tell(self, told: Told) -> None:
         if isinstance(told, Placed):

@@ -239,7 +239,7 @@ class _ReplayTrader(Trader):
 
 
 async def _until_failure(exchange: ReplayExchange, main: Coroutine[Any, Any, None]) -> None:
-    """Await `main`; if the recording cannot be read on, end it and raise that."""
+    """Await `main`; if the exchange fails meanwhile, end it and raise that."""
     task = asyncio.ensure_future(main)
     failure = exchange.failure
     waiting: set[asyncio.Future[None]] = {task} if failure is None else {task, failure}
@@ -255,7 +255,8 @@ async def _until_failure(exchange: ReplayExchange, main: Coroutine[Any, Any, Non
         task.result()
     except ExceptionGroup as group:
         # One is enough, and what callers know how to catch.
-        raise group.exceptions[0] from None
+        first = group.exceptions[0]
+        raise first from first.__cause__
 
 
 def _length(entry: TapeMarket) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
 from polyframe.backtest.exchange import ReplayExchange
@@ -20,6 +20,8 @@ from polyframe.model.events import MarketMessage, PriceChanged, StreamState
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.series import Series
+from polyframe.paper.models import PaperModels
+from polyframe.paper.queues import QueuePlace
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
 from tests.backtest.kit import LENGTH, MODELS, START, Eager, Made, both, make_entry, wandering
@@ -163,14 +165,17 @@ def test_several_series_run_side_by_side_each_as_long_as_it_was_recorded() -> No
     assert [cycle.slug for cycle in alone.cycles] == [market.slug]
 
 
+@define(eq=False)
 class Broken(Made):
-    """A recording whose file ends in garbage."""
+    """A recording whose files end in garbage after some rows."""
+
+    good: int = 0
 
     @override
     def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
-        """Yield half of it."""
-        for number, event in enumerate(super().events(market)):
-            if number == 40:
+        """Yield the beginning of one."""
+        for number, event in enumerate(Made.events(self, market)):
+            if number == self.good:
                 msg = "the file is damaged"
                 raise OSError(msg)
             yield event
@@ -178,8 +183,24 @@ class Broken(Made):
 
 def test_a_recording_that_cannot_be_read_on_ends_the_run_with_its_error() -> None:
     """Half a recording is no result: the reader's own error is raised, and nothing hangs."""
-    with pytest.raises(OSError, match="the file is damaged"):
-        run_backtest(Eager(), data=Broken(wandering(1).rows))
+    for good in (40, 0):
+        with pytest.raises(OSError, match="the file is damaged"):
+            run_backtest(Eager(), data=Broken(wandering(1).rows, good))
+
+
+def test_a_model_that_raises_ends_the_run_with_its_error() -> None:
+    """An order whose model fails is not waited for until the end of time."""
+
+    @frozen
+    class NoQueue:
+        name: str = "none"
+
+        def join(self, size: int) -> QueuePlace:
+            msg = "no place"
+            raise LookupError(msg)
+
+    with pytest.raises(LookupError, match="no place"):
+        run_backtest(Eager(), data=wandering(1), models=PaperModels(queue=NoQueue()))
 
 
 def test_a_strategy_that_raises_ends_the_run_or_its_cycle_as_it_was_told_to() -> None:
@@ -193,8 +214,9 @@ def test_a_strategy_that_raises_ends_the_run_or_its_cycle_as_it_was_told_to() ->
                 raise ZeroDivisionError
 
     data = wandering(1)
-    with pytest.raises(StrategyFailed):
+    with pytest.raises(StrategyFailed) as raised:
         run_backtest(Raising(), data=data)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
     assert len(run_backtest(Raising(), data=data, on_error="skip_cycle").cycles) == 3
 
 
