@@ -217,6 +217,35 @@ def test_the_venues_own_refusal_is_kept() -> None:
     assert counted["refused_by_venue"] == 1
 
 
+def test_who_waits_hears_of_the_venues_refusal() -> None:
+    """An order that waits its turn does not leave after a 429, a question waits for longer."""
+
+    async def act(pacer: Pacer, clock: VirtualClock) -> None:
+        for _ in range(60):
+            await pacer.pass_through(*ORDER)
+        waiting = asyncio.create_task(pacer.pass_through(*ORDER))
+        await asyncio.sleep(0)
+        pacer.note_refusal(*ORDER, 30)
+        await asyncio.wait({waiting})
+        assert isinstance(waiting.exception(), RateLimited)
+        assert clock.time() < 0.1
+        await asyncio.sleep(30)
+        await pacer.pass_through(*ORDER)
+        assert clock.time() < 30.1
+
+        question = ("clob", "GET", "/data/orders")
+        for _ in range(250):
+            await pacer.pass_through(*question)
+        begun = clock.time()
+        waiting = asyncio.create_task(pacer.pass_through(*question))
+        await asyncio.sleep(0)
+        pacer.note_refusal(*question, 2)
+        await waiting
+        assert clock.time() - begun == pytest.approx(2)
+
+    play(act)
+
+
 def test_without_a_number_a_second_is_waited() -> None:
     """A 429 that does not say for how long is given a second."""
 

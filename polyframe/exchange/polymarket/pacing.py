@@ -57,6 +57,9 @@ _ENDPOINTS: tuple[tuple[str, str, str, int, int], ...] = (
 _TOTALS = {"clob": 9000, "gamma": 4000, "data": 1000}
 """Requests of a service in 10 seconds, whatever they are."""
 
+_INSTANT = 0.001
+"""Seconds by which a sleep may end early."""
+
 _CANCEL_SHARE = 0.1
 """The part of a service's total that only cancels may use."""
 
@@ -112,6 +115,7 @@ class Bucket:
         name: For the counters.
         rate, burst: Tokens a second, and at most.
         reserve: Tokens that only privileged takers may use.
+        blocked: Until when it gives nothing, because the venue has said so.
     """
 
     name: str
@@ -120,7 +124,7 @@ class Bucket:
     reserve: float = 0.0
     _tokens: float = field(init=False)
     _at: float = field(init=False, default=0.0)
-    _blocked_until: float = field(init=False, default=0.0)
+    blocked: float = field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
         self._tokens = self.burst
@@ -133,7 +137,7 @@ class Bucket:
         self._refill(now)
         floor = 0.0 if is_privileged else self.reserve
         missing = min(cost + floor, self.burst) - self._tokens
-        return max(missing / self.rate, self._blocked_until - now, 0.0)
+        return max(missing / self.rate, self.blocked - now, 0.0)
 
     def _refill(self, now: float) -> None:
         self._tokens = min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate)
@@ -150,7 +154,7 @@ class Bucket:
 
     def block(self, until: float) -> None:
         """Give nothing before `until`: the venue has said so."""
-        self._blocked_until = max(self._blocked_until, until)
+        self.blocked = max(self.blocked, until)
 
 
 def endpoint_buckets() -> dict[tuple[str, str, str], Bucket]:
@@ -228,14 +232,32 @@ class Pacer:
             self._counters.add(Count.REQUESTS_PACED, "cancel_not_held")
             seconds = limit
         elif seconds > limit:
-            self._counters.add(Count.REQUESTS_PACED, f"refused:{name}")
-            msg = f"{method} {path}: not sent: the limit of {name} allows it in {seconds:.1f} s"
-            raise RateLimited(msg, seconds, code="rate_limited")
+            raise self._refused(f"{method} {path}", name, seconds)
         for (bucket, _), cost in zip(buckets, costs, strict=True):
             bucket.take(cost)
         if seconds > 0:
             self._counters.add(Count.REQUESTS_PACED, f"waited:{name}")
             await self._sleep(seconds, buckets, costs)
+        # The venue may have refused another one meanwhile.
+        while not cancel and (more := max(((b.blocked, b.name) for b, _ in buckets), default=None)):
+            left = more[0] - asyncio.get_running_loop().time()
+            if left <= _INSTANT:
+                break
+            seconds += left
+            if seconds > limit:
+                self._give_back(buckets, costs)
+                raise self._refused(f"{method} {path}", more[1], left)
+            await self._sleep(left, buckets, costs)
+
+    def _refused(self, what: str, name: str, seconds: float) -> RateLimited:
+        self._counters.add(Count.REQUESTS_PACED, f"refused:{name}")
+        msg = f"{what}: not sent: the limit of {name} allows it in {seconds:.1f} s"
+        return RateLimited(msg, seconds, code="rate_limited")
+
+    @staticmethod
+    def _give_back(buckets: Sequence[tuple[Bucket, bool]], costs: Sequence[int]) -> None:
+        for (bucket, _), cost in zip(buckets, costs, strict=True):
+            bucket.take(-cost)  # it was not sent
 
     async def _sleep(
         self, seconds: float, buckets: Sequence[tuple[Bucket, bool]], costs: Sequence[int]
@@ -243,8 +265,7 @@ class Pacer:
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
-            for (bucket, _), cost in zip(buckets, costs, strict=True):
-                bucket.take(-cost)  # it was not sent
+            self._give_back(buckets, costs)
             raise
 
     def _limit(self, service: str, method: str, path: str) -> float:
