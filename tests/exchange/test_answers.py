@@ -155,6 +155,7 @@ def test_some_bad_requests_say_that_the_order_exists(text: str, code: str) -> No
             "post_only_mode",
         ),
         (503, b"upstream connect error", UNKNOWN, "overloaded"),
+        (503, b"<html>Too Many Requests</html>", UNKNOWN, "rate_limited"),
         (403, {"error": "Trading restricted in your region, see …"}, REJECTED, "geo_blocked"),
         (451, b"", REJECTED, "geo_blocked"),
         (502, {"error": "Trading is currently cancel-only."}, UNKNOWN, "cancel_only"),

@@ -30,6 +30,9 @@ _OF_ALL = frozenset(
 """Codes that mean a request as a whole. Any other refusal of a whole batch is about one of its
 orders, and the venue works on them in parallel: the rest may be live."""
 
+_OF_503 = frozenset({"cancel_only", "post_only_mode", "trading_disabled"})
+"""Codes of the venue's own 503. Any other may come from a proxy after the order passed."""
+
 _ACCEPTED = {
     "live": PlaceResult.LIVE,
     "matched": PlaceResult.MATCHED,
@@ -57,8 +60,7 @@ def place_answer(status: int, body: bytes, venue_id: str, retry_after: str = "")
     if code := unsure_code(said):
         return PlaceAnswer(PlaceResult.UNKNOWN, code, said)
     code = refusal_code(status, said)
-    # Of the venue's own 503 we know three; another may come from a proxy after the order passed.
-    is_its_own = status == 503 and code != "overloaded"
+    is_its_own = status == 503 and code in _OF_503
     if is_its_own or (400 <= status < 500 and status != 408):
         return _refused(code or "rejected", said)
     return PlaceAnswer(PlaceResult.UNKNOWN, code, said)
