@@ -70,6 +70,7 @@ MODELS = st.builds(
     mined=st.just(ConstantLatency(500)),
     confirmed=st.just(ConstantLatency(500)),
     failed=st.sampled_from([0.0, 0.4]),
+    buys_in_shares=st.booleans(),
     seed=st.integers(0, 5),
 )
 

@@ -112,6 +112,19 @@ def test_a_buy_for_usd_spends_them_at_better_prices_too() -> None:
     assert desk.reports(bought)[-1][:2] == ("UPDATE", "MATCHED")
 
 
+@pytest.mark.parametrize(("in_shares", "bought"), [(False, "25"), (True, "20")])
+@pytest.mark.parametrize("kind", [FAK, FOK])
+def test_a_buy_in_shares_spends_what_they_cost_at_its_limit(
+    kind: OrderType, *, in_shares: bool, bought: str
+) -> None:
+    """20 shares at 0.50 are 10 USD, and these buy 25 at 0.40; or just 20, where that is asked for."""
+    desk = Desk(evolve(PROMPT, buys_in_shares=in_shares))
+    desk.book({30: 100}, {40: 300})
+    sent = desk.send(order("0.50", 20, order_type=kind))
+    assert desk.fills(sent) == [("0.4", bought)]
+    assert desk.reports(sent)[-1][:2] == ("UPDATE", "MATCHED")
+
+
 def test_a_buy_for_usd_is_all_or_nothing_as_fok() -> None:
     """What cannot buy the finest step of shares any more counts as spent; a lack of asks does not."""
     desk = Desk()
