@@ -83,7 +83,7 @@ class VenueSettings:
         spend_usd: Whether a FOK or FAK buy spends the USD that it names, as at the real venue (PROTOCOL
             §2.8); otherwise it takes the shares that it names.
         whole_trades: Whether all that an order takes at once is one trade at an average price, as at
-            the real venue (PROTOCOL §5.4); otherwise one for each price, whose figures are exact.
+            the real venue (PROTOCOL §5.5); otherwise one for each price.
         history: Orders that are over, and trades, that one account can still read; the oldest go.
         max_open_orders: Orders of one account that may be open at once.
         admin: Whether every program on this machine may use ``{url}/admin``; else only one that
@@ -121,7 +121,7 @@ class VenueSettings:
     gtd_notice: float = field(default=180.0, validator=_not_negative)
     gtd_margin: float = field(default=60.0, validator=_not_negative)
     spend_usd: bool = True
-    whole_trades: bool = False
+    whole_trades: bool = True
     history: int = field(default=10_000, validator=_positive)
     max_open_orders: int = field(default=5_000, validator=_positive)
     admin: bool = False

@@ -109,8 +109,8 @@ def test_trades_are_fills_of_the_wallet() -> None:
             rows = await ask(taker, "/trades")
             assert [(r["side"], r["size"], r["price"]) for r in rows] == [
                 ("SELL", 15, 0.6),
-                ("BUY", 10, 0.5),
                 ("BUY", 10, 0.4),
+                ("BUY", 10, 0.5),
             ]
             assert await ask(maker, "/trades") == []
             made = await ask(maker, "/trades", takerOnly="false")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,14 +82,14 @@ def test_the_order_id_is_the_stand_in_identity() -> None:
 
 
 def test_a_marketable_order_takes_with_price_improvement_and_pays_the_fee_on_top() -> None:
-    """Two levels make two trades at their own prices; cost and fee leave the cash exactly."""
+    """Cost and fee of two levels leave the cash exactly; they are one trade, or two if set so."""
 
-    async def test() -> None:
-        async with open_venue() as client:
+    async def test(whole: bool) -> None:
+        async with open_venue(whole_trades=whole) as client:
             answer = await client.place("BUY", "0.55", "150")
             assert answer["status"] == "matched"
             assert (answer["makingAmount"], answer["takingAmount"]) == ("78.5", "150")
-            assert len(answer["tradeIDs"]) == 2
+            assert len(answer["tradeIDs"]) == (1 if whole else 2)
             # 100 at 0.52 and 50 at 0.53, fees 0.07 · p · (1 − p) a share
             fee = Decimal("1.74720") + Decimal("0.87185")
             assert client.account.cash == Decimal(1000) - Decimal("78.5") - fee
@@ -97,7 +99,8 @@ def test_a_marketable_order_takes_with_price_improvement_and_pays_the_fee_on_top
             assert row["associate_trades"] == answer["tradeIDs"]
             assert client.venue.stats.fills == 2
 
-    run(test)
+    run(partial(test, True))
+    run(partial(test, False))
 
 
 def test_a_seller_gets_the_proceeds_without_the_fee() -> None:
@@ -250,7 +253,7 @@ def test_dollars_are_spent_over_several_levels_and_outcomes() -> None:
             answer = await client.place("BUY", "0.53", "150", token=client.down, order_type="FAK")
             # 79.50 USD: 100 shares at 0.52, the rest at 0.53, which costs 27.499951
             assert answer["takingAmount"] == "151.8867"
-            assert len(answer["tradeIDs"]) == 2
+            assert len(answer["tradeIDs"]) == 1
             assert client.account.held(client.down) == Decimal("151.8867")
 
     run(test)
@@ -889,24 +892,27 @@ def test_the_books_of_the_account_add_up() -> None:
             await trade(client)
             rows = (await client.signed("GET", "/data/trades")).json()["data"]
             cash, held = Decimal(1000), {client.up: Decimal(50), client.down: Decimal(50)}
-            fees = client.market.market.fees
+            fees, several = client.market.market.fees, 0
             for row in rows:
-                legs = [(leg, False) for leg in row["maker_orders"]]
-                assert sum(Decimal(leg["matched_amount"]) for leg, _ in legs) == Decimal(
-                    row["size"]
-                )
-                if row["trader_side"] == "TAKER":
-                    legs.append(({**row, "matched_amount": row["size"]}, True))
-                for leg, is_taker in legs:
-                    if leg["owner"] != account.api_key:
-                        continue
+                total = sum(Decimal(leg["matched_amount"]) for leg in row["maker_orders"])
+                assert total == Decimal(row["size"])
+                levels: defaultdict[Decimal, Decimal] = defaultdict(Decimal)
+                for leg in row["maker_orders"]:
                     size, price = Decimal(leg["matched_amount"]), Decimal(leg["price"])
-                    sign = 1 if leg["side"] == "BUY" else -1
-                    held[leg["asset_id"]] += sign * size
-                    cash -= sign * size * price
-                    if is_taker:
-                        cash -= fees.taker_fee(size, price)
+                    if leg["owner"] == account.api_key:
+                        sign = 1 if leg["side"] == "BUY" else -1
+                        held[leg["asset_id"]] += sign * size
+                        cash -= sign * size * price
+                    levels[price if leg["asset_id"] == row["asset_id"] else 1 - price] += size
+                if row["trader_side"] != "TAKER":
+                    continue
+                sign = 1 if row["side"] == "BUY" else -1
+                held[row["asset_id"]] += sign * total
+                for price, size in levels.items():
+                    cash -= sign * size * price + fees.taker_fee(size, price)
+                several += len(levels) > 1
             assert len(rows) > 20
+            assert several > 2
             assert any(row["trader_side"] == "MAKER" for row in rows)
             assert account.cash == cash
             assert {t: account.held(t) for t in held} == held

@@ -124,11 +124,11 @@ def test_messages_have_the_fields_of_the_recorded_ones() -> None:
     run(test)
 
 
-def test_a_taker_sees_its_trade_by_levels_and_then_the_update() -> None:
-    """A trade for each price; its makers add up; their side is the other one on the same token."""
+def test_a_taker_can_have_a_trade_for_each_price_and_then_the_update() -> None:
+    """If set so; the makers add up; their side is the other one on the same token."""
 
     async def test() -> None:
-        async with open_venue() as client, client.user_feed() as feed:
+        async with open_venue(whole_trades=False) as client, client.user_feed() as feed:
             answer = await client.place("BUY", "0.53", "150")
             messages = await feed.rest()
             assert short(messages) == [
@@ -159,11 +159,11 @@ def test_a_taker_sees_its_trade_by_levels_and_then_the_update() -> None:
     run(test)
 
 
-def test_all_that_is_taken_can_be_one_trade() -> None:
-    """With whole trades: one id, the average above, each maker at its own price, exact cash."""
+def test_all_that_is_taken_at_once_is_one_trade() -> None:
+    """One id, the average above, each maker at its own price, exact cash (§5.5)."""
 
     async def test() -> None:
-        async with open_venue(whole_trades=True) as client, client.user_feed() as feed:
+        async with open_venue() as client, client.user_feed() as feed:
             other = client.other()
             resting = (await other.place("BUY", "0.47", "20", token=other.down))["orderID"]
             answer = await client.place("BUY", "0.53", "150")
