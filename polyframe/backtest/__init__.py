@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polyframe.backtest.bracket import run_bracket
 from polyframe.backtest.exchange import ReplayExchange
 from polyframe.backtest.lookahead import LookAhead, find_look_ahead
 from polyframe.backtest.report import CycleReport, Figures, Report, TradedOrder
@@ -18,4 +19,5 @@ __all__ = [
     "backtest",
     "find_look_ahead",
     "run_backtest",
+    "run_bracket",
 ]
