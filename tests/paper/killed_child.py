@@ -7,7 +7,7 @@ import sys
 
 from polyframe.clock import ScaledClock
 from tests.paper.kit import order
-from tests.paper.test_exchange import scene
+from tests.paper.scene import scene
 from tests.support.fake import START
 
 

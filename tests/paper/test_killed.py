@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from polyframe.clock import ScaledClock
-from tests.paper.test_exchange import scene
+from tests.paper.scene import scene
 from tests.support.fake import START
 
 ROOT = Path(__file__).resolve().parents[2]

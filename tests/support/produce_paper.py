@@ -11,7 +11,8 @@ from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Side
 from polyframe.trading.snapshotstore import MemoryStore
 from tests.paper.kit import order
-from tests.paper.test_exchange import FullStore, Scene, scene
+from tests.paper.scene import Scene, scene
+from tests.paper.test_keeping import FullStore
 from tests.support.fake import START, delta, make_market, snapshot
 from tests.support.produce_events import Producer
 
