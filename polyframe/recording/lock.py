@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from polyframe.errors import ConfigError
+from polyframe.filelock import lock_file
 
 
 class FolderLock:
@@ -32,7 +33,7 @@ class FolderLock:
             msg = f"folder: {self._folder} cannot be written: {error}"
             raise ConfigError(msg) from error
         try:
-            _lock(file)
+            lock_file(file)
         except OSError as error:
             file.close()
             msg = f"folder: another recorder writes to {self._folder} ({error}); name another one"
@@ -44,14 +45,3 @@ class FolderLock:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-def _lock(file: IO[bytes]) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,6 +15,7 @@ from typing import IO, Protocol
 from typing_extensions import override
 
 from polyframe.errors import ConfigError
+from polyframe.filelock import lock_file
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class FolderStore:
             msg = f"snapshots: {self.folder} cannot be written: {error}"
             raise ConfigError(msg) from error
         try:
-            _take_lock(lock)
+            lock_file(lock)
         except OSError as error:
             lock.close()
             msg = f"snapshots: {self.folder} cannot be locked ({error}); take one on a local disk"
@@ -253,22 +254,6 @@ def _check_key(key: str) -> None:
     if not _KEY.fullmatch(key):
         msg = f"key: expected 'series/name' in small letters, digits and '-@.', got {key!r}"
         raise ValueError(msg)
-
-
-def _take_lock(file: IO[bytes]) -> None:
-    """Lock a file for this process until it is closed, also by the process's end.
-
-    Raises:
-        OSError: Somebody else has it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _sync_folder(folder: Path) -> None:

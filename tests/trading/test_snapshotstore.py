@@ -105,7 +105,7 @@ def test_a_drive_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "no locks available")
 
-    monkeypatch.setattr(snapshotstore, "_take_lock", refuse)
+    monkeypatch.setattr(snapshotstore, "lock_file", refuse)
     with pytest.raises(ConfigError, match=r"cannot be locked .*no locks.* a local disk"):
         FolderStore(tmp_path / "kept").open()
 
