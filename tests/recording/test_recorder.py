@@ -439,6 +439,12 @@ def test_a_detached_stream_shows_nobody_a_frame() -> None:
 # ------------------------------------------------------------------ over real sockets
 
 
+def frames_heard(folder: Path) -> int:
+    """Return how many frames are on disk by now."""
+    kinds = (frame.kind for raw in raw_folders(folder) for frame in FrameReader(raw))
+    return sum(kind is FrameKind.FRAME for kind in kinds)
+
+
 def test_the_local_venue_is_recorded_as_it_was_heard(tmp_path: Path) -> None:
     """Over real sockets: the file has what another client heard, and a gap where the line broke."""
     pytest.importorskip("starlette")
@@ -464,6 +470,7 @@ def test_the_local_venue_is_recorded_as_it_was_heard(tmp_path: Path) -> None:
             async with asyncio.timeout(60):
                 await until(lambda: counters.get(Count.STREAM_CONNECTS, "market") == 2)
                 await sink.until(lambda: len(sink.messages) > 40)
+                await until(lambda: frames_heard(tmp_path) > 10)
                 venue.drop_connections("market")
                 await until(lambda: counters.get(Count.STREAM_CONNECTS, "market") == 4)
                 await recorder.wait()
