@@ -145,7 +145,9 @@ class Trader:
                 msg = f"name: {label!r} is mounted on {series} already; give another name="
                 raise ConfigError(msg)
         for series in parsed:
-            self._desk(series).mounts.append(_Mount(strategy, label, on_error))
+            desk = self._desk(series)
+            desk.mounts.append(_Mount(strategy, label, on_error))
+            desk.trading.strategies.add(label)
 
     def _desk(self, series: Series) -> _Desk:
         if series not in self._desks:

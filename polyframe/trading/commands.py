@@ -118,6 +118,19 @@ class ExpireOrder:
 
 
 @frozen
+class AdoptOrder:
+    """An order that nobody here placed becomes a strategy's, with its fills and what it holds.
+
+    Denied with rule ``"unknown_order"``, ignored if it has an owner.
+    """
+
+    generation: int
+    client_id: str
+    strategy: str
+    now_ms: int
+
+
+@frozen
 class ApplyOrderReport:
     """What the venue says of one order (PROTOCOL §5.2), by the stream or by a query."""
 
@@ -202,6 +215,7 @@ CycleCommand = (
     | ApplyPlaceAnswer
     | ApplyCancelAnswer
     | ExpireOrder
+    | AdoptOrder
     | ApplyOrderReport
     | ApplyTradeReport
     | AdjustPosition

@@ -69,6 +69,10 @@ class ReconcileDesk(Protocol):
         """End an order that never came to exist."""
         ...
 
+    def adopt(self, order: Order, strategy: str) -> bool:
+        """Give a foreign order to a strategy; say whether that is there to take it."""
+        ...
+
     def reconciled(self, report: ReconcileReport) -> None:
         """Write down a comparison that failed or found something."""
         ...
@@ -93,6 +97,7 @@ class _Findings:
     not_found: list[str] = field(factory=list)
     unresolved: dict[str, str] = field(factory=dict)
     foreign: list[str] = field(factory=list)
+    adopted: list[str] = field(factory=list)
     risen: dict[str, Order] = field(factory=dict)
     cancelled: list[str] = field(factory=list)
     cash: Decimal | None = None
@@ -178,6 +183,7 @@ class Comparison:
                 await asyncio.sleep(0)
         self._compare_cash(venue, found)
         await self._ask_for_absent(judged, venue, looked_at, found)
+        self._adopt_foreign(found)
         await self._cancel_foreign(found)
         await self._cancel_risen(found)
         return self._report(trigger, found)
@@ -290,6 +296,13 @@ class Comparison:
             self._desk.never_existed(now)
             found.not_found.append(client_id)
 
+    def _adopt_foreign(self, found: _Findings) -> None:
+        if self._settings.foreign_orders == "adopt":
+            for venue_id in found.foreign:
+                order = self._state.order_by_venue_id(venue_id)
+                if order is not None and self._desk.adopt(order, self._settings.adopter):
+                    found.adopted.append(venue_id)
+
     async def _cancel_foreign(self, found: _Findings) -> None:
         if self._settings.foreign_orders == "cancel" and found.foreign:
             outcome = await cancel_in_bulk(self._exchange, self._counters, found.foreign)
@@ -347,6 +360,7 @@ class Comparison:
             not_found=tuple(found.not_found),
             unresolved=found.unresolved,
             foreign=tuple(found.foreign),
+            adopted=tuple(found.adopted),
             cancelled=tuple(found.cancelled),
             cash=found.cash,
             differs=self._is_news(found),

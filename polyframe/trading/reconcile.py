@@ -11,7 +11,7 @@ from attrs import Attribute, asdict, field, frozen
 from polyframe.errors import ConfigError
 from polyframe.model.order import OrderStatus
 
-ForeignOrders = Literal["report", "cancel", "leave"]
+ForeignOrders = Literal["report", "adopt", "cancel", "leave"]
 LateOrders = Literal["cancel", "leave"]
 
 DOUBTFUL = frozenset({OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
@@ -60,7 +60,10 @@ class ReconcileSettings:
         grace: Since the answer was lost; before that an order that the venue does not know may
             still be on its way there.
         foreign_orders: What becomes of open orders in the current market that nobody here placed:
-            ``"report"`` names them, ``"cancel"`` also cancels them, ``"leave"`` says nothing.
+            ``"report"`` names them, ``"adopt"`` also gives them to the strategy `adopter`,
+            ``"cancel"`` also cancels them, ``"leave"`` says nothing.
+        adopter: Name under which the strategy is mounted that adopts foreign orders. On a series
+            on which it is not mounted they are only reported.
         late_orders: What becomes of orders that turn out to be accepted after their cycle is over, or
             that an earlier run has left in a cycle whose end it did not see: ``"cancel"`` or
             ``"leave"``.
@@ -74,9 +77,18 @@ class ReconcileSettings:
     soon: tuple[float, ...] = field(default=(1.0, 2.0, 5.0), validator=_all_positive)
     grace: float = field(default=4.0, validator=_not_negative)
     foreign_orders: ForeignOrders = field(
-        default="report", validator=_one_of("report", "cancel", "leave")
+        default="report", validator=_one_of("report", "adopt", "cancel", "leave")
     )
+    adopter: str = ""
     late_orders: LateOrders = field(default="cancel", validator=_one_of("cancel", "leave"))
+
+    def __attrs_post_init__(self) -> None:
+        if (self.foreign_orders == "adopt") != bool(self.adopter):
+            msg = (
+                "adopter: the name of the strategy that adopts foreign orders goes with "
+                'foreign_orders="adopt", and only with that'
+            )
+            raise ConfigError(msg)
 
 
 @frozen(kw_only=True)
@@ -100,6 +112,7 @@ class ReconcileReport:
             and listed there, by client id; the former are left as they are, the latter cancelled.
         foreign: The venue's ids of the listed orders that nobody here placed (none with the policy
             ``"leave"``).
+        adopted: Those of them that have a strategy now.
         cancelled: Ids of the listed orders that were cancelled.
         cash: USD that the venue has beyond our books, ``None`` where it could not be compared
             because something is under way. It is told and not corrected.
@@ -118,6 +131,7 @@ class ReconcileReport:
     not_found: tuple[str, ...] = ()
     unresolved: dict[str, str] = field(factory=dict)
     foreign: tuple[str, ...] = ()
+    adopted: tuple[str, ...] = ()
     cancelled: tuple[str, ...] = ()
     cash: Decimal | None = None
     differs: bool = False
@@ -144,6 +158,7 @@ def describe(report: ReconcileReport) -> str:
             (report.not_found, "orders do not exist"),
             (report.unresolved, "orders unresolved"),
             (report.foreign, "foreign orders open"),
+            (report.adopted, "of them adopted"),
             (report.cancelled, "of them cancelled"),
         )
         if values

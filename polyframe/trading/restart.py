@@ -284,6 +284,10 @@ class _RestoredCycle:
             "the venue does not know it",
         )
 
+    def adopt(self, order: Order, strategy: str) -> bool:  # noqa: ARG002
+        """Leave it: strategies get nothing before they run."""
+        return False
+
     def reconciled(self, report: ReconcileReport) -> None:
         """Write down a comparison that found something."""
         self._settlement.note_reconciled(self.state, report)

@@ -34,6 +34,7 @@ from polyframe.model.series import Series, Window
 from polyframe.trading.account import Account
 from polyframe.trading.cancels import Cancels
 from polyframe.trading.commands import (
+    AdoptOrder,
     Applied,
     ApplyCancelAnswer,
     ApplyOrderReport,
@@ -99,6 +100,7 @@ class TradingService:
 
     Attributes:
         reconciler: Keeps the current cycle equal to the venue.
+        strategies: Names of the strategies that are mounted on the series.
         is_resumed: Whether an earlier run of the program has begun the current cycle.
     """
 
@@ -118,6 +120,7 @@ class TradingService:
     ) -> None:
         self._snapshots = snapshots
         self.is_resumed = False
+        self.strategies: set[str] = set()
         self.series = series
         self.account = account
         self._exchange = exchange
@@ -308,6 +311,13 @@ class TradingService:
         )
         if isinstance(reply, Applied):
             self.note_refusal(self._market, f"venue:{NOT_FOUND}", text)
+
+    def adopt(self, order: Order, strategy: str) -> bool:
+        """Give a foreign order to a strategy, if it is mounted here; called by the reconciler."""
+        if strategy not in self.strategies:
+            return False
+        command = AdoptOrder(order.generation, order.client_id, strategy, self._now_ms())
+        return isinstance(self.submit(command), Applied)
 
     def reconciled(self, report: ReconcileReport) -> None:
         """Write down a comparison that failed or found something; called by the reconciler."""

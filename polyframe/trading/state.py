@@ -25,6 +25,7 @@ from polyframe.model.order import Order, OrderStatus, PlaceResult, Side
 from polyframe.model.trade import Fill, TradeLeg, TradeStatus
 from polyframe.trading.commands import (
     AdjustPosition,
+    AdoptOrder,
     Applied,
     ApplyCancelAnswer,
     ApplyOrderReport,
@@ -208,6 +209,24 @@ class CycleState(CycleView):
         if order is None:
             return Ignored("unknown_order")
         return self._step(order, command.now_ms, OrderStatus.EXPIRED, command.text)
+
+    def _adopt(self, command: AdoptOrder) -> Reply:
+        order = self.orders.get(command.client_id)
+        if order is None:
+            return Denied("unknown_order", f"no order {command.client_id} in {self.market.slug}")
+        if not order.is_external:
+            return Ignored("duplicate")
+        adopted, track = (
+            evolve(order, strategy=command.strategy),
+            self._table.tracks[order.client_id],
+        )
+        keys = self._table.take_over(order, adopted)
+        self._table.add(adopted, track)
+        self._table.refresh(adopted, command.now_ms)
+        fills = (self.fills[key] for key in keys)
+        changes: list[Change] = [self._trade_changed(fill, fill.status) for fill in fills]
+        change = self._order_changed(order.client_id, order.status)
+        return Applied((*changes, change), change.order)
 
     def _order_report(self, command: ApplyOrderReport) -> Reply:
         report = command.report
@@ -403,6 +422,7 @@ class CycleState(CycleView):
         ApplyPlaceAnswer: _place_answer,
         ApplyCancelAnswer: _cancel_answer,
         ExpireOrder: _expire,
+        AdoptOrder: _adopt,
         ApplyOrderReport: _order_report,
         ApplyTradeReport: _trade_report,
         AdjustPosition: _adjust,

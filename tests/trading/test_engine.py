@@ -10,6 +10,7 @@ from polyframe.model.trade import TradeStatus
 from polyframe.trading.account import Account
 from polyframe.trading.commands import (
     AdjustPosition,
+    AdoptOrder,
     Applied,
     ApplyCancelAnswer,
     ApplyOrderReport,
@@ -72,6 +73,7 @@ def every_command(generation: int) -> list[CycleCommand]:
         ),
         ApplyTradeReport(generation, TradeReport("t1", "m", token, TradeStatus.MATCHED, ()), 1),
         AdjustPosition(generation, "alpha", UP, dec("1"), dec("0"), "test", 1),
+        AdoptOrder(generation, "v9", "alpha", 1),
         ApplyResolution(generation, UP, 1),
         Query(generation),
     ]

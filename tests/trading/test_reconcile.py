@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from polyframe.counters import Count
 from polyframe.errors import (
+    ConfigError,
     ExchangeUnavailable,
     OrderRejected,
 )
@@ -33,6 +34,7 @@ from tests.trading.reconcile_kit import (
     FIRST,
     LOST,
     ON_DEMAND,
+    PRICE,
     SECOND,
     UP,
     buy,
@@ -268,6 +270,65 @@ def test_foreign_orders_are_treated_by_policy(policy: Any) -> None:
         assert told is ("0xforeign" in heard)
 
     play(act, exchange=exchange, reconcile=settings)
+
+
+def test_a_strategy_adopts_what_nobody_here_placed() -> None:
+    """The order becomes its own, with fills and reservation: it can sell and cancel what it brought."""
+    exchange = FakeExchange()
+    settings = ReconcileSettings(
+        open_interval=1e6, idle_interval=1e6, foreign_orders="adopt", adopter="Recorder"
+    )
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        exchange.known["0xforeign"] = order_report(FIRST, "0xforeign", size_matched=Decimal(4))
+        exchange.trades = [trade_report(FIRST, "t1", "0xforeign", size=Decimal(4))]
+        account = stage.env.account
+        before = account.cash
+        report = await stage.trading.reconcile()
+        assert (("0xforeign",), ("0xforeign",)) == (report.foreign, report.adopted)
+        (order,) = stage.trading.handle("Recorder").open_orders()
+        assert (OrderStatus.PARTIALLY_FILLED, Decimal(4)) == (order.status, order.filled)
+        assert Decimal(4) == stage.trading.handle("Recorder").sellable(UP)
+        paid = Decimal(2) + FIRST.fees.taker_fee(Decimal(4), PRICE)
+        assert before - paid == account.cash
+        assert Decimal(3) + FIRST.fees.taker_fee(Decimal(6), PRICE) == account.reserved
+        again = await stage.trading.reconcile()
+        assert ((), ()) == (again.foreign, again.adopted)
+        done = await stage.trading.handle("Recorder").cancel(order)
+        assert OrderStatus.CANCELLED is done.status
+        assert Decimal(0) == account.reserved
+        await settle()
+        heard = [event.order.strategy for _, event in stage.diary.of(START, "order")]
+        assert ["", "Recorder"] == list(dict.fromkeys(heard))
+
+    play(act, exchange=exchange, reconcile=settings)
+
+
+def test_who_is_not_mounted_adopts_nothing() -> None:
+    """The order stays foreign, and is reported as before."""
+    exchange = FakeExchange()
+    settings = ReconcileSettings(
+        open_interval=1e6, idle_interval=1e6, foreign_orders="adopt", adopter="Somebody"
+    )
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        exchange.known["0xforeign"] = order_report(FIRST, "0xforeign")
+        report = await stage.trading.reconcile()
+        assert (("0xforeign",), ()) == (report.foreign, report.adopted)
+        assert stage.trading.handle("Somebody").open_orders() == []
+
+    play(act, exchange=exchange, reconcile=settings)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"foreign_orders": "adopt"}, {"adopter": "Recorder"}], ids=["nobody", "no policy"]
+)
+def test_adoption_needs_a_name_and_a_name_needs_adoption(settings: dict[str, Any]) -> None:
+    """The error names the field and what goes with it."""
+    with pytest.raises(ConfigError, match="adopter: the name of the strategy"):
+        ReconcileSettings(**settings)
 
 
 # ------------------------------------------------------------------ the rule
