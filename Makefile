@@ -27,7 +27,7 @@ test: $(TEST_ENV)/.installed official ## lint, formatting, types, import contrac
 	@echo "== lint-imports"
 	@$(TEST_ENV)/bin/lint-imports
 	@echo "== pytest"
-	@$(TEST_ENV)/bin/python -m pytest
+	@$(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile
 
 guards: $(TEST_ENV)/.installed ## take each guard of the core away and see that a test notices; a minute or two
 	@$(TEST_ENV)/bin/python tools/remove_guards.py $(ARGS)
