@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import Counter
 from decimal import Decimal
 
 import pytest
 from attrs import define
 
+from polyframe import logmode
 from polyframe.environment import Environment
 from polyframe.logmode import close_mode, marked, open_mode
 from polyframe.model.market import Outcome
@@ -62,8 +64,12 @@ def test_a_live_exchange_says_live(caplog: pytest.LogCaptureFixture) -> None:
     assert any("LIVE, real money" in line for line in said)
 
 
-def test_two_environments_do_not_mix(caplog: pytest.LogCaptureFixture) -> None:
+def test_two_environments_do_not_mix(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Tasks say the mode of their own environment; a thread says none while it is not clear."""
+    # An environment that another test has killed was never closed.
+    monkeypatch.setattr(logmode, "_open", Counter())
     caplog.set_level(logging.INFO, "polyframe")
     log = marked(marked(logging.getLogger("polyframe.test_logmode")))
 

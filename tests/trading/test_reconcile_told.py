@@ -153,7 +153,7 @@ def test_a_report_can_be_read() -> None:
         ("soon", ()),
         ("soon", (1.0, 0.0)),
         ("grace", -1.0),
-        ("foreign_orders", "adopt"),
+        ("foreign_orders", "steal"),
         ("late_orders", "ignore"),
     ],
 )
