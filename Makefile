@@ -11,7 +11,7 @@ OFFICIAL_ENVS := .venv-polymarket-client .venv-py-clob-client-v2
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help test guards demo official clean check-python
+.PHONY: help test explore guards demo official clean check-python
 
 help: ## say what there is (this text)
 	@echo "make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
@@ -28,6 +28,9 @@ test: $(TEST_ENV)/.installed official ## lint, formatting, types, import contrac
 	@$(TEST_ENV)/bin/lint-imports
 	@echo "== pytest"
 	@$(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile
+
+explore: $(TEST_ENV)/.installed ## the property tests with new cases, other ones each time
+	@$(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --hypothesis-profile explore -m hypothesis $(ARGS)
 
 guards: $(TEST_ENV)/.installed ## take each guard of the core away and see that a test notices; a minute or two
 	@$(TEST_ENV)/bin/python tools/remove_guards.py $(ARGS)

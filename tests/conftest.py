@@ -6,8 +6,11 @@ import sys
 
 from hypothesis import settings
 
-# A busy machine is slow now and then; that is no finding about the code.
-settings.register_profile("polyframe", parent=settings(), deadline=None)
+# A busy machine is slow now and then; that is no finding about the code. The same cases each time,
+# so that a change is judged by what it changed; `pytest --hypothesis-profile explore` (make
+# explore) draws new ones.
+settings.register_profile("polyframe", parent=settings(), deadline=None, derandomize=True)
+settings.register_profile("explore", parent=settings(), deadline=None)
 settings.load_profile("polyframe")
 
 RECURSION_LIMIT = sys.getrecursionlimit()

@@ -225,8 +225,9 @@ class Holdings:
         self._book(strategy, outcome).settle(number)
 
     def hand_over(self, outcome: Outcome, number: int, old: str, new: str) -> None:
-        """Move a booking from one strategy to another before the resolution; no cash moves."""
+        """Move a booking from one strategy to another; no cash moves, but each one's payout may."""
         self._book(new, outcome).book(number, self._book(old, outcome).take(number))
+        self._pay_out()
 
     def resolve(self, winner: Outcome) -> None:
         """Turn all positions into what they pay."""

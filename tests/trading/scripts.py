@@ -13,6 +13,7 @@ from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.trade import TradeLeg, TradeStatus, mean_price
 from polyframe.trading.commands import (
     AdjustPosition,
+    AdoptOrder,
     ApplyCancelAnswer,
     ApplyOrderReport,
     ApplyPlaceAnswer,
@@ -163,6 +164,7 @@ def commands(generation: int) -> st.SearchStrategy[CycleCommand]:
             st.just("test"),
             _TIMES,
         ),
+        st.builds(AdoptOrder, cycle, clients | st.just("v3"), _STRATEGIES, _TIMES),
         st.builds(Query, cycle),
     )
     resolution = st.builds(ApplyResolution, cycle, st.sampled_from(Outcome), _TIMES)
