@@ -80,9 +80,9 @@ def demo(
     strategy: Annotated[
         str,
         typer.Option(
-            help="momentum, or your own: path/to/file.py:ClassName or package.module:ClassName."
+            help="threshold, or your own: path/to/file.py:ClassName or package.module:ClassName."
         ),
-    ] = "momentum",
+    ] = "threshold",
     source: Annotated[
         Source,
         typer.Option(

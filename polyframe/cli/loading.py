@@ -8,14 +8,19 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from polyframe import strategies
 from polyframe.errors import ConfigError
-from polyframe.strategies import Momentum
 from polyframe.strategy import Strategy, check_definition
 
-SHIPPED: dict[str, type[Strategy]] = {"momentum": Momentum}
-"""Strategies that can be named without a module."""
+SHIPPED: dict[str, type[Strategy]] = {
+    name.lower(): getattr(strategies, name) for name in strategies.__all__
+}
+"""Strategies that can be named without a module: the class's name in lower case."""
 
-_FORMS = "a name that ships (momentum), path/to/file.py:ClassName or package.module:ClassName"
+_FORMS = (
+    f"a name that ships ({', '.join(SHIPPED)}), path/to/file.py:ClassName or "
+    "package.module:ClassName"
+)
 
 
 def load_strategy(text: str) -> Strategy:

@@ -37,7 +37,7 @@ def test_plays_its_cycles_and_reports_them() -> None:
     ]
     for row in markets:
         _slug, orders, _trades, _fees, _winner, won, profit = row
-        assert int(orders) <= 1  # momentum enters once
+        assert int(orders) <= 1  # threshold enters once
         assert won == "won"  # it waited for the resolution
         float(profit)
     for label in ("total", "events in", "gated", "stale commands", "reconnects"):
@@ -84,12 +84,12 @@ def test_help_tells_how_to_end_it() -> None:
         (["--speed", "0"], "expected a number above 0, got 0"),
         (["--speed", "nan"], "expected a number above 0, got nan"),
         (["--source", "tape"], "--source"),
-        (["--strategy", "grid"], "strategy: expected a name that ships (momentum)"),
+        (["--strategy", "martingale"], "strategy: expected a name that ships (datarecorder, "),
         (["--strategy", "nowhere.py:Mine"], "strategy: there is no file nowhere.py"),
         (["--strategy", "no.where:Mine"], "strategy: there is no module no.where"),
         (
-            ["--strategy", "polyframe.strategies.momentum:Mine"],
-            "has no Mine; strategies there: Momentum",
+            ["--strategy", "polyframe.strategies.threshold:Mine"],
+            "has no Mine; strategies there: Threshold",
         ),
         (["--strategy", "polyframe.strategy:Strategy"], "is no subclass of polyframe.Strategy"),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from polyframe.cli.loading import SHIPPED, load_strategy
 from polyframe.errors import ConfigError, StrategyDefinitionError
-from polyframe.strategies import Momentum
+from polyframe.strategies import Threshold
 
 MODULE = """
 from decimal import Decimal
@@ -50,9 +50,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_names_that_ship() -> None:
     """A plain name stands for a strategy that ships, with its defaults."""
-    assert load_strategy("momentum") == Momentum()
-    assert Momentum().trigger == Decimal("0.60")
-    assert set(SHIPPED) == {"momentum"}
+    assert load_strategy("threshold") == Threshold()
+    assert Threshold().trigger == Decimal("0.60")
+    for name, kind in SHIPPED.items():
+        assert load_strategy(name) == kind()
 
 
 def test_a_class_in_a_file(module: Path) -> None:

@@ -25,7 +25,7 @@ from rich.console import Console
 from polyframe.cli.screen import LiveView, PlainView, Scene, draw
 from polyframe.cli.watch import Event, Watch
 from polyframe.model.order import OrderType
-from polyframe.strategies import Momentum
+from polyframe.strategies import Threshold
 from tests.cli.command import LIMIT, environment, rows
 from tests.cli.test_demo import PROMPT, SWALLOWER, strategy_file
 from tests.support.stage import Stage, play, settle
@@ -154,7 +154,7 @@ def picture(stage: Stage, watch: Watch, *, width: int = 80, height: int = 24) ->
         stage.trader,
         stage.trader.series[0],
         watch,
-        "Momentum on btc-updown-15m, 60×",
+        "Threshold on btc-updown-15m, 60×",
         cycles=4,
     )
     console = Console(width=width, height=height, color_system=None, file=io.StringIO())
@@ -182,7 +182,7 @@ def test_the_screen_fits_its_terminal(width: int, height: int) -> None:
         assert len(lines) <= height
         assert max(len(line) for line in lines) <= width
 
-    play(act, Momentum())
+    play(act, Threshold())
 
 
 def test_the_screen_shows_quotes_orders_position_and_cash() -> None:
@@ -191,7 +191,7 @@ def test_the_screen_shows_quotes_orders_position_and_cash() -> None:
     async def act(stage: Stage) -> None:
         watch = watched(stage, [])
         session = await stage.open_cycle()
-        handle = stage.trading.handle("Momentum")
+        handle = stage.trading.handle("Threshold")
         order = await handle.buy(
             session.market.outcome(session.market.up_token),  # type: ignore[arg-type]
             price=Decimal("0.50"),
@@ -205,7 +205,7 @@ def test_the_screen_shows_quotes_orders_position_and_cash() -> None:
         assert "cash 1,000.00 USD" in text
         assert "15:00 left" in text
 
-    play(act, Momentum())
+    play(act, Threshold())
 
 
 def test_the_screen_says_when_trading_is_paused() -> None:
@@ -219,7 +219,7 @@ def test_the_screen_says_when_trading_is_paused() -> None:
         await settle()
         assert "trading is paused" in "\n".join(picture(stage, watch))
 
-    play(act, Momentum())
+    play(act, Threshold())
     assert [event.kind for event in seen if event.kind == "pause"] == ["pause"]
 
 

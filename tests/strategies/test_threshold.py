@@ -1,4 +1,4 @@
-"""The decisions of the momentum strategy, seen through a trader on simulated time."""
+"""The decisions of the threshold strategy, seen through a trader on simulated time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.events import OrderEventKind, StreamState
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
-from polyframe.strategies import Momentum
+from polyframe.strategies import Threshold
 from polyframe.trader import TraderSettings
 from tests.support.fake import (
     START,
@@ -28,7 +28,7 @@ from tests.support.stage import Stage, play, settle
 
 UP, DOWN = Outcome.UP, Outcome.DOWN
 FILLED = PlaceAnswer(PlaceResult.MATCHED)
-NEVER_LATE = Momentum(trigger=Decimal("0.60"), cutoff=0)
+NEVER_LATE = Threshold(trigger=Decimal("0.60"), cutoff=0)
 
 
 async def quote(stage: Stage, outcome: Outcome, bid: int, ask: int) -> None:
@@ -81,7 +81,7 @@ def asked(stage: Stage) -> list[OrderRequest]:
 
 def perform(
     act: Callable[[Stage], Awaitable[Any]],
-    strategy: Momentum = NEVER_LATE,
+    strategy: Threshold = NEVER_LATE,
     exchange: FakeExchange | None = None,
     start: float = START,
     **mount: Any,
@@ -210,7 +210,7 @@ def test_the_limit_never_passes_max_price() -> None:
     async def act(stage: Stage) -> None:
         await quote(stage, UP, 60, 61)
 
-    strategy = Momentum(trigger=Decimal("0.60"), max_price=Decimal("0.61"), cutoff=0)
+    strategy = Threshold(trigger=Decimal("0.60"), max_price=Decimal("0.61"), cutoff=0)
     (request,) = perform(act, strategy)
     assert request.price == Decimal("0.61")
 
@@ -221,7 +221,7 @@ def test_the_limit_lies_on_the_tick() -> None:
     async def act(stage: Stage) -> None:
         await quote(stage, UP, 60, 61)
 
-    strategy = Momentum(
+    strategy = Threshold(
         trigger=Decimal("0.60"), slippage=Decimal("0.0275"), max_price=Decimal("0.635"), cutoff=0
     )
     (request,) = perform(act, strategy)
@@ -235,8 +235,8 @@ def test_no_entry_after_the_cut_off() -> None:
         await quote(stage, UP, 60, 61)
 
     late = START + 900 - 30
-    assert perform(act, Momentum(cutoff=31), start=late) == []
-    assert len(perform(act, Momentum(cutoff=29), start=late)) == 1
+    assert perform(act, Threshold(cutoff=31), start=late) == []
+    assert len(perform(act, Threshold(cutoff=29), start=late)) == 1
 
 
 def test_a_denied_entry_is_not_repeated_and_harms_nothing() -> None:
@@ -279,7 +279,7 @@ def test_sells_at_take_and_at_stop(take: str | None, stop: str | None, bid: int,
     """A bid at or beyond either price sells all that is held, one slippage below it."""
     exchange = FakeExchange()
     exchange.answers = [FILLED, FILLED]
-    strategy = Momentum(
+    strategy = Threshold(
         take=None if take is None else Decimal(take), stop=None if stop is None else Decimal(stop)
     )
 
@@ -314,7 +314,7 @@ def test_goes_on_selling_until_less_than_an_order_is_left() -> None:
         await quote(stage, UP, 73, 74)
         assert stage.env.counters.get(Count.ORDERS_DENIED) == 0
 
-    strategy = Momentum(size=Decimal(20), take=Decimal("0.75"))
+    strategy = Threshold(size=Decimal(20), take=Decimal("0.75"))
     requests = perform(act, strategy, exchange)
     assert [(r.side, r.size) for r in requests] == [
         (Side.BUY, Decimal(20)),
@@ -334,7 +334,7 @@ def test_the_limit_of_a_sale_lies_on_the_tick(bid: int, price: str) -> None:
         await fill(stage, 0)
         await quote(stage, UP, bid, bid + 2)
 
-    strategy = Momentum(stop=Decimal("0.50"), slippage=Decimal("0.0275"))
+    strategy = Threshold(stop=Decimal("0.50"), slippage=Decimal("0.0275"))
     _, sale = perform(act, strategy, exchange)
     assert sale.price == Decimal(price)
 
@@ -353,7 +353,7 @@ def test_only_the_held_outcome_decides_about_leaving() -> None:
         await quote(stage, UP, 0, 61)
         assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 0
 
-    strategy = Momentum(stop=Decimal("0.50"), take=Decimal("0.75"))
+    strategy = Threshold(stop=Decimal("0.50"), take=Decimal("0.75"))
     assert len(perform(act, strategy, exchange)) == 1
 
 
@@ -370,7 +370,7 @@ def test_a_refused_sale_is_tried_again_at_the_next_price() -> None:
         await quote(stage, UP, 52, 53)
         assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 0
 
-    assert len(perform(act, Momentum(stop=Decimal("0.50")), exchange)) == 3
+    assert len(perform(act, Threshold(stop=Decimal("0.50")), exchange)) == 3
 
 
 def test_leaving_cancels_the_rest_of_the_entry_first() -> None:
@@ -383,7 +383,7 @@ def test_leaving_cancels_the_rest_of_the_entry_first() -> None:
         await quote(stage, UP, 50, 52)
         assert exchange.cancelled == [exchange.placed[0].venue_id]
 
-    strategy = Momentum(order_type=OrderType.GTC, stop=Decimal("0.50"))
+    strategy = Threshold(order_type=OrderType.GTC, stop=Decimal("0.50"))
     entry, sale = perform(act, strategy, exchange)
     assert entry.order_type is OrderType.GTC
     assert (sale.side, sale.size) == (Side.SELL, Decimal(6))
@@ -399,7 +399,7 @@ def test_the_rest_of_an_entry_is_cancelled_at_the_end_of_the_cycle() -> None:
         await stage.open_cycle(START + 900)
         assert exchange.cancelled == [exchange.placed[0].venue_id]
 
-    assert len(perform(act, Momentum(order_type=OrderType.GTC), exchange)) == 1
+    assert len(perform(act, Threshold(order_type=OrderType.GTC), exchange)) == 1
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_the_rest_of_an_entry_is_cancelled_at_the_end_of_the_cycle() -> None:
 def test_bad_settings_name_the_field(settings: dict[str, Any], field: str) -> None:
     """A setting that makes no sense is refused with its name and what is expected."""
     with pytest.raises(ConfigError, match=f"^{field}: expected"):
-        Momentum(**settings)
+        Threshold(**settings)
 
 
 def test_runs_under_a_trader_without_help() -> None:

@@ -1,4 +1,4 @@
-"""Momentum: follow the outcome whose ask climbs through a trigger."""
+"""Threshold: follow the outcome whose ask climbs through a trigger."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from polyframe.strategy import Strategy
 _Validator = Callable[[Any, "Attribute[Any]", Any], None]
 
 
-def _must(expected: str, holds: Callable[[Momentum, Any], bool]) -> _Validator:
+def _must(expected: str, holds: Callable[[Threshold, Any], bool]) -> _Validator:
     """Return a validator that names the field, what it expects, and what it got."""
 
-    def check(strategy: Momentum, attribute: Attribute[Any], value: Any) -> None:
+    def check(strategy: Threshold, attribute: Attribute[Any], value: Any) -> None:
         if not holds(strategy, value):
             msg = f"{attribute.name}: expected {expected}, got {value!r}"
             raise ConfigError(msg)
@@ -31,11 +31,11 @@ def _must(expected: str, holds: Callable[[Momentum, Any], bool]) -> _Validator:
 
 
 def _amount(
-    expected: str, holds: Callable[[Momentum, Decimal], bool], *, or_none: bool = False
+    expected: str, holds: Callable[[Threshold, Decimal], bool], *, or_none: bool = False
 ) -> _Validator:
     """Return a validator of a finite ``Decimal``, or ``None`` if that is allowed."""
 
-    def check(strategy: Momentum, value: Any) -> bool:
+    def check(strategy: Threshold, value: Any) -> bool:
         if value is None:
             return or_none
         return isinstance(value, Decimal) and value.is_finite() and holds(strategy, value)
@@ -44,7 +44,7 @@ def _amount(
 
 
 @define
-class Momentum(Strategy):
+class Threshold(Strategy):
     """Buys the outcome whose ask climbs through `trigger`, once per cycle.
 
     *Crossing*: the ask was below `trigger` earlier in this cycle and is at or above it now. An ask
