@@ -8,6 +8,8 @@ ARGS ?=
 TEST_ENV := .venv-test
 DEMO_ENV := .venv
 OFFICIAL_ENVS := .venv-polymarket-client .venv-py-clob-client-v2
+# Two files at a time, in their order: the longest are single tests, and must not begin last.
+PYTEST := $(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
@@ -27,10 +29,10 @@ test: $(TEST_ENV)/.installed official ## lint, formatting, types, import contrac
 	@echo "== lint-imports"
 	@$(TEST_ENV)/bin/lint-imports
 	@echo "== pytest"
-	@$(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile
+	@$(PYTEST)
 
 explore: $(TEST_ENV)/.installed ## the property tests with new cases, other ones each time
-	@$(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --hypothesis-profile explore -m hypothesis $(ARGS)
+	@$(PYTEST) --hypothesis-profile explore -m hypothesis $(ARGS)
 
 guards: $(TEST_ENV)/.installed ## take each guard of the core away and see that a test notices; a minute or two
 	@$(TEST_ENV)/bin/python tools/remove_guards.py $(ARGS)

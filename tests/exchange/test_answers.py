@@ -139,7 +139,7 @@ def test_some_bad_requests_say_that_the_order_exists(text: str, code: str) -> No
         (404, {"error": "market not found"}, REJECTED, "market_not_found"),
         (408, b"", UNKNOWN, ""),
         (425, b"", REJECTED, "restarting"),
-        (429, b"Too Many Requests", REJECTED, "rate_limited"),
+        (429, b"Too Many Requests", UNKNOWN, "rate_limited"),
         (500, {"error": "Internal server error"}, UNKNOWN, "server_error"),
         (500, {"error": "order timed out"}, UNKNOWN, "timed_out"),
         (500, {"error": "could not insert order"}, UNKNOWN, "not_inserted"),

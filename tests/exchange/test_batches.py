@@ -90,7 +90,6 @@ def test_what_is_not_understood_leaves_all_open(body: Any) -> None:
     [
         (401, "Unauthorized/Invalid api key", "auth"),
         (425, "", "restarting"),
-        (429, "Too Many Requests", "rate_limited"),
         (400, "Too many orders in payload: 16, max allowed: 15", "too_many_orders"),
         (400, "Invalid order payload", "invalid_payload"),
         (503, "Trading is currently cancel-only. New orders are not accepted", "cancel_only"),
@@ -112,6 +111,7 @@ def test_a_refused_request_refuses_all(status: int, text: str, code: str) -> Non
         (500, "Internal server error"),
         (502, "bad gateway"),
         (408, ""),
+        (429, "Too Many Requests"),
     ],
 )
 def test_a_refusal_of_one_of_them_is_no_refusal_of_all(status: int, text: str) -> None:

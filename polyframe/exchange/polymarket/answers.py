@@ -33,6 +33,9 @@ orders, and the venue works on them in parallel: the rest may be live."""
 _OF_503 = frozenset({"cancel_only", "post_only_mode", "trading_disabled"})
 """Codes of the venue's own 503. Any other may come from a proxy after the order passed."""
 
+_UNSURE_STATUSES = frozenset({408, 429})
+"""Statuses below 500 after which an order may be live all the same (PROTOCOL §2.3)."""
+
 _ACCEPTED = {
     "live": PlaceResult.LIVE,
     "matched": PlaceResult.MATCHED,
@@ -61,7 +64,7 @@ def place_answer(status: int, body: bytes, venue_id: str, retry_after: str = "")
         return PlaceAnswer(PlaceResult.UNKNOWN, code, said)
     code = refusal_code(status, said)
     is_its_own = status == 503 and code in _OF_503
-    if is_its_own or (400 <= status < 500 and status != 408):
+    if is_its_own or (400 <= status < 500 and status not in _UNSURE_STATUSES):
         return _refused(code or "rejected", said)
     return PlaceAnswer(PlaceResult.UNKNOWN, code, said)
 
