@@ -1,0 +1,1 @@
+"""What strategies are put together from: small parts that decide, and leave acting to the strategy."""
