@@ -48,6 +48,8 @@ QUEUE_LIMIT = 50_000
 BUSY_TIMEOUT = 5.0
 """Real seconds to wait for another program that writes to the same file, before trying again."""
 
+_LOOK_AGAIN = 0.01
+
 _INSERTS = {
     row.table: (
         f"INSERT INTO {row.table} (run, {', '.join(row.columns)}) "  # noqa: S608 - our own names
@@ -170,7 +172,7 @@ class LedgerWriter:
             "INSERT INTO runs (started_ms, mode, exchange, version) VALUES (?, ?, ?, ?)", run_facts
         ).lastrowid
         connection.execute("COMMIT")
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        mode = _set_wal(connection)
         if mode != "wal":
             msg = (
                 f"ledger: {self._path} cannot be read and written at once (journal mode {mode}); "
@@ -300,6 +302,21 @@ def _is_of_the_file(error: Exception) -> bool:
     """Return whether the file is to blame, and not a value that is to be written."""
     of_a_value = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
     return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, of_a_value)
+
+
+def _set_wal(connection: sqlite3.Connection) -> str:
+    """Ask for a write-ahead log and return the mode that the file has then.
+
+    SQLite does not wait for other programs here, unlike everywhere else.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_AGAIN)
 
 
 def _is_busy(error: Exception) -> bool:

@@ -282,6 +282,26 @@ def test_two_programs_write_to_one_file_at_once(path: Path) -> None:
             assert numbers == list(range(500))
 
 
+def test_many_programs_make_the_file_at_once(tmp_path: Path) -> None:
+    """None is turned away because another one is just setting the file up."""
+    for attempt in range(40):
+        path = tmp_path / f"{attempt}.sqlite"
+        begun_by: list[int] = []
+
+        def begin(path: Path = path, begun_by: list[int] = begun_by) -> None:
+            ledger = Ledger(path)
+            ledger.begin(clock=WallClock(), counters=Counters(), exchange="fake", is_live=False)
+            ledger.close(timeout=20)
+            begun_by.append(threading.get_ident())
+
+        threads = [threading.Thread(target=begin) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(begun_by) == 6
+
+
 def _not_a_database(path: Path) -> None:
     path.write_text("These are my notes, not a database." * 50)
 
