@@ -284,7 +284,7 @@ def test_two_programs_write_to_one_file_at_once(path: Path) -> None:
 
 def test_many_programs_make_the_file_at_once(tmp_path: Path) -> None:
     """None is turned away because another one is just setting the file up."""
-    for attempt in range(40):
+    for attempt in range(20):
         path = tmp_path / f"{attempt}.sqlite"
         begun_by: list[int] = []
 
