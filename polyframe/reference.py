@@ -79,7 +79,8 @@ class ReferencePrices(SharedService):
     Give it to ``Environment.provide`` before the environment opens; it is opened and closed with it.
 
     Args:
-        venue: Who tells them, usually the exchange.
+        venue: Who tells them, usually the exchange. One that is a `SharedService` is opened and closed
+            with this service.
         series: The series whose markets are traded, for example ``"btc-updown-15m"``.
         settings: When the venue's record is asked for.
 
@@ -120,6 +121,8 @@ class ReferencePrices(SharedService):
             msg = "reference prices: they open once; make a new ReferencePrices"
             raise ConfigError(msg)
         self._clock, self._counters = clock, counters
+        if isinstance(self._venue, SharedService):
+            await self._venue.open(clock, counters)
         self._streams = self._venue.reference_streams(list(self._histories), self)
         for stream in self._streams:
             stream.start()
@@ -134,6 +137,8 @@ class ReferencePrices(SharedService):
         await asyncio.gather(
             *tasks, *(stream.close() for stream in streams), return_exceptions=True
         )
+        if isinstance(self._venue, SharedService):
+            await self._venue.close()
 
     # ------------------------------------------------------------------ reading
 

@@ -16,9 +16,11 @@ from polyframe.testing.builders import (
     trade_report,
 )
 from polyframe.testing.faults import RATES, Fault, Faults, InjectedError, parse_faults
+from polyframe.testing.feeds import FeedVenue
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.leaks import Leak, leaks_of
 from polyframe.testing.monitor import Monitor
+from polyframe.testing.regimes import Regime, RegimeMarkets
 from polyframe.testing.run import RunResult, play, run_strategy
 from polyframe.testing.simtrader import Seen
 from polyframe.testing.simvalues import SimHabits, SimOrder, SimTrade
@@ -31,10 +33,13 @@ __all__ = [
     "START",
     "Fault",
     "Faults",
+    "FeedVenue",
     "InjectedError",
     "Invariant",
     "Leak",
     "Monitor",
+    "Regime",
+    "RegimeMarkets",
     "RunResult",
     "Seen",
     "SimHabits",
