@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from attrs import Attribute, field, frozen
 
+from polyframe.model.conversion import Conversion, ConversionKind, ReceiptState
 from polyframe.model.events import OrderChanged, OrderReport, TradeChanged, TradeReport
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
@@ -150,7 +151,9 @@ class ApplyTradeReport:
 
 @frozen
 class AdjustPosition:
-    """Shares or cash moved without an order: split, merge, adoption by hand.
+    """Shares or cash moved without an order: a correction, or what was converted by hand.
+
+    Splits and merges of strategies have commands of their own, which move both outcomes at once.
 
     Denied with rule ``"position"`` (it would go below zero), ``"shares"`` (open sells hold them) or
     ``"cash"``.
@@ -172,6 +175,43 @@ class AdjustPosition:
     cash_delta: Decimal
     reason: str
     now_ms: int
+
+
+@frozen
+class BeginConversion:
+    """Register a split or merge right before it is sent, and hold what it gives.
+
+    A split holds cash, a merge holds shares of both outcomes: settled ones that no open sell offers.
+    Nothing is booked. Denied with rule ``"resolved"``, ``"busy"`` (another one of the cycle is under
+    way), ``"amount"``, ``"pairs"`` or ``"cash"``.
+
+    Attributes:
+        generation: The cycle.
+        conversion_id: Our id of it; unique in the cycle.
+        strategy: Whose shares.
+        kind: Split or merge.
+        shares: Pairs, above 0, at most 6 decimals.
+        now_ms: Epoch milliseconds on our clock.
+    """
+
+    generation: int
+    conversion_id: str
+    strategy: str
+    kind: ConversionKind
+    shares: Decimal
+    now_ms: int
+
+
+@frozen
+class ApplyReceipt:
+    """What the venue says of a split or merge; only its confirmation moves shares and cash."""
+
+    generation: int
+    conversion_id: str
+    state: ReceiptState
+    transaction_id: str = ""
+    text: str = ""
+    now_ms: int = 0
 
 
 @frozen
@@ -219,6 +259,8 @@ CycleCommand = (
     | ApplyOrderReport
     | ApplyTradeReport
     | AdjustPosition
+    | BeginConversion
+    | ApplyReceipt
     | ApplyResolution
     | Query
 )
@@ -251,6 +293,7 @@ class Snapshot:
         winner: The outcome that won, ``None`` until resolved.
         payout: USD that the winning shares pay.
         sequence: Number of the last change.
+        conversions: All splits and merges in order of birth.
     """
 
     generation: int
@@ -268,6 +311,7 @@ class Snapshot:
     winner: Outcome | None
     payout: Decimal
     sequence: int
+    conversions: tuple[Conversion, ...] = ()
 
 
 @frozen
@@ -279,12 +323,14 @@ class Applied:
         order: The order that the command was about, as it is now; ``None`` for trades.
         snapshot: The answer to a query.
         shortfall: Shares by which sales newly exceed what was held; above 0 it is an alarm.
+        conversion: The split or merge that the command was about, as it is now.
     """
 
     changes: tuple[Change, ...] = ()
     order: Order | None = None
     snapshot: Snapshot | None = None
     shortfall: Decimal = ZERO
+    conversion: Conversion | None = None
 
 
 @frozen

@@ -11,6 +11,7 @@ from decimal import Decimal
 import msgspec
 from attrs import evolve, field, frozen
 
+from polyframe.model.conversion import Conversion
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Order
 from polyframe.model.trade import Fill
@@ -68,6 +69,8 @@ class CycleImage:
         adjustments: Moves that no fill explains.
         refusals: Refused orders and cancels by reason.
         winner: The outcome that won, ``None`` until resolved.
+        conversions: Splits and merges in order of birth; what confirmed ones moved is among the
+            adjustments.
     """
 
     market: Market
@@ -78,6 +81,7 @@ class CycleImage:
     adjustments: tuple[Adjustment, ...] = ()
     refusals: dict[str, int] = field(factory=dict, hash=False)
     winner: Outcome | None = None
+    conversions: tuple[Conversion, ...] = ()
 
     def flaw(self) -> str:
         """Return what is wrong with the image in itself, ``""`` if it is of one piece.
@@ -106,6 +110,10 @@ class CycleImage:
         known = [(fill.trade_id, fill.client_id) for fill in self.fills]
         if len(set(known)) != len(known) or set(known) != noted:
             return "its fills are not those that its orders tell of"
+        if sum(conversion.is_open for conversion in self.conversions) > 1:
+            return "two conversions under way"
+        if len({one.conversion_id for one in self.conversions}) != len(self.conversions):
+            return "two conversions of one id"
         return ""
 
     def with_sent(self, orders: list[Order]) -> CycleImage:

@@ -202,6 +202,11 @@ class Snapshots:
             self._counters.add(Count.SNAPSHOTS, "sent_failed")
             self._say_failing(error)
 
+    async def write_now(self, slug: str) -> None:
+        """Return once the cycle is written as it is now, or could not be (which is counted)."""
+        self.changed(slug)
+        await self._round()
+
     def add_fields(self, slug: str, strategy: str, source: FieldsSource) -> None:
         """Keep the marked fields of a strategy, as long as the cycle is open."""
         watched = self._cycles.get(slug)
@@ -275,7 +280,8 @@ class Snapshots:
         for watched in self._cycles.values():
             self._look_at_fields(watched)
             is_changed = watched.is_changed or watched.is_list_broken
-            if is_changed and (watched.state.orders or watched.fields):
+            state = watched.state
+            if is_changed and (state.orders or state.conversions or watched.fields):
                 images.append((watched.bucket, self._content(watched)))
             watched.is_changed = False
         gone, self._gone = self._gone, []

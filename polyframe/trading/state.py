@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve
 
+from polyframe.model.conversion import MICRO, Conversion, ConversionKind
 from polyframe.model.events import OrderChanged, OrderEventKind, OrderReport, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
@@ -30,8 +31,10 @@ from polyframe.trading.commands import (
     ApplyCancelAnswer,
     ApplyOrderReport,
     ApplyPlaceAnswer,
+    ApplyReceipt,
     ApplyResolution,
     ApplyTradeReport,
+    BeginConversion,
     CancelOrder,
     Change,
     CycleCommand,
@@ -348,6 +351,49 @@ class CycleState(CycleView):
         )
         return Applied()
 
+    def _begin_conversion(self, command: BeginConversion) -> Reply:
+        strategy, shares = command.strategy, command.shares
+        if self.winner is not None:
+            return Denied("resolved", f"{self.market.slug} is resolved, {self.winner} won")
+        if (busy := self._conversions.open) is not None:
+            text = f"{busy.kind} {busy.conversion_id} of {busy.shares} is {busy.status}"
+            return Denied("busy", f"{text}; one at a time, until its end is known")
+        if command.conversion_id in self.conversions:
+            return Denied("busy", f"{command.conversion_id} exists already")
+        if not (shares > 0 and shares % MICRO == 0):
+            return Denied("amount", f"{shares} is not a number above 0 with at most 6 decimals")
+        pairs = self.mergeable(strategy)
+        if command.kind is ConversionKind.MERGE and shares > pairs:
+            text = f"{strategy!r} has {pairs} pairs that are settled and not offered"
+            return Denied("pairs", f"{text}, cannot merge {shares}")
+        conversion = Conversion(
+            command.conversion_id,
+            strategy,
+            command.kind,
+            shares,
+            created_ms=command.now_ms,
+            updated_ms=command.now_ms,
+        )
+        if not self._conversions.begin(conversion):
+            available = self.account.available
+            return Denied("cash", f"needs {shares} USD, {available} USD are available")
+        return Applied(conversion=conversion)
+
+    def _receipt(self, command: ApplyReceipt) -> Reply:
+        known = self.conversions.get(command.conversion_id)
+        if known is None:
+            return Ignored("unknown_order")
+        changed = self._conversions.apply(
+            command.conversion_id,
+            command.state,
+            command.transaction_id,
+            command.text,
+            command.now_ms,
+        )
+        if changed is None:
+            return Ignored("duplicate" if known.is_open else "final")
+        return Applied(conversion=changed)
+
     def _resolve(self, command: ApplyResolution) -> Reply:
         if self.winner is not None:
             return Ignored("duplicate" if self.winner is command.winner else "conflict")
@@ -426,6 +472,8 @@ class CycleState(CycleView):
         ApplyOrderReport: _order_report,
         ApplyTradeReport: _trade_report,
         AdjustPosition: _adjust,
+        BeginConversion: _begin_conversion,
+        ApplyReceipt: _receipt,
         ApplyResolution: _resolve,
         Query: _query,
     }

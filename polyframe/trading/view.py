@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from types import MappingProxyType
 from typing import Self
 
 from typing_extensions import override
 
+from polyframe.model.conversion import MICRO, Conversion
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, Side
@@ -16,6 +17,7 @@ from polyframe.model.position import Outlook, Position
 from polyframe.model.trade import Fill
 from polyframe.trading.account import Account
 from polyframe.trading.commands import Snapshot
+from polyframe.trading.conversionbook import ConversionBook
 from polyframe.trading.image import Adjustment, CycleImage, TrackImage
 from polyframe.trading.orders import OrderTable
 from polyframe.trading.positions import Booking, Holdings
@@ -32,6 +34,7 @@ class CycleView:
         orders: All orders by client id, in order of birth. A foreign order's client id is its id
             at the venue, and its strategy is ``""``.
         fills: All fills by (trade id, client id), in order of first sight, failed ones included.
+        conversions: All splits and merges by our id, in order of birth.
         sequence: Number of the last change.
         refusals: How often an order or cancel of this cycle was refused, by reason; see
             `note_refusal`.
@@ -47,6 +50,8 @@ class CycleView:
         self._table = OrderTable(market, account, self._holdings)
         self.orders: Mapping[str, Order] = self._table.orders
         self.fills: Mapping[tuple[str, str], Fill] = self._table.fills
+        self._conversions = ConversionBook(market, account, self._holdings)
+        self.conversions: Mapping[str, Conversion] = self._conversions.conversions
 
     def note_refusal(self, reason: str) -> None:
         """Count a refused order or cancel: why did this cycle not trade?"""
@@ -104,13 +109,37 @@ class CycleView:
         return self._holdings.outlook(strategy, bids or {})
 
     def sellable(self, outcome: Outcome, strategy: str) -> Decimal:
-        """Return the shares of a strategy that no open sell holds.
+        """Return the shares of a strategy that no open sell and no merge under way holds.
 
         Shares count from the match on. The venue delivers them some seconds later and refuses a sell
         until then (PROTOCOL §9); `Position.settled` tells how many are safe.
         """
-        held = self._table.shares_held(outcome, strategy)
-        return max(self._holdings.position(strategy, outcome).size - held, ZERO)
+        return max(
+            self._holdings.position(strategy, outcome).size - self._given(outcome, strategy), ZERO
+        )
+
+    def mergeable(self, strategy: str) -> Decimal:
+        """Return the pairs that a strategy can merge now, in shares of either outcome.
+
+        Their trades are confirmed (before that the chain has none of them, or may lose them again),
+        and neither an open sell nor a merge under way holds them.
+        """
+        return max(
+            min(
+                self._holdings.position(strategy, outcome).settled - self._given(outcome, strategy)
+                for outcome in Outcome
+            ).quantize(MICRO, ROUND_DOWN),
+            ZERO,
+        )
+
+    def _given(self, outcome: Outcome, strategy: str) -> Decimal:
+        """Return the shares of a strategy that are about to be sold or merged."""
+        return self._table.shares_held(outcome, strategy) + self._conversions.shares_held(strategy)
+
+    @property
+    def open_conversion(self) -> Conversion | None:
+        """The split or merge that is under way, ``None`` if there is none."""
+        return self._conversions.open
 
     @property
     def shortfall(self) -> Decimal:
@@ -123,8 +152,8 @@ class CycleView:
 
     @property
     def reserved_cash(self) -> Decimal:
-        """USD that orders of this cycle hold of the account's cash."""
-        return self._table.all_cash_held
+        """USD that orders and splits of this cycle hold of the account's cash."""
+        return self._table.all_cash_held + self._conversions.cash_held
 
     @property
     def winner(self) -> Outcome | None:
@@ -170,8 +199,8 @@ class CycleView:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no order is open, no match is unreported and every fill is final."""
-        return self._table.is_settled
+        """Whether no order or conversion is open, no match unreported and every fill final."""
+        return self._table.is_settled and self._conversions.open is None
 
     @property
     def in_motion(self) -> bool:
@@ -196,6 +225,7 @@ class CycleView:
             winner=self.winner,
             payout=self.payout,
             sequence=self.sequence,
+            conversions=tuple(self.conversions.values()),
         )
 
     def image(self) -> CycleImage:
@@ -214,6 +244,7 @@ class CycleView:
             ),
             refusals=dict(self.refusals),
             winner=self.winner,
+            conversions=tuple(self.conversions.values()),
         )
 
     @classmethod
@@ -239,14 +270,17 @@ class CycleView:
             for a in image.adjustments
         )
         state._holdings.restore((*state._table.booked(), *adjusted))
+        state._conversions.restore(image.conversions)
         if image.winner is not None:
             state._holdings.resolve(image.winner)
         state._table.hold_restored()
+        state._conversions.hold_restored()
         return state
 
     def forsake(self) -> None:
         """Give back the cash that its orders hold: they are of no market that we know."""
         self._table.forsake()
+        self._conversions.forsake()
 
     @override
     def __repr__(self) -> str:

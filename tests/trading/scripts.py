@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from polyframe.model.conversion import ConversionKind, ReceiptState
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
@@ -17,8 +18,10 @@ from polyframe.trading.commands import (
     ApplyCancelAnswer,
     ApplyOrderReport,
     ApplyPlaceAnswer,
+    ApplyReceipt,
     ApplyResolution,
     ApplyTradeReport,
+    BeginConversion,
     CancelOrder,
     CycleCommand,
     ExpireOrder,
@@ -119,6 +122,25 @@ def commands(generation: int) -> st.SearchStrategy[CycleCommand]:
         _place, cycle, _OURS, _STRATEGIES, _PRICES, _SIZES, st.sampled_from(OrderType), _TIMES
     )
     clients = _OURS.map("c{}".format)
+    conversion_ids = st.sampled_from(["k1", "k1", "k2"])
+    begins = st.builds(
+        BeginConversion,
+        cycle,
+        conversion_ids,
+        _STRATEGIES,
+        st.sampled_from(ConversionKind),
+        st.sampled_from(decs("1.5", "3", "10")),
+        _TIMES,
+    )
+    receipts = st.builds(
+        ApplyReceipt,
+        cycle,
+        conversion_ids,
+        st.sampled_from([*ReceiptState, ReceiptState.CONFIRMED, ReceiptState.CONFIRMED]),
+        st.sampled_from(["", "x1"]),
+        st.just("text"),
+        _TIMES,
+    )
     trading = st.one_of(
         places,
         places,
@@ -164,6 +186,9 @@ def commands(generation: int) -> st.SearchStrategy[CycleCommand]:
             st.just("test"),
             _TIMES,
         ),
+        begins,
+        receipts,
+        receipts,
         st.builds(AdoptOrder, cycle, clients | st.just("v3"), _STRATEGIES, _TIMES),
         st.builds(Query, cycle),
     )

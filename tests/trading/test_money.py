@@ -7,14 +7,23 @@ from decimal import ROUND_HALF_UP, Decimal
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from polyframe.model.conversion import Conversion, ConversionKind, ReceiptState
 from polyframe.model.market import Outcome
 from polyframe.model.order import Order, OrderStatus, Side
 from polyframe.model.trade import TradeStatus
 from polyframe.trading.account import Account
-from polyframe.trading.commands import AdjustPosition, Applied, ApplyResolution, CycleCommand, Stale
+from polyframe.trading.commands import (
+    AdjustPosition,
+    Applied,
+    ApplyReceipt,
+    ApplyResolution,
+    BeginConversion,
+    CycleCommand,
+    Stale,
+)
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.state import CycleState
-from tests.trading.builders import G1, G2, UP, dec, make_market
+from tests.trading.builders import DOWN, G1, G2, UP, dec, make_market
 from tests.trading.scripts import commands, opening, scripts
 
 START = dec("40")
@@ -90,13 +99,20 @@ def check_orders(state: CycleState) -> None:
     for outcome in Outcome:
         for strategy in ("alpha", "beta"):
             position = state.position(outcome, strategy)
+            merging = sum(
+                one.shares
+                for one in state.conversions.values()
+                if (one.is_open, one.kind, one.strategy) == (True, ConversionKind.MERGE, strategy)
+            )
             held = sum(
                 may_trade(state, order)
                 for order in state.orders.values()
                 if order.side is Side.SELL
                 and (order.strategy, order.outcome) == (strategy, outcome)
             )
-            assert state.sellable(outcome, strategy) == max(position.size - held, Decimal(0))
+            free = max(position.size - held - merging, Decimal(0))
+            assert state.sellable(outcome, strategy) == free
+            assert 0 <= state.mergeable(strategy) <= free
             assert position.size >= 0
             assert position.cost >= 0
             assert 0 <= position.settled <= position.size
@@ -127,11 +143,32 @@ def check_account(account: Account, states: list[CycleState]) -> None:
     fees = sum(state.fees for state in states)
     assert account.cash + account.claimable + cost == START + realised - fees
     held = sum(may_cost(state, order) for state in states for order in state.orders.values())
-    assert account.reserved == held == sum(state.reserved_cash for state in states)
+    split = sum(
+        one.shares
+        for state in states
+        for one in state.conversions.values()
+        if one.is_open and one.kind is ConversionKind.SPLIT
+    )
+    assert account.reserved == held + split == sum(state.reserved_cash for state in states)
     assert account.available == account.cash - account.reserved
     assert account.claimable >= 0
     for state in states:
         assert state.profit() == (None if state.winner is None else state.realised - state.fees)
+
+
+def check_conversion(
+    done: Conversion,
+    before: Decimal,
+    account: Account,
+    adjusted: dict[tuple[str, Outcome], Decimal],
+) -> None:
+    """Check that a confirmed conversion moved pairs times 1 USD, and note what it moved."""
+    event(f"{done.kind} confirmed")
+    sign = 1 if done.kind is ConversionKind.SPLIT else -1
+    assert account.cash == before - sign * done.shares
+    for outcome in Outcome:
+        key = (done.strategy, outcome)
+        adjusted[key] = adjusted.get(key, Decimal(0)) + sign * done.shares
 
 
 def check_progress(before: dict[str, Order], state: CycleState) -> None:
@@ -173,7 +210,9 @@ def test_money_balances_at_every_instant(
     assert engine.state is not None
     states = [engine.state]
     adjusted: dict[int, dict[tuple[str, Outcome], Decimal]] = {G1: {}, G2: {}}
-    for step in [*opening(G1), *script] if opened else script:
+    pairs = AdjustPosition(G1, "alpha", DOWN, dec("12"), dec("-1"), "opening", 1)
+    merge = BeginConversion(G1, "k1", "alpha", ConversionKind.MERGE, dec("7"), 1)
+    for step in [pairs, *opening(G1), merge, *script] if opened else script:
         if step == "reset":
             if len(states) == 1:
                 reserved = account.reserved
@@ -204,6 +243,9 @@ def test_money_balances_at_every_instant(
                 book = adjusted[step.generation]
                 key = (step.strategy, step.outcome)
                 book[key] = book.get(key, Decimal(0)) + step.size_delta
+            if isinstance(step, ApplyReceipt) and step.state is ReceiptState.CONFIRMED:
+                assert reply.conversion is not None
+                check_conversion(reply.conversion, figures[0], account, adjusted[step.generation])
         else:
             assert dict(own.orders) == before
             assert own.sequence == sequence
@@ -216,6 +258,10 @@ def test_money_balances_at_every_instant(
         state.apply(ApplyResolution(state.generation, UP, 1))
         assert not state.open_orders()
     check_account(account, states)
+    for state in states:
+        if (left := state.open_conversion) is not None:
+            failed = ReceiptState.FAILED
+            state.apply(ApplyReceipt(state.generation, left.conversion_id, failed))
     assert account.reserved == 0
     account.redeem(account.claimable)
     profits = [state.profit() for state in states]
