@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from polyframe.backtest.exchange import ReplayExchange
     from polyframe.backtest.lookahead import find_look_ahead
-    from polyframe.backtest.report import Report
     from polyframe.backtest.run import run_backtest
     from polyframe.clock import Clock, ScaledClock, VirtualClock, WallClock
     from polyframe.counters import Count, Counters
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
     from polyframe.recording.resolvedkit import ResolvedMarkets
     from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
     from polyframe.reference import ReferencePrices, ReferenceSettings
+    from polyframe.report.values import Report
     from polyframe.router import SessionEventRouter
     from polyframe.scheduler import MarketScheduler, ScheduleSettings
     from polyframe.session import ExchangeSession
@@ -214,7 +214,6 @@ __all__ = [
 _HOMES = {
     "backtest.exchange": ("ReplayExchange",),
     "backtest.lookahead": ("find_look_ahead",),
-    "backtest.report": ("Report",),
     "backtest.run": ("run_backtest",),
     "clock": (
         "Clock",
@@ -337,6 +336,7 @@ _HOMES = {
         "ReferencePrices",
         "ReferenceSettings",
     ),
+    "report.values": ("Report",),
     "router": ("SessionEventRouter",),
     "scheduler": (
         "MarketScheduler",

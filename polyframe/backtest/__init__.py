@@ -5,8 +5,9 @@ from __future__ import annotations
 from polyframe.backtest.bracket import run_bracket
 from polyframe.backtest.exchange import ReplayExchange
 from polyframe.backtest.lookahead import LookAhead, find_look_ahead
-from polyframe.backtest.report import CycleReport, Figures, Report, TradedOrder
 from polyframe.backtest.run import Options, backtest, run_backtest
+from polyframe.report.orders import ReportedOrder
+from polyframe.report.values import CycleReport, Figures, Report
 
 __all__ = [
     "CycleReport",
@@ -15,7 +16,7 @@ __all__ = [
     "Options",
     "ReplayExchange",
     "Report",
-    "TradedOrder",
+    "ReportedOrder",
     "backtest",
     "find_look_ahead",
     "run_backtest",

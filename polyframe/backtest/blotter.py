@@ -2,59 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
-from attrs import define, field, frozen
+from attrs import define, field
 
 from polyframe.model.events import TradeReport
-from polyframe.model.market import Market, Outcome
+from polyframe.model.market import Market
 from polyframe.model.money import ZERO
-from polyframe.model.order import OrderRequest, OrderType, Side
+from polyframe.model.order import OrderRequest
 from polyframe.model.trade import TradeStatus
-
-
-@frozen
-class Decision:
-    """One thing that a strategy asked of the venue, at the instant at which it did.
-
-    Attributes:
-        time_ms: Epoch milliseconds of market time.
-        slug: The market.
-        action: ``"place"`` or ``"cancel"``.
-        outcome, side, price, size, order_type: The order.
-        number: Of the order in the run, from 1: the first order that is placed is 1.
-    """
-
-    time_ms: int
-    slug: str
-    action: str
-    outcome: Outcome
-    side: Side
-    price: Decimal
-    size: Decimal
-    order_type: OrderType
-    number: int
-
-
-@frozen
-class Level:
-    """What one level gave.
-
-    Attributes:
-        time_ms: When it was matched, in epoch milliseconds.
-        price: USD a share.
-        size: Shares.
-        fee: USD.
-        is_taker: Whether the order crossed the spread.
-        failed: Whether the trade failed afterwards.
-    """
-
-    time_ms: int
-    price: Decimal
-    size: Decimal
-    fee: Decimal
-    is_taker: bool
-    failed: bool = False
+from polyframe.report.orders import Decision, Level, OrderView
 
 
 @define(eq=False)
@@ -67,8 +22,7 @@ class Entry:
         arrived_ms: When its answer was there; 0 before.
         slug: Its market.
         request: What was asked for.
-        mid: Of its outcome's book when it was decided, ``None`` where a side was empty.
-        touch: The best price of the side that it takes from, at the same instant.
+        view: What its outcome's book showed when it was decided.
         answer: What became of it at first: ``"live"``, ``"matched"``, or the code of a refusal.
         fills: What it got, by trade id.
     """
@@ -77,8 +31,7 @@ class Entry:
     sent_ms: int
     slug: str
     request: OrderRequest
-    mid: Decimal | None
-    touch: Decimal | None
+    view: OrderView
     arrived_ms: int = 0
     answer: str = ""
     fills: dict[str, Level] = field(factory=dict)
@@ -97,19 +50,11 @@ class Blotter:
     decisions: list[Decision] = field(factory=list)
 
     def placed(
-        self,
-        order_id: str,
-        time_ms: int,
-        slug: str,
-        request: OrderRequest,
-        top: tuple[Decimal | None, Decimal | None],
+        self, order_id: str, time_ms: int, slug: str, request: OrderRequest, view: OrderView
     ) -> Entry:
-        """Enter an order that is on its way; `top` is best bid and ask of its outcome now."""
-        bid, ask = top
-        mid = None if bid is None or ask is None else (bid + ask) / 2
-        touch = ask if request.side is Side.BUY else bid
+        """Enter an order that is on its way; `view` is what its book shows now."""
         number = len(self.entries) + 1
-        entry = Entry(number, time_ms, slug, request, mid=mid, touch=touch)
+        entry = Entry(number, time_ms, slug, request, view)
         self.entries[order_id] = entry
         self._decided(time_ms, slug, "place", request, number)
         return entry

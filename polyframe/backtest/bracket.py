@@ -5,11 +5,11 @@ from __future__ import annotations
 from attrs import evolve
 from typing_extensions import Unpack
 
-from polyframe.backtest.report import Report
 from polyframe.backtest.run import Options, run_backtest
 from polyframe.paper.models import PaperModels
 from polyframe.paper.queues import CancelsBehind, ProRata
 from polyframe.recording.reader import Recording
+from polyframe.report.values import Report
 from polyframe.strategy import Strategy
 
 
@@ -27,7 +27,8 @@ def run_bracket(
 
     Returns:
         By name of the model: ``"behind"`` (every cancel was behind us: too few fills), the model of
-        ``options["models"]``, and ``"pro-rata"`` (cancels all over the queue).
+        ``options["models"]``, and ``"pro-rata"`` (cancels all over the queue). Each has all three in
+        its ``bracket``, so that whoever reads one sees the others beside it.
 
     Raises:
         ConfigError, StrategyFailed: As `run_backtest`.
@@ -37,4 +38,4 @@ def run_bracket(
     for queue in (CancelsBehind(), models.queue, ProRata()):
         options["models"] = evolve(models, queue=queue)
         reports[queue.name] = run_backtest(*strategies, data=data, **options)
-    return reports
+    return {name: report.with_bracket(reports) for name, report in reports.items()}

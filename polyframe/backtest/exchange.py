@@ -33,6 +33,7 @@ from polyframe.paper.models import Chance, PaperModels
 from polyframe.paper.values import MATCHED, Cancelled, PaperOrder, Placed, Told
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
+from polyframe.report.prices import PricePath
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ class ReplayExchange:
 
     Attributes:
         blotter: All orders, for the report.
+        paths: How the prices of each market moved that was played to its end, by slug; likewise.
         failure: Done with an exception if the recording cannot be read on, or a model raised; made by
             `open`.
 
@@ -84,6 +86,7 @@ class ReplayExchange:
         resolved_after: float = RESOLVED_AFTER,
     ) -> None:
         self.blotter = Blotter()
+        self.paths: dict[str, PricePath] = {}
         self.failure: asyncio.Future[None] | None = None
         self._recording = recording
         self._models = models or PaperModels()
@@ -195,7 +198,9 @@ class ReplayExchange:
         _, _, player = self._parts()
         player.catch_up()
         stage.tape.stop()
-        del self._stages[stage.entry.market.slug]
+        slug = stage.entry.market.slug
+        self.paths[slug] = stage.floor.path
+        del self._stages[slug]
         self._step()
         asyncio.get_running_loop().call_later(
             self._resolved_after, self._safely, self._pay_out, stage
@@ -256,8 +261,8 @@ class ReplayExchange:
                 text = "no orderbook exists: the market is over"
                 waiting.append(_done(PlaceAnswer(PlaceResult.REJECTED, "market_not_found", text)))
                 continue
-            top = stage.floor.top(one.request.outcome)
-            self.blotter.placed(one.venue_id, now_ms, one.market.slug, one.request, top)
+            view = stage.floor.view(one.request)
+            self.blotter.placed(one.venue_id, now_ms, one.market.slug, one.request, view)
             answer: asyncio.Future[PlaceAnswer] = asyncio.get_running_loop().create_future()
             self._placing[one.venue_id] = answer
             waiting.append(answer)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 
 from polyframe.model.events import BookSnapshot, MarketMessage
-from polyframe.model.market import Market, Outcome
-from polyframe.model.money import PRICE_UNITS, units_price
+from polyframe.model.market import Market
+from polyframe.model.money import PRICE_UNITS
+from polyframe.model.order import OrderRequest
 from polyframe.paper.book import shares
 from polyframe.paper.core import PaperVenue
+from polyframe.report.orders import OrderView
+from polyframe.report.prices import PathWriter, PricePath, view_of
 
 
 class VenueFloor:
@@ -26,25 +28,29 @@ class VenueFloor:
         self._market = market
         self._slug = market.slug
         self._on_change = on_change
+        self._prices = PathWriter(venue.markets[self._slug].book, market.window)
+
+    @property
+    def path(self) -> PricePath:
+        """How the prices moved so far."""
+        return self._prices.path
 
     def on_message(self, message: MarketMessage, now_ms: int) -> None:
         """Take one row."""
         self._venue.on_message(self._slug, message, now_ms)
+        if now_ms >= self._prices.next_ms:
+            self._prices.look(now_ms)
         if self._venue.outbox:
             self._on_change()
 
-    def on_gap(self) -> None:
+    def on_gap(self, now_ms: int) -> None:
         """Nothing is known any more."""
         self._venue.on_gap(self._slug)
+        self._prices.interrupt(now_ms)
 
-    def top(self, outcome: Outcome) -> tuple[Decimal | None, Decimal | None]:
-        """Return best bid and ask of `outcome` as they are there for us."""
-        book = self._venue.markets[self._slug].book
-        bid = next((price for price, _ in book.offers(True, 1)), None)
-        ask = next((price for price, _ in book.offers(False, PRICE_UNITS - 1)), None)
-        if outcome is Outcome.DOWN:
-            bid, ask = _mirrored(ask), _mirrored(bid)
-        return _usd(bid), _usd(ask)
+    def view(self, request: OrderRequest) -> OrderView:
+        """Return what the book shows to who decides on `request`, as it is there for us."""
+        return view_of(self._venue.markets[self._slug].book, request)
 
     def snapshots(self) -> list[BookSnapshot]:
         """Return both books as they are, nothing while they are not known."""
@@ -62,11 +68,3 @@ class VenueFloor:
             BookSnapshot(name, up, tuple(bids), tuple(asks), tick_units=tick),
             BookSnapshot(name, down, mirrored[0], mirrored[1], tick_units=tick),
         ]
-
-
-def _mirrored(price: int | None) -> int | None:
-    return None if price is None else PRICE_UNITS - price
-
-
-def _usd(price: int | None) -> Decimal | None:
-    return None if price is None else units_price(price)

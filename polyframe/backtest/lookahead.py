@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import evolve, frozen
 from typing_extensions import Unpack
 
-from polyframe.backtest.blotter import Decision
 from polyframe.backtest.run import Options, run_backtest
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket
+from polyframe.report.orders import Decision
 from polyframe.strategy import Strategy
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from polyframe.clock import VirtualClock
 from polyframe.exchange.base import MarketSink
 from polyframe.model.events import BookSnapshot, MarketMessage, StreamState
-from polyframe.recording.tape import TapeEvent, Timed
+from polyframe.recording.tape import Gap, TapeEvent, Timed
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ class Floor(Protocol):
         """Take one row."""
         ...
 
-    def on_gap(self) -> None:
-        """Nothing is known any more."""
+    def on_gap(self, now_ms: int) -> None:
+        """Nothing is known any more, from `now_ms` on."""
         ...
 
     def snapshots(self) -> list[BookSnapshot]:
@@ -62,29 +62,29 @@ class Tape:
         while event is not None and event.received_ms <= now_ms:
             if isinstance(event, Timed):
                 if event.epoch != self._epoch:
-                    self._begin(event.epoch)
+                    self._begin(event)
                 message = event.message
                 floor.on_message(message, event.received_ms)
                 for sink in sinks:
                     sink.on_market_message(message)
             else:
-                self._interrupt(event.reason)
+                self._interrupt(event)
             event = next(events, None)
         self._next = event
         self.next_ms = None if event is None else event.received_ms
 
-    def _begin(self, epoch: int) -> None:
+    def _begin(self, event: Timed) -> None:
         # The first connection is nothing new to who listens: it is told when it connects.
-        is_first, self._epoch = self._epoch is None, epoch
+        is_first, self._epoch = self._epoch is None, event.epoch
         if not is_first:
-            self._floor.on_gap()
+            self._floor.on_gap(event.received_ms)
             for sink in self._sinks:
                 sink.on_market_stream(StreamState.CONNECTED, "")
 
-    def _interrupt(self, reason: str) -> None:
-        self._floor.on_gap()
+    def _interrupt(self, gap: Gap) -> None:
+        self._floor.on_gap(gap.received_ms)
         for sink in self._sinks:
-            sink.on_market_stream(StreamState.LOST, reason)
+            sink.on_market_stream(StreamState.LOST, gap.reason)
 
     def connect(self, sink: MarketSink) -> None:
         """Begin to tell `sink`: first the books as they stand, then every row."""

@@ -8,14 +8,14 @@ import random
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypedDict
 
 from attrs import define, field
 from typing_extensions import Unpack, override
 
 from polyframe.backtest.exchange import RESOLVED_AFTER, ReplayExchange
-from polyframe.backtest.reckoning import make_report
-from polyframe.backtest.report import Report
+from polyframe.backtest.reckoning import ReplayLedger, make_report
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
@@ -25,11 +25,11 @@ from polyframe.model.series import Series, Window
 from polyframe.paper.models import PaperModels
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
+from polyframe.report.values import Report
 from polyframe.scheduler import MarketScheduler
 from polyframe.strategy import Strategy
 from polyframe.strategyrun import ErrorPolicy
 from polyframe.trader import Trader, TraderSettings
-from polyframe.trading.ledger import Ledger
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
 
@@ -58,6 +58,7 @@ class Options(TypedDict, total=False):
         on_error: As for `Trader.add`; by default a strategy that raises ends the run.
         services: Objects for ``env.provide``.
         counters: Where everything is counted; a fresh set by default.
+        ledger: A file that gets the whole story, as that of a run on paper (`Ledger`); none by default.
     """
 
     series: str | Series | Iterable[str | Series] | None
@@ -69,6 +70,7 @@ class Options(TypedDict, total=False):
     on_error: ErrorPolicy
     services: Iterable[object]
     counters: Counters
+    ledger: str | Path | None
 
 
 async def backtest(*strategies: Strategy, data: Recording, **options: Unpack[Options]) -> Report:
@@ -128,6 +130,7 @@ class _Job:
     on_error: ErrorPolicy = "raise"
     services: Iterable[object] = ()
     counters: Counters | None = None
+    ledger: str | Path | None = None
     _loop: asyncio.AbstractEventLoop | None = field(init=False, default=None)
     _task: asyncio.Task[Any] | None = field(init=False, default=None)
     _is_cancelled: bool = field(init=False, default=False)
@@ -172,7 +175,7 @@ class _Job:
         exchange = ReplayExchange(
             self.data, models=self.models, cash=self.cash, resolved_after=self.resolved_after
         )
-        ledger = Ledger(limit=len(entries))
+        ledger = ReplayLedger(self.ledger, limit=len(entries))
         # A recording counts what it skips as long as it lives; ours is what is new.
         skipped, doubtful = Counter(self.data.skipped), Counter(self.data.doubtful)
         environment = Environment(
@@ -197,6 +200,7 @@ class _Job:
             entries,
             ledger,
             exchange.blotter,
+            exchange.paths,
             cash=exchange.cash,
             models=self.models,
             skipped=Counter(self.data.skipped) - skipped,

@@ -70,6 +70,11 @@ class PaperBook:
         """Whether there was a snapshot on the present connection."""
         return self._book.known
 
+    @property
+    def top(self) -> tuple[int, int]:
+        """Best bid and ask as others show them, in units; 0 and 10,000 stand for an empty side."""
+        return self._book.bid_units, self._book.ask_units
+
     def forget(self) -> None:
         """Know nothing until the next snapshot."""
         self._book.invalidate()

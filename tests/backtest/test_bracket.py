@@ -45,4 +45,11 @@ def test_the_bracket_is_three_runs_that_differ_in_the_queue_only() -> None:
     filled = [report.total.shares for report in reports.values()]
     assert filled == sorted(filled)
     assert filled[0] < filled[-1]
-    assert reports["power-2"] == run_backtest(Bidder(), data=data, models=MODELS)
+    alone = run_backtest(Bidder(), data=data, models=MODELS)
+    assert alone.bracket == {}
+    assert reports["power-2"] == alone.with_bracket(reports)
+    for report in reports.values():
+        assert {name: part.figures for name, part in report.bracket.items()} == {
+            name: each.total for name, each in reports.items()
+        }
+        assert "queue model pro-rata: trades 1" in report.text()

@@ -8,7 +8,6 @@ import pytest
 from attrs import define, field
 from typing_extensions import override
 
-from polyframe.backtest.report import Report, TradedOrder
 from polyframe.backtest.run import run_backtest
 from polyframe.model.book import Book
 from polyframe.model.events import BookSnapshot
@@ -16,6 +15,8 @@ from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType
 from polyframe.recording.resolvedkit import ResolvedMarkets
 from polyframe.recording.tape import Timed
+from polyframe.report.orders import ReportedOrder
+from polyframe.report.values import Report
 from polyframe.strategy import Strategy
 from tests.backtest.kit import MODELS
 
@@ -119,7 +120,7 @@ def second_implementation(recording: ResolvedMarkets) -> list[tuple[object, ...]
     return trades
 
 
-def told(trade: TradedOrder) -> tuple[object, ...]:
+def told(trade: ReportedOrder) -> tuple[object, ...]:
     """Return a trade of a report in the terms of the second implementation."""
     levels = tuple((level.price, level.size) for level in trade.levels)
     is_up = trade.request.outcome is Outcome.UP

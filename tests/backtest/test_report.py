@@ -58,7 +58,7 @@ def test_every_figure_of_a_cycle_that_is_worked_out_by_hand() -> None:
         (Decimal("0.53"), Decimal(20)),
     ]
     assert [(v.price, v.size) for v in sold.levels] == [(Decimal("0.6"), Decimal(20))]
-    assert bought.arrived_ms - bought.sent_ms == 250
+    assert bought.arrived_ms == bought.sent_ms + 250
     fees = Decimal("0.52416") + Decimal("0.34874") + Decimal("0.33600")
     figures = cycle.figures
     assert figures.fees == fees

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from polyframe.model.market import Outcome
 
 if TYPE_CHECKING:
-    from polyframe.backtest.report import CycleReport, Figures, Report, TradedOrder
+    from polyframe.report.orders import ReportedOrder
+    from polyframe.report.values import CycleReport, Figures, Part, Report
 
 _STEP = Decimal("0.00001")
 """What is less than the venue's smallest fee has no meaning; mean costs have more digits."""
@@ -21,10 +22,24 @@ _STEP = Decimal("0.00001")
 _FIGURES = (
     *("orders", "trades", "fills", "shares", "volume", "maker_share", "fees", "realised"),
     *("settled", "profit", "profit_per_share", "profit_per_dollar", "exposure"),
-    *("seconds_in_market", "slippage_mid", "slippage_touch"),
+    *("seconds_in_market", "slippage_mid", "slippage_touch", "marked_drawdown"),
 )
+NOT_RECORDED = "not recorded"
+"""Stands where nobody wrote a figure down: that is not 0."""
+
 _TRADE_COLUMNS = (
-    *("slug", "sent_ms", "matched_ms", "side", "outcome", "limit", "price", "size", "fee"),
+    *(
+        "slug",
+        "strategy",
+        "sent_ms",
+        "matched_ms",
+        "side",
+        "outcome",
+        "limit",
+        "price",
+        "size",
+        "fee",
+    ),
     *("is_taker", "mid", "touch", "order_result"),
 )
 
@@ -36,6 +51,11 @@ def number(value: Decimal | float | None) -> str:
     rounded = Decimal(value).quantize(_STEP, ROUND_HALF_EVEN)
     text = f"{rounded:f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def amount(value: Decimal | None) -> str:
+    """Return a sum of USD, or that it was not recorded."""
+    return NOT_RECORDED if value is None else f"{number(value)} USD"
 
 
 def cycles_csv(report: Report) -> str:
@@ -55,7 +75,8 @@ def trades_csv(report: Report) -> str:
         request = trade.request
         rows += [
             (
-                *(trade.slug, trade.sent_ms, level.time_ms, request.side, request.outcome),
+                *(trade.slug, trade.strategy, trade.sent_ms, level.time_ms),
+                *(request.side, request.outcome),
                 *map(number, (request.price, level.price, level.size, level.fee)),
                 int(level.is_taker),
                 *map(number, (trade.mid, trade.touch, trade.result)),
@@ -102,15 +123,23 @@ def text(report: Report) -> str:
             f"hit rate {number(report.hit_rate) or '-'}"
         ),
         (
-            f"drawdown {number(report.drawdown)}, exposure {number(figures.exposure)} USD, "
+            f"drawdown {number(report.drawdown)} USD when cycles end, "
+            f"{amount(figures.marked_drawdown)} marked at the bids"
+        ),
+        (
+            f"exposure {number(figures.exposure)} USD, "
             f"in the market {number(figures.seconds_in_market)} s"
         ),
         (
-            f"slippage {number(figures.slippage_mid)} USD against the mid, "
-            f"{number(figures.slippage_touch)} USD against the price at the decision"
+            f"slippage {amount(figures.slippage_mid)} against the mid, "
+            f"{amount(figures.slippage_touch)} against the price at the decision"
         ),
     ]
-    lines.append(f"modelled with {report.models}")
+    if len(report.strategies) > 1:
+        lines += [_part_line("strategy", *item) for item in report.strategies.items()]
+    lines += [_part_line("queue model", *item) for item in report.bracket.items()]
+    if report.models is not None:
+        lines.append(f"modelled with {report.models}")
     lines += _counts("refused", figures.refusals.items())
     lines += _counts("rows skipped", report.skipped.items())
     lines += _counts("rows doubtful", report.doubtful.items())
@@ -118,7 +147,7 @@ def text(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _trade_line(trade: TradedOrder) -> str:
+def _trade_line(trade: ReportedOrder) -> str:
     request = trade.request
     levels = " + ".join(f"{number(v.size)} @ {number(v.price)}" for v in trade.levels)
     result = "open" if trade.result is None else number(trade.result)
@@ -134,6 +163,15 @@ def _cycle_line(cycle: CycleReport) -> str:
     return (
         f"{cycle.slug}: {winner}, trades {figures.trades}, volume {number(figures.volume)}, "
         f"fees {number(figures.fees)}, profit {number(figures.profit) or 'not known yet'}"
+    )
+
+
+def _part_line(kind: str, name: str, part: Part) -> str:
+    figures = part.figures
+    return (
+        f"{kind} {name}: trades {figures.trades}, shares {number(figures.shares)}, "
+        f"maker share {number(figures.maker_share) or '-'}, hit rate {number(part.hit_rate) or '-'}, "
+        f"drawdown {number(part.drawdown)}, profit {number(figures.profit) or 'not known yet'}"
     )
 
 
