@@ -15,11 +15,13 @@ All sizes are integers of 1e-6 shares.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from attrs import define, field, frozen
+from typing_extensions import override
 
 RELABEL_MS = 800
 """Milliseconds for which a drop waits for its print, and a print for its drop."""
@@ -62,87 +64,78 @@ class QueueModel(Protocol):
         ...
 
 
-def _power2(ahead: int, behind: int, drop: int) -> int:
-    weight = ahead * ahead
-    return drop * weight // (weight + behind * behind) if weight else 0
+@frozen
+class _Relabelling(ABC):
+    """What the models with re-labelling share; they differ in whom they credit with a cancel."""
 
+    name: ClassVar[str]
 
-def _pro_rata(ahead: int, behind: int, drop: int) -> int:
-    return drop * ahead // (ahead + behind) if ahead else 0
+    relabel_ms: int = RELABEL_MS
 
+    def join(self, size: int) -> QueuePlace:
+        """Return the place of an order that joins behind `size`."""
+        return _Place(self._credit, self.relabel_ms, size, size)
 
-def _behind(ahead: int, behind: int, drop: int) -> int:  # noqa: ARG001 - the shape of a model
-    return 0
+    @staticmethod
+    @abstractmethod
+    def _credit(ahead: int, behind: int, drop: int) -> int:
+        """Return how much of `drop` was cancelled before us."""
 
 
 @frozen
-class Power2:
+class Power2(_Relabelling):
     """Cancels lean to the longer part: before us in the ratio of the squares. The cautious default.
 
     Attributes:
         relabel_ms: How long a drop waits for its print; 0 believes that both come at once.
     """
 
-    relabel_ms: int = RELABEL_MS
+    name: ClassVar[str] = "power-2"
 
-    @property
-    def name(self) -> str:
-        """Short name for reports."""
-        return "power-2"
-
-    def join(self, size: int) -> QueuePlace:
-        """Return the place of an order that joins behind `size`."""
-        return _Place(_power2, self.relabel_ms, size, size)
+    @staticmethod
+    @override
+    def _credit(ahead: int, behind: int, drop: int) -> int:
+        weight = ahead * ahead
+        return drop * weight // (weight + behind * behind) if weight else 0
 
 
 @frozen
-class ProRata:
+class ProRata(_Relabelling):
     """Cancels are spread evenly over the queue.
 
     Attributes:
         relabel_ms: How long a drop waits for its print; 0 believes that both come at once.
     """
 
-    relabel_ms: int = RELABEL_MS
+    name: ClassVar[str] = "pro-rata"
 
-    @property
-    def name(self) -> str:
-        """Short name for reports."""
-        return "pro-rata"
-
-    def join(self, size: int) -> QueuePlace:
-        """Return the place of an order that joins behind `size`."""
-        return _Place(_pro_rata, self.relabel_ms, size, size)
+    @staticmethod
+    @override
+    def _credit(ahead: int, behind: int, drop: int) -> int:
+        return drop * ahead // (ahead + behind) if ahead else 0
 
 
 @frozen
-class CancelsBehind:
+class CancelsBehind(_Relabelling):
     """Whoever cancels stood behind us, as long as anybody did: the pessimist's bracket.
 
     Attributes:
         relabel_ms: How long a drop waits for its print; 0 believes that both come at once.
     """
 
-    relabel_ms: int = RELABEL_MS
+    name: ClassVar[str] = "behind"
 
-    @property
-    def name(self) -> str:
-        """Short name for reports."""
-        return "behind"
-
-    def join(self, size: int) -> QueuePlace:
-        """Return the place of an order that joins behind `size`."""
-        return _Place(_behind, self.relabel_ms, size, size)
+    @staticmethod
+    @override
+    def _credit(ahead: int, behind: int, drop: int) -> int:
+        return 0
 
 
 @frozen
 class Touch:
     """Any trade at the price fills all of the order. Far too good: the optimist's bracket."""
 
-    @property
-    def name(self) -> str:
-        """Short name for reports."""
-        return "touch"
+    name: ClassVar[str] = "touch"
 
     def join(self, size: int) -> QueuePlace:  # noqa: ARG002 - there is no queue
         """Return the place of an order that stands before everybody."""

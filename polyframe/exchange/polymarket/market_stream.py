@@ -59,6 +59,7 @@ class MarketStream(ReconnectingStream):
     def detach(self) -> None:
         self._sink = None
 
+    @override
     def resync(self, reason: str) -> None:
         """Have the books of both tokens sent afresh, on the same connection if it still works.
 

@@ -63,10 +63,6 @@ class _PriceStream(ReconnectingStream):
     def detach(self) -> None:
         self._sink = None
 
-    def resync(self, reason: str) -> None:
-        """Give up the present connection and make a new one."""
-        self._restart(reason)
-
     @override
     def _on_connected(self, now: float) -> None:
         self._begun = now
@@ -80,10 +76,6 @@ class _PriceStream(ReconnectingStream):
     @override
     def _on_pong(self, now: float) -> None:
         """Prove nothing: only prices do."""
-
-    @override
-    def _frames(self, now: float) -> list[str]:
-        return []
 
     @override
     def _on_state(self, state: StreamState, reason: str) -> None:

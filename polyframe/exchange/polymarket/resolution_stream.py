@@ -9,16 +9,14 @@ from typing_extensions import override
 from polyframe.counters import Counters
 from polyframe.exchange.base import MarketSink
 from polyframe.exchange.polymarket.config import StreamSettings
-from polyframe.exchange.polymarket.stream import ReconnectingStream
+from polyframe.exchange.polymarket.stream import QuietStream
 from polyframe.exchange.polymarket.wire_market import MarketDecoder
 from polyframe.model.events import MarketResolved, StreamState
 from polyframe.model.market import Market
 
 
-class ResolutionStream(ReconnectingStream):
+class ResolutionStream(QuietStream):
     """Delivers the resolution of one market and nothing else.
-
-    Nothing is traded there any more, so only unanswered pings say that a connection is dead.
 
     Args:
         url: WebSocket URL of the market channel.
@@ -42,15 +40,10 @@ class ResolutionStream(ReconnectingStream):
         self._market = market
         self._sink: MarketSink | None = sink
         self._decoder = decoder
-        self._last_pong = 0.0
 
     @override
     def detach(self) -> None:
         self._sink = None
-
-    def resync(self, reason: str) -> None:
-        """Give up the present connection and make a new one."""
-        self._restart(reason)
 
     @override
     def _subscription(self) -> str:
@@ -63,23 +56,6 @@ class ResolutionStream(ReconnectingStream):
                 "level": 2,
             }
         )
-
-    @override
-    def _on_connected(self, now: float) -> None:
-        self._last_pong = now
-
-    @override
-    def _on_pong(self, now: float) -> None:
-        self._last_pong = now
-        self._healthy = True
-
-    @override
-    def _deadline(self) -> tuple[float, str]:
-        return self._last_pong + self._settings.pong_timeout, "no_pong"
-
-    @override
-    def _frames(self, now: float) -> list[str]:
-        return []
 
     @override
     def _on_frame(self, frame: bytes) -> None:

@@ -117,6 +117,10 @@ class ReconnectingStream(ABC):
             raise RuntimeError(msg)
         self._task = asyncio.create_task(self._run(), name=f"polyframe-{self._name}-stream")
 
+    def resync(self, reason: str) -> None:
+        """Give up the present connection and make a new one (there is no replay to ask for)."""
+        self._restart(reason)
+
     @abstractmethod
     def detach(self) -> None:
         """Stop all deliveries at once: no call reaches the sink after this returns."""
@@ -161,9 +165,10 @@ class ReconnectingStream(ABC):
     def _on_connected(self, now: float) -> None:
         """Prepare for a fresh connection at loop time `now`, before anything is sent."""
 
-    @abstractmethod
     def _frames(self, now: float) -> list[str]:
         """Return what is to be sent at loop time `now`, after a `_nudge`."""
+        del now
+        return []
 
     def _closed_reason(self, closed: ConnectionClosed) -> str:
         """Return the short word for why the venue closed a connection."""
@@ -306,3 +311,25 @@ class ReconnectingStream(ABC):
         except Exception:
             connection.transport.abort()  # wakes the reader, which asks why
             raise
+
+
+class QuietStream(ReconnectingStream):
+    """A stream on which data may stay out for long: only unanswered pings say that it is dead.
+
+    A connection without a ``PONG`` for `StreamSettings.pong_timeout` seconds is given up.
+    """
+
+    _last_pong = 0.0
+
+    @override
+    def _on_connected(self, now: float) -> None:
+        self._last_pong = now
+
+    @override
+    def _on_pong(self, now: float) -> None:
+        self._last_pong = now
+        self._healthy = True
+
+    @override
+    def _deadline(self) -> tuple[float, str]:
+        return self._last_pong + self._settings.pong_timeout, "no_pong"

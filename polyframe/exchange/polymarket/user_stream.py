@@ -15,23 +15,20 @@ from polyframe.counters import Count, Counters
 from polyframe.exchange.base import UserSink
 from polyframe.exchange.polymarket.auth import Credentials
 from polyframe.exchange.polymarket.config import StreamSettings
-from polyframe.exchange.polymarket.stream import ReconnectingStream
+from polyframe.exchange.polymarket.stream import QuietStream
 from polyframe.exchange.polymarket.wire_user import UserDecoder
 from polyframe.model.events import OrderReport, StreamState
 
 _log = logging.getLogger(__name__)
 
 
-class UserStream(ReconnectingStream):
+class UserStream(QuietStream):
     """Delivers the account's messages to its sink, in order, from one worker behind a bounded queue.
 
     The reader only decodes and appends, so however long the sink takes, the connection stays alive.
     When the queue is full, messages are dropped and counted; in their place the sink is told
     ``LOST, "overflow"``, once until the queue is empty again, and then ``CONNECTED, "overflow"``:
     between the two messages are missing, as in a reconnect.
-
-    A connection without a ``PONG`` for `StreamSettings.pong_timeout` seconds is given up; data says
-    nothing, because the channel is silent when nothing happens.
 
     Args:
         url: WebSocket URL of the user channel.
@@ -59,7 +56,6 @@ class UserStream(ReconnectingStream):
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._overflowed = False
-        self._last_pong = 0.0
 
     @override
     def start(self) -> None:
@@ -79,10 +75,6 @@ class UserStream(ReconnectingStream):
         finally:
             await self._end(self._worker)
 
-    def resync(self, reason: str) -> None:
-        """Give up the present connection and make a new one (there is no replay to ask for)."""
-        self._restart(reason)
-
     @override
     def _subscription(self) -> str:
         # Without "markets": all of the account.
@@ -92,23 +84,6 @@ class UserStream(ReconnectingStream):
             "passphrase": self._credentials.passphrase,
         }
         return json.dumps({"type": "user", "auth": auth})
-
-    @override
-    def _on_connected(self, now: float) -> None:
-        self._last_pong = now
-
-    @override
-    def _on_pong(self, now: float) -> None:
-        self._last_pong = now
-        self._healthy = True
-
-    @override
-    def _deadline(self) -> tuple[float, str]:
-        return self._last_pong + self._settings.pong_timeout, "no_pong"
-
-    @override
-    def _frames(self, now: float) -> list[str]:
-        return []
 
     @override
     def _on_frame(self, frame: bytes) -> None:
