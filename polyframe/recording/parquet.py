@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
+from polyframe.recording.columns import ColumnReader
 from polyframe.recording.files import Written, open_shelf
-from polyframe.recording.reader import checked, load_optional
+from polyframe.recording.reader import checked_blocks, load_optional
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 
@@ -25,7 +26,7 @@ _VERSION_KEY = b"polyframe.schema"
 _MARKET_KEY = b"polyframe.market"
 _GROUP = 50_000
 """Rows of a row group: as many are in memory while a file is written."""
-_BATCH = 4_096
+_BATCH = 8_192
 """Rows that are in memory as Python values while a file is read."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -186,24 +187,10 @@ class ParquetRecording:
 
     def _events(self, market: TapeMarket, path: str) -> Iterator[TapeEvent]:
         with self._shelf.reading(path) as source, self._parquet.ParquetFile(source) as file:
-            yield from checked(
-                RowReader(market.market, self._skipped).events(_rows(file)), self._doubtful
-            )
+            reader = ColumnReader(market.market, RowReader(market.market, self._skipped))
+            batches = file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS))
+            yield from checked_blocks(reader.events(batches), self._doubtful)
 
     @override
     def __repr__(self) -> str:
         return f"ParquetRecording({self._folder!r})"
-
-
-def _rows(file: Any) -> Iterator[Row]:
-    import pyarrow as pa
-
-    for batch in file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS)):
-        columns = []
-        for name in COLUMNS:
-            column = batch.column(name)
-            if pa.types.is_timestamp(column.type):
-                column = column.cast(pa.int64())
-            columns.append(column.to_pylist())
-        for values in zip(*columns, strict=True):
-            yield dict(zip(COLUMNS, values, strict=True))

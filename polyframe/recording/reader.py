@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import gt
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from polyframe.errors import ConfigError
-from polyframe.model.events import BookSnapshot
+from polyframe.model.events import BookDelta, BookSnapshot
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 
 
@@ -54,15 +55,44 @@ def checked(events: Iterable[TapeEvent], doubtful: Counter[str]) -> Iterator[Tap
     """
     last = 0
     for event in events:
-        if event.received_ms < last:
-            doubtful["time_went_back"] += 1
-            event = msgspec.structs.replace(event, received_ms=last)
-        last = event.received_ms
-        if isinstance(event, Timed) and isinstance(book := event.message, BookSnapshot):
-            bids, asks = book.bids, book.asks
-            if bids and asks and max(bids)[0] >= min(asks)[0]:
-                doubtful["crossed"] += 1
-        yield event
+        found = _in_order(event, last, doubtful)
+        last = found.received_ms
+        _look_at(found, doubtful)
+        yield found
+
+
+def checked_blocks(
+    blocks: Iterable[Sequence[TapeEvent]], doubtful: Counter[str]
+) -> Iterator[TapeEvent]:
+    """Do what `checked` does, for events that come many at a time."""
+    last = 0
+    for block in blocks:
+        times = [last, *[event.received_ms for event in block]]
+        found = block
+        if any(map(gt, times, times[1:])):
+            found = []
+            for event in block:
+                found.append(_in_order(event, last, doubtful))
+                last = found[-1].received_ms
+        last = max(times)
+        for event in found:
+            if not isinstance(event, Timed) or type(event.message) is not BookDelta:
+                _look_at(event, doubtful)
+        yield from found
+
+
+def _in_order(event: TapeEvent, last: int, doubtful: Counter[str]) -> TapeEvent:
+    if event.received_ms >= last:
+        return event
+    doubtful["time_went_back"] += 1
+    return msgspec.structs.replace(event, received_ms=last)
+
+
+def _look_at(event: TapeEvent, doubtful: Counter[str]) -> None:
+    if isinstance(event, Timed) and isinstance(book := event.message, BookSnapshot):
+        bids, asks = book.bids, book.asks
+        if bids and asks and max(bids)[0] >= min(asks)[0]:
+            doubtful["crossed"] += 1
 
 
 def load_optional(module: str, what: str) -> Any:

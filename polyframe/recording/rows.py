@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -168,16 +168,30 @@ class RowReader:
             if changes and (row["kind"] != "change" or row["message"] != first["message"]):
                 yield self._delta(first, changes)
                 changes = []
-            try:
-                if row["kind"] == "change":
-                    changes.append(self._change(row))
-                    first = row if len(changes) == 1 else first
-                elif (event := self._event(row)) is not None:
-                    yield event
-            except (TypeError, ValueError, KeyError):
-                self._skipped["bad_row"] += 1
+            if row["kind"] == "change":
+                first = first if changes else row
+                changes += self.change(row)
+            else:
+                yield from self.event(row)
         if changes:
             yield self._delta(first, changes)
+
+    def change(self, row: Row) -> Sequence[LevelChange]:
+        """Return the change of a row of that kind; nothing, and a count, if it makes no sense."""
+        try:
+            return (self._change(row),)
+        except (TypeError, ValueError, KeyError):
+            self._skipped["bad_row"] += 1
+            return ()
+
+    def event(self, row: Row) -> Sequence[TapeEvent]:
+        """Return the event of a row of another kind; nothing, and a count, if it makes no sense."""
+        try:
+            found = self._event(row)
+        except (TypeError, ValueError, KeyError):
+            self._skipped["bad_row"] += 1
+            return ()
+        return () if found is None else (found,)
 
     def _delta(self, first: Row, changes: list[LevelChange]) -> Timed:
         message = BookDelta(self._market.condition_id, tuple(changes), first["time"] or 0)
@@ -197,7 +211,7 @@ class RowReader:
         _check_time(row)
         return LevelChange(
             self._tokens[row["outcome"]],
-            _IS_BID[row["side"]],
+            IS_BID[row["side"]],
             _price(row["price_e4"]),
             _size(row["size_e6"]),
             _top(row["best_bid_e4"], -1),
@@ -227,7 +241,7 @@ class RowReader:
         return MarketResolved(self._market.condition_id, token, time_ms)
 
 
-_IS_BID = {Side.BUY.value: True, Side.SELL.value: False}
+IS_BID = {Side.BUY.value: True, Side.SELL.value: False}
 
 
 def _levels(prices: list[int], sizes: list[int]) -> tuple[tuple[int, Decimal], ...]:
