@@ -188,14 +188,18 @@ class MatchingBook:
 
     def _cross(self, side: _Side, against: _Side) -> Iterator[MakerFill]:
         for order in list(side.own):
+            filled = 0
             for price in against.reaching(order.price):
                 size = min(order.remaining, against.shown(price))
                 if size:
                     against.eat(price, size)
                     self._fill(side, order, size)
-                    yield MakerFill(order.order_id, order.price, size)
+                    filled += size
                 if not order.remaining:
                     break
+            # All of it is at the order's own price, and no trade names an order twice.
+            if filled:
+                yield MakerFill(order.order_id, order.price, filled)
 
     def on_print(self, *, is_buy: bool, price: int, size: int) -> list[MakerFill]:
         """Return the fills of own orders that a trade between others reaches."""

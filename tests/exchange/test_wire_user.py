@@ -355,6 +355,20 @@ def test_a_bad_leg_does_not_cost_the_good_one() -> None:
     assert wire.skipped == {"bad_field:trade_leg": 1, "bad_field:maker_orders": 1}
 
 
+def test_a_maker_that_a_trade_names_twice_has_one_leg() -> None:
+    """A fill is known by trade and order, so its parts are added up: none of the shares is lost."""
+    ours = MAKER | {"owner": API_KEY, "order_id": "0xours"}
+    makers = [
+        ours | {"matched_amount": "3", "price": "0.40"},
+        MAKER,
+        ours | {"matched_amount": "1", "price": "0.44"},
+    ]
+    report = _one(Wire(), TRADE | {"trader_side": "MAKER", "maker_orders": makers})
+    assert isinstance(report, TradeReport)
+    (leg,) = report.legs
+    assert (leg.size, leg.price) == (Decimal(4), Decimal("0.41"))
+
+
 @pytest.mark.parametrize(("address", "legs"), [(ADDRESS.lower(), 1), ("0x1", 0)])
 def test_without_trader_side_the_takers_address_decides(address: str, legs: int) -> None:
     """The top-level address is the taker's; the top-level owner is not to be trusted (§5.4)."""

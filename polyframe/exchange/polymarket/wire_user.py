@@ -197,7 +197,7 @@ class UserDecoder:
         if not isinstance(makers, list):
             self._skips.add("bad_field:maker_orders", type(makers).__name__)
             return []
-        legs: list[TradeLeg] = []
+        legs: dict[str, TradeLeg] = {}
         for maker in makers:
             if not isinstance(maker, dict):
                 self._skips.add("bad_field:maker_orders", type(maker).__name__)
@@ -213,8 +213,9 @@ class UserDecoder:
                 is_taker=False,
             )
             if leg is not None:
-                legs.append(leg)
-        return legs
+                known = legs.get(leg.order_id)
+                legs[leg.order_id] = leg if known is None else _together(known, leg)
+        return list(legs.values())
 
     def _leg(
         self,
@@ -258,6 +259,12 @@ class UserDecoder:
         except ValueError as exc:
             self._skips.add(f"bad_field:{name}", str(exc))
             return 0
+
+
+def _together(one: TradeLeg, other: TradeLeg) -> TradeLeg:
+    """Return two parts of one maker in one trade as one: a fill is known by its trade and its order."""
+    price = mean_price([(one.price, one.size), (other.price, other.size)])
+    return msgspec.structs.replace(one, price=price, size=one.size + other.size)
 
 
 def _levels(leg: TradeLeg, makers: list[Any]) -> tuple[tuple[Decimal, Decimal], ...]:
