@@ -8,8 +8,9 @@ ARGS ?=
 TEST_ENV := .venv-test
 DEMO_ENV := .venv
 OFFICIAL_ENVS := .venv-polymarket-client .venv-py-clob-client-v2
-# Two files at a time, in their order: the longest are single tests, and must not begin last.
-PYTEST := $(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Two files at a time, in their order: the longest are single tests, and must not begin last. Many tests
+# use real sockets, processes and time: one that fails is tried once more, and both tries are shown.
+PYTEST := $(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --reruns 1
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
