@@ -1,0 +1,207 @@
+"""Carries out the plans of a strategy's pairs: one at a time, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from decimal import Decimal
+
+from attrs import define, field
+
+from polyframe.errors import ExchangeError, OrderError, OrderOutcomeUnknown, OrderRejected
+from polyframe.model.market import Outcome
+from polyframe.model.money import ZERO
+from polyframe.model.order import Order, OrderRequest
+from polyframe.strategies.blocks.pairplan import (
+    Action,
+    Cancel,
+    Check,
+    PairPlan,
+    PairRules,
+    Place,
+    PlanState,
+    Seen,
+)
+from polyframe.strategies.blocks.pairs import most_unpaired, unpaired
+from polyframe.strategy import Strategy
+
+
+@define(eq=False)
+class PairDesk:
+    """Carries out pair plans for one strategy in one cycle.
+
+    Call `advance` from every hook that may matter and once a second: it looks at everything anew and
+    does what is due. Calls while one is under way only make that one look again.
+
+    Attributes:
+        strategy: Whose orders.
+        rules: How its plans go on.
+        close_before_end: Market seconds before the end of the window at which all plans give up.
+        plans: All plans of the cycle, oldest first.
+    """
+
+    strategy: Strategy
+    rules: PairRules
+    close_before_end: float
+    plans: list[PairPlan] = field(init=False, factory=list)
+    _is_busy: bool = field(init=False, default=False)
+    _looks_again: bool = field(init=False, default=False)
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def is_free(self) -> bool:
+        """Whether every plan is over, nothing is being done, and a new one may begin."""
+        return not self._is_busy and all(plan.state.is_over for plan in self.plans)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a plan has failed: it gave up, and left something unpaired."""
+        return any(plan.state is PlanState.FAILED for plan in self.plans)
+
+    @property
+    def held(self) -> dict[Outcome, Decimal]:
+        """Shares that the strategy holds, by outcome."""
+        return {outcome: self.strategy.trading.position(outcome).size for outcome in Outcome}
+
+    def most_unpaired(self) -> Decimal:
+        """Return the most shares that can be without a partner, whatever becomes of open orders."""
+        return most_unpaired(self.held, self.strategy.trading.open_orders())
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the window is so close to its end that nothing new begins."""
+        return self.strategy.seconds_left() <= self.close_before_end
+
+    # ------------------------------------------------------------------ acting
+
+    async def open(self, request: OrderRequest) -> str:
+        """Begin a plan with one order; return why that was not possible, ``""`` if it was.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        self._is_busy = True
+        try:
+            order, error = await self._place(request)
+        finally:
+            self._is_busy = False
+        if order is not None:
+            self.begin([order])
+        return "" if error is None else str(error)
+
+    def begin(self, orders: Iterable[Order]) -> None:
+        """Begin a plan with orders that were just placed."""
+        now = self.strategy.clock.time()
+        self.plans.append(PairPlan.begin(self.rules, (o.client_id for o in orders), now))
+
+    def take_over(self) -> None:
+        """Make an end of whatever orders of this cycle an earlier run of the program has left."""
+        orders = self.strategy.trading.orders()
+        if orders:
+            now = self.strategy.clock.time()
+            self.plans.append(PairPlan.take_over(self.rules, (o.client_id for o in orders), now))
+
+    async def advance(self) -> None:
+        """Do all that is due.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+        """
+        self._looks_again = True
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            while self._looks_again:
+                self._looks_again = False
+                for number in range(len(self.plans)):
+                    await self._carry_out(number)
+        finally:
+            self._is_busy = False
+
+    async def run(self) -> None:
+        """Advance once a second of market time; time-outs are due without any event."""
+        while True:
+            await self.strategy.clock.sleep(1.0)
+            await self.advance()
+
+    async def finish(self) -> None:
+        """Cancel what is open and report what is unpaired; for ``on_cycle_end``."""
+        strategy = self.strategy
+        try:
+            await strategy.trading.cancel_all()
+        except ExchangeError as error:
+            strategy.log.warning("not all orders are cancelled: %s", error)
+        left = unpaired(self.held, strategy.market)
+        if left.size:
+            level = logging.INFO if left.is_dust else logging.WARNING
+            reasons = "; ".join(plan.why for plan in self.plans if plan.why) or "dust"
+            strategy.log.log(level, "%s %s unpaired (%s)", left.size, left.outcome, reasons)
+
+    async def _carry_out(self, number: int) -> None:
+        while True:
+            before = self.plans[number]
+            plan, action = before.step(self._seen(before))
+            self._keep(number, plan)
+            if action is None:
+                return
+            await self._perform(number, action)
+
+    def _keep(self, number: int, plan: PairPlan) -> None:
+        before, self.plans[number] = self.plans[number], plan
+        if plan.why and not before.why:
+            self.strategy.log.info("a pair is given up: %s", plan.why)
+
+    async def _perform(self, number: int, action: Action) -> None:
+        strategy = self.strategy
+        match action:
+            case Place(request):
+                order, error = await self._place(request)
+                plan = self.plans[number]
+                if order is not None:
+                    plan = plan.placed(order.client_id)
+                if error is not None:
+                    strategy.log.info("%s %s: %s", request.side, request.outcome, error)
+                    plan = plan.refused(strategy.clock.time())
+                self._keep(number, plan)
+            case Cancel(client_ids):
+                for client_id in client_ids:
+                    try:
+                        await strategy.trading.cancel(client_id)
+                    except (ExchangeError, OrderError) as error:  # it is asked for again
+                        strategy.log.info("not cancelled: %s", error)
+            case Check():
+                report = await strategy.trading.reconcile()
+                plan = self.plans[number]
+                seen = self._seen(plan)
+                self._keep(number, plan.checked(seen, is_complete=not report.error))
+
+    async def _place(self, request: OrderRequest) -> tuple[Order | None, OrderError | None]:
+        """Return the order, if one came to be registered, and the error that ended it."""
+        try:
+            return await self.strategy.trading.place(request), None
+        except OrderOutcomeUnknown as error:  # it may be live: an order like any other
+            return error.order, None
+        except OrderRejected as error:
+            return error.order, error
+        except OrderError as error:
+            return None, error
+
+    def _seen(self, plan: PairPlan) -> Seen:
+        strategy = self.strategy
+        trading, orders = strategy.trading, {o.client_id: o for o in strategy.trading.orders()}
+        return Seen(
+            now=strategy.clock.time(),
+            orders=tuple(orders[client_id] for client_id in plan.client_ids),
+            quotes={outcome: trading.price(outcome) for outcome in Outcome},
+            tick=max(strategy.session.tick_size(outcome) for outcome in Outcome),
+            deliverable={outcome: self._deliverable(outcome) for outcome in Outcome},
+            market=strategy.market,
+            must_close=self.is_closing,
+        )
+
+    def _deliverable(self, outcome: Outcome) -> Decimal:
+        trading = self.strategy.trading
+        on_offer = trading.position(outcome).size - trading.sellable(outcome)
+        return max(trading.position(outcome).settled - on_offer, ZERO)
