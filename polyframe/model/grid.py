@@ -63,6 +63,7 @@ class Grid:
         Raises:
             ValueError: Off the grid, or not within one tick of 0 and 1.
         """
+        _finite(price, "price")
         if not self.lowest <= price <= self.highest:
             msg = f"price: expected {self.lowest} to {self.highest}, got {price}"
             raise ValueError(msg)
@@ -88,7 +89,11 @@ class Grid:
         return _check_amount(usd, "usd", CENT)
 
     def floor_price(self, price: Decimal) -> Decimal:
-        """Return the highest price of the grid that is not above `price`, at least the lowest."""
+        """Return the highest price of the grid that is not above `price`, at least the lowest.
+
+        Raises:
+            ValueError: Not finite; so do all that round.
+        """
         return self._clamped(price, ROUND_FLOOR)
 
     def ceil_price(self, price: Decimal) -> Decimal:
@@ -97,18 +102,27 @@ class Grid:
 
     def floor_size(self, size: Decimal) -> Decimal:
         """Return `size` cut to steps of 0.01 shares; 0 if it is less than one."""
-        return max(size, Decimal(0)).quantize(SIZE_STEP, ROUND_FLOOR)
+        return max(_finite(size, "size"), Decimal(0)).quantize(SIZE_STEP, ROUND_FLOOR)
 
     def floor_usd(self, usd: Decimal) -> Decimal:
         """Return `usd` cut to cents; 0 if it is less than one."""
-        return max(usd, Decimal(0)).quantize(CENT, ROUND_FLOOR)
+        return max(_finite(usd, "usd"), Decimal(0)).quantize(CENT, ROUND_FLOOR)
 
     def _clamped(self, price: Decimal, rounding: str) -> Decimal:
-        bounded = min(max(price, self.lowest), self.highest)
+        bounded = min(max(_finite(price, "price"), self.lowest), self.highest)
         return (bounded / self.tick).to_integral_value(rounding) * self.tick
 
 
+def _finite(value: Decimal, name: str) -> Decimal:
+    # Not a number cannot even be compared.
+    if not value.is_finite():
+        msg = f"{name}: expected a finite Decimal, got {value}"
+        raise ValueError(msg)
+    return value
+
+
 def _check_amount(value: Decimal, name: str, step: Decimal) -> Decimal:
+    _finite(value, name)
     if not step <= value < LARGEST:
         msg = f"{name}: expected {step} to {LARGEST}, got {value}"
         raise ValueError(msg)

@@ -83,3 +83,22 @@ def test_asked_for_sizes_and_sums_are_cut(amount: Decimal) -> None:
     for cut in (grid.floor_size(amount), grid.floor_usd(amount)):
         assert cut % SIZE_STEP == 0
         assert 0 <= max(amount, Decimal(0)) - cut < SIZE_STEP
+
+
+@pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "check_price",
+        "check_size",
+        "check_usd",
+        "floor_price",
+        "ceil_price",
+        "floor_size",
+        "floor_usd",
+    ],
+)
+def test_what_is_no_finite_number_is_named_and_refused(method: str, value: str) -> None:
+    """A price that a division left undefined is an error with a name, not one of arithmetic."""
+    with pytest.raises(ValueError, match="expected a finite Decimal, got"):
+        getattr(Grid(Decimal("0.01")), method)(Decimal(value))
