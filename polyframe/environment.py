@@ -18,8 +18,9 @@ import msgspec
 from polyframe.clock import Clock, WallClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
-from polyframe.exchange.base import DataStream, Exchange
+from polyframe.exchange.base import DataStream, Exchange, PositionContracts
 from polyframe.logmode import close_mode, mark_loggers, open_mode
+from polyframe.model.conversion import Receipt
 from polyframe.model.money import ZERO
 from polyframe.model.series import Series
 from polyframe.router import SessionEventRouter
@@ -33,6 +34,7 @@ from polyframe.strategy import (
 )
 from polyframe.tasks import see_through
 from polyframe.trading.account import Account
+from polyframe.trading.conversions import Conversions
 from polyframe.trading.ledger import CycleRecord, Ledger
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
@@ -72,6 +74,8 @@ class Environment:
         snapshots: A folder (or a `Store`) in which the state of open cycles is kept, so that a
             program which is started again within a cycle goes on with it; nothing is kept by
             default. One environment uses it at a time.
+        contracts: Who splits, merges and redeems; the exchange itself if it does. A `SharedService`
+            among them is opened and closed with the environment.
 
     Attributes:
         account: Cash and reservations, shared by all series; read from the venue when it opens.
@@ -90,6 +94,7 @@ class Environment:
         risk: RiskLimits | None = None,
         reconcile: ReconcileSettings | None = None,
         snapshots: Store | str | Path | None = None,
+        contracts: PositionContracts | None = None,
     ) -> None:
         self.exchange = exchange
         self.clock: Clock = clock or WallClock()
@@ -108,6 +113,17 @@ class Environment:
             counters=self.counters,
             ledger=self.ledger,
             settings=self.reconcile_settings,
+            snapshots=self.snapshots,
+        )
+        own = exchange if isinstance(exchange, PositionContracts) else None
+        self._contracts = own if contracts is None else contracts
+        self.conversions = Conversions(
+            self._contracts,
+            settlement=self.settlement,
+            clock=self.clock,
+            counters=self.counters,
+            ledger=self.ledger,
+            risk=self.risk,
             snapshots=self.snapshots,
         )
         self.router = SessionEventRouter(self.counters, self.settlement)
@@ -156,6 +172,26 @@ class Environment:
         """Give `series` back; another trader may take it."""
         self._claimed.discard(series)
 
+    # ------------------------------------------------------------------ redeeming
+
+    async def redeem(self, slug: str | None = None) -> dict[str, Receipt]:
+        """Turn winning shares of resolved markets of this run into cash.
+
+        There is nothing to do where the venue pays by itself (`Exchange.redeems`).
+
+        Args:
+            slug: One market; by default all that owe something here.
+
+        Returns:
+            How it ended, by slug.
+
+        Raises:
+            ConfigError: Nobody redeems here, or the market owes nothing.
+            ExchangeError: The venue did not answer; asking again is harmless.
+        """
+        slugs = self.settlement.claims() if slug is None else [slug]
+        return {one: await self.conversions.redeem(one) for one in slugs}
+
     # ------------------------------------------------------------------ shared services
 
     def provide(self, service: object, *, as_type: type | None = None) -> None:
@@ -193,7 +229,8 @@ class Environment:
         return found
 
     def _shared_services(self) -> list[SharedService]:
-        found = [item for item in self._services.values() if isinstance(item, SharedService)]
+        items = [*self._services.values(), self._contracts]
+        found = [item for item in items if isinstance(item, SharedService)]
         return list(dict.fromkeys(found))  # one may be provided as several types
 
     # ------------------------------------------------------------------ life
@@ -272,6 +309,7 @@ class Environment:
                 counters=self.counters,
                 ledger=self.ledger,
                 settings=self.reconcile_settings,
+                conversions=self.conversions,
             )
             restart.restore()
             stream.start()
@@ -320,6 +358,7 @@ class Environment:
             stack.push_async_callback(self.settlement.stop)
             for service in self._shared_services():
                 stack.push_async_callback(service.close)
+            stack.push_async_callback(self.conversions.stop)
 
 
 def _fields_source(strategy: Strategy) -> Callable[[], msgspec.Raw]:

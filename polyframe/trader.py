@@ -163,6 +163,7 @@ class Trader:
                 risk=env.risk,
                 reconcile=env.reconcile_settings,
                 snapshots=env.snapshots,
+                conversions=env.conversions,
             )
             env.router.on_gap(trading.reconciler.wake)
             self._desks[series] = _Desk(series, trading)

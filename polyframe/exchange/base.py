@@ -10,8 +10,9 @@ from attrs import field, frozen
 
 from polyframe.clock import Clock
 from polyframe.counters import Counters
+from polyframe.model.conversion import Receipt
 from polyframe.model.events import MarketMessage, OrderReport, StreamState, TradeReport, UserMessage
-from polyframe.model.market import Market, Resolution
+from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.reference import PriceRecord, PriceSource, ReferencePrice
 from polyframe.model.series import Series, Window
@@ -258,4 +259,42 @@ class TapsFrames(Protocol):
 
     def frame_decoder(self) -> Callable[[bytes], Sequence[MarketMessage]]:
         """Return what decodes such frames later, in any thread; it never raises."""
+        ...
+
+
+@runtime_checkable
+class PositionContracts(Protocol):
+    """Who turns cash into pairs of shares and back, outside the order book (PROTOCOL §7.4).
+
+    An exchange may do it itself; live it is something of its own, given to the environment. Every
+    call sends at most one transaction, once, and never raises for what the venue says: the receipt
+    tells. A call that raises `ExchangeError` may have sent it.
+    """
+
+    async def split(self, market: Market, usd: Decimal) -> Receipt:
+        """Turn `usd` into as many shares of Up and of Down; return when it is submitted."""
+        ...
+
+    async def merge(self, market: Market, shares: Decimal) -> Receipt:
+        """Turn `shares` of Up and as many of Down into USD; return when it is submitted."""
+        ...
+
+    async def redeem(self, market: Market) -> Receipt:
+        """Turn all shares of a resolved market into what they pay; return when it is submitted."""
+        ...
+
+    async def fetch_receipt(self, transaction_id: str) -> Receipt:
+        """Return how far a transaction is, ``UNKNOWN`` if the venue knows nothing of it.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        ...
+
+    async def fetch_shares(self, market: Market) -> Mapping[Outcome, Decimal]:
+        """Return the shares of each outcome that the account has on chain.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
         ...

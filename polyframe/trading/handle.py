@@ -9,9 +9,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from polyframe.errors import StaleCycleError
+from polyframe.model.conversion import Conversion, ConversionKind
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Market, Outcome
-from polyframe.model.money import ZERO
+from polyframe.model.money import ZERO, decimal
 from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
 from polyframe.model.position import Outlook, Position
 from polyframe.model.trade import Fill
@@ -234,7 +235,64 @@ class StrategyTrading:
             raise self._stale("reconcile")
         return await self._service.reconcile()
 
+    # ------------------------------------------------------------------ splitting and merging
+
+    async def merge(self, shares: Decimal | None = None) -> Conversion:
+        """Turn pairs into cash, 1 USD each, and return it as it is now.
+
+        It goes on in the background and takes seconds to a minute: only when it is confirmed, cash
+        and profit move (`conversions`, `wait_conversion`). Until then its shares can neither be sold
+        nor merged again, and no other split or merge begins in this market.
+
+        Args:
+            shares: Pairs, all that `mergeable` tells by default.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+            OrderDenied: Refused here, for example with the rule ``"pairs"``; nothing was sent.
+        """
+        if self._state is not HandleState.OPEN:
+            raise self._stale("merge")
+        wanted = self.mergeable() if shares is None else decimal(shares, "shares")
+        return self._service.convert(self._market, self._strategy, ConversionKind.MERGE, wanted)
+
+    async def split(self, usd: Decimal) -> Conversion:
+        """Turn cash into pairs, one share of Up and one of Down for each USD; see `merge`.
+
+        Raises:
+            StaleCycleError: The cycle is over.
+            OrderDenied: Refused here; nothing was sent.
+        """
+        if self._state is not HandleState.OPEN:
+            raise self._stale("split")
+        return self._service.convert(
+            self._market, self._strategy, ConversionKind.SPLIT, decimal(usd, "usd")
+        )
+
+    async def wait_conversion(self, conversion: Conversion | str) -> Conversion:
+        """Return a split or merge once its end is known. Put a time-out around it.
+
+        Raises:
+            StaleCycleError: The cycle is over and its clean-up, too.
+            OrderDenied: There is none of this id in the cycle.
+        """
+        self._check("wait_conversion")
+        name = conversion if isinstance(conversion, str) else conversion.conversion_id
+        return await self._service.wait_conversion(self._market, name)
+
     # ------------------------------------------------------------------ reading
+
+    def conversions(self) -> list[Conversion]:
+        """Return all splits and merges of this strategy in this cycle, oldest first."""
+        return [c for c in self._find().conversions.values() if c.strategy == self._strategy]
+
+    def mergeable(self) -> Decimal:
+        """Return the pairs that can be merged now: settled, and not offered by an open sell.
+
+        It is 0 while another split or merge is under way in this market.
+        """
+        state = self._find()
+        return ZERO if state.open_conversion is not None else state.mergeable(self._strategy)
 
     def orders(self) -> list[Order]:
         """Return all orders of this strategy in this cycle, oldest first."""

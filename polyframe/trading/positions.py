@@ -117,6 +117,11 @@ class PositionBook:
             realised=self.realised,
         )
 
+    @property
+    def settled(self) -> Decimal:
+        """Shares confirmed on chain less all shares sold; below 0 if more were sold than arrived."""
+        return self._settled
+
     def paid_out(self, payout: Decimal) -> Position:
         """Return the position after its shares turned into `payout` USD."""
         return Position(
@@ -250,6 +255,11 @@ class Holdings:
             for key in sorted(self._books)
             if self._books[key].bookings
         )
+
+    def settled(self, outcome: Outcome) -> Decimal:
+        """Return the shares that are confirmed on chain less those sold, also after the resolution."""
+        books = (book for (_, of), book in self._books.items() if of is outcome)
+        return sum((book.settled for book in books), ZERO)
 
     def total(self, outcome: Outcome) -> Position:
         """Return what all strategies and nobody (``""``) hold together."""

@@ -27,6 +27,7 @@ from polyframe.model.trade import TradeStatus
 from polyframe.trading.account import Account, Stock
 from polyframe.trading.commands import ApplyCancelAnswer, ApplyPlaceAnswer
 from polyframe.trading.comparison import Comparison
+from polyframe.trading.conversions import Conversions
 from polyframe.trading.ledger import Journal
 from polyframe.trading.reconcile import DOUBTFUL, NOT_FOUND, ReconcileReport, ReconcileSettings
 from polyframe.trading.settlement import Settlement
@@ -57,6 +58,7 @@ class Restart:
         counters: Where it is counted.
         ledger: Where it is written down.
         settings: How the venue is compared with.
+        conversions: Finds out how splits and merges ended.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Restart:
         counters: Counters,
         ledger: Journal,
         settings: ReconcileSettings,
+        conversions: Conversions | None = None,
     ) -> None:
+        self._conversions = conversions
         self._snapshots = snapshots
         self._settlement = settlement
         self._account = account
@@ -141,6 +145,8 @@ class Restart:
             ExchangeError: The venue did not answer.
         """
         await self._look()
+        if self._conversions is not None:
+            await self._conversions.catch_up(cycle.state for cycle in self._cycles)
         stock = Stock(ZERO)
         for attempt in range(1, TRIES + 1):
             moves = self._moves()
@@ -154,6 +160,9 @@ class Restart:
         else:
             log.warning("the account keeps moving; its cash is as of the last count")
         self._account.take_stock(stock)
+        if self._conversions is not None:
+            for cycle in self._cycles:
+                self._conversions.resume(cycle.state)
 
     def _moves(self) -> list[tuple[Decimal, Decimal, int, int]]:
         """Return what has moved cash so far, by cycle; also what cancels itself out."""

@@ -14,6 +14,7 @@ from enum import StrEnum
 from attrs import frozen
 
 from polyframe.model.money import ZERO
+from polyframe.model.conversion import ConversionKind
 from polyframe.model.order import OrderRequest, PlaceResult, Side
 from polyframe.trading.breaker import Breaker, BreakerState, TokenBucket
 from polyframe.trading.commands import Denied
@@ -170,15 +171,34 @@ class RiskGuard:
 
     def check(self, strategy: str, request: OrderRequest, facts: RiskFacts) -> Denied | None:
         """Return why an order must not be sent, ``None`` if it may. Changes nothing."""
-        if self._state is RiskState.HALTED:
-            return Denied("risk_halted", f"halted: {self._reason}; risk.resume() ends it")
+        if (denied := self._check_halted()) is not None:
+            return denied
         if (denied := self._check_intent(strategy, request, facts)) is not None:
             return denied
         if is_reducing(request, facts):
             return None
         if self._state is RiskState.REDUCING:
-            return Denied("risk_reducing", f"paused: {self._reason}; only risks are reduced")
+            return self._only_reducing()
         return next(self._refusals(request, facts), None)
+
+    def check_conversion(self, kind: ConversionKind) -> Denied | None:
+        """Return why a split or merge must not be sent, ``None`` if it may. Changes nothing.
+
+        A merge takes no risk: it passes unless everything is halted.
+        """
+        if (denied := self._check_halted()) is not None:
+            return denied
+        if kind is ConversionKind.SPLIT and self._state is RiskState.REDUCING:
+            return self._only_reducing()
+        return None
+
+    def _check_halted(self) -> Denied | None:
+        if self._state is not RiskState.HALTED:
+            return None
+        return Denied("risk_halted", f"halted: {self._reason}; risk.resume() ends it")
+
+    def _only_reducing(self) -> Denied:
+        return Denied("risk_reducing", f"paused: {self._reason}; only risks are reduced")
 
     def admit(self, client_id: str, strategy: str, request: OrderRequest, facts: RiskFacts) -> None:
         """Note that an order which passed `check` leaves now."""

@@ -20,6 +20,7 @@ from polyframe.errors import (
     StaleCycleError,
 )
 from polyframe.exchange.base import Exchange, PlaceAnswer
+from polyframe.model.conversion import Conversion, ConversionKind
 from polyframe.model.events import (
     OrderChanged,
     OrderReport,
@@ -48,6 +49,7 @@ from polyframe.trading.commands import (
     Snapshot,
     Stale,
 )
+from polyframe.trading.conversions import Conversions
 from polyframe.trading.engine import OrderEngine
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_of
@@ -97,6 +99,7 @@ class TradingService:
         risk: Is asked before every order and told of every answer.
         reconcile: When the venue is compared with.
         snapshots: Are told of every change, and of each order before it leaves.
+        conversions: Splits and merges; all are denied by default.
 
     Attributes:
         reconciler: Keeps the current cycle equal to the venue.
@@ -117,8 +120,18 @@ class TradingService:
         risk: RiskGuard,
         reconcile: ReconcileSettings | None = None,
         snapshots: Snapshots | None = None,
+        conversions: Conversions | None = None,
     ) -> None:
         self._snapshots = snapshots
+        self._conversions = conversions or Conversions(
+            None,
+            settlement=settlement,
+            clock=clock,
+            counters=counters,
+            ledger=ledger,
+            risk=risk,
+        )
+        self._conversions.attach(self)
         self.is_resumed = False
         self.strategies: set[str] = set()
         self.series = series
@@ -402,6 +415,40 @@ class TradingService:
             OrderDenied: A leg was denied, the text says which; none was sent.
         """
         return await self._legs.place(generation, strategy, plan)
+
+    # ------------------------------------------------------------------ splitting and merging
+
+    def convert(
+        self, market: Market, strategy: str, kind: ConversionKind, shares: Decimal
+    ) -> Conversion:
+        """Begin to split or merge pairs, in the background, and return it as it is now.
+
+        It is sent once. What it gives is held until its end is known, also over the end of the cycle,
+        and nothing else moves before it is confirmed.
+
+        Raises:
+            StaleCycleError: `market` is not the current one.
+            OrderDenied: Refused here; nothing was sent.
+        """
+        return self._conversions.begin(self, market, strategy, kind, shares)
+
+    async def wait_conversion(self, market: Market, conversion_id: str) -> Conversion:
+        """Return a split or merge once its end is known. Put a time-out around it.
+
+        Raises:
+            StaleCycleError: The cycle is over and let go.
+            OrderDenied: There is none of this id in the cycle.
+        """
+        state = self.state(market)
+        if state is None:
+            what = f"wait for {conversion_id}"
+            raise StaleCycleError(what, market.generation, self.generation)
+        if conversion_id not in state.conversions:
+            text = f"no conversion {conversion_id} in {market.slug}"
+            raise self.denied("unknown_order", text, market)
+        return await self._conversions.wait(state, conversion_id)
+
+    # ------------------------------------------------------------------ refusals
 
     def denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
         """Count a denial, for the current cycle unless another market is named."""

@@ -31,6 +31,7 @@ from polyframe.trading.commands import (
     ApplyCancelAnswer,
     ApplyOrderReport,
     ApplyPlaceAnswer,
+    ApplyReceipt,
     ApplyResolution,
     ApplyTradeReport,
     CycleCommand,
@@ -311,6 +312,33 @@ class Settlement:
         result = reply.reason if isinstance(reply, Ignored) else "applied"
         self._ledger.late(cycle.state.market, kind, subject, result)
 
+    def take_receipt(self, state: CycleState, command: ApplyReceipt) -> Reply:
+        """Apply what the venue says of a split or merge of a cycle that is not open any more."""
+        cycle = self._cycles.get(state.market.slug)
+        if cycle is None or cycle.state is not state:
+            log.error("%s is told of after its cycle is forgotten", command.conversion_id)
+            return state.apply(command)
+        reply = self._apply(cycle, command)
+        self._note_late(cycle, f"receipt:{command.state.value}", command.conversion_id, reply)
+        return reply
+
+    def claim(self, slug: str) -> Decimal:
+        """Return the USD that a resolved market still owes here."""
+        cycle = self._cycles.get(slug)
+        return ZERO if cycle is None else cycle.state.payout - cycle.redeemed
+
+    def claims(self) -> list[str]:
+        """Return the slugs of the resolved markets that still owe something here, oldest first."""
+        return [slug for slug in self._cycles if self.claim(slug)]
+
+    def redeemed(self, slug: str, amount: Decimal) -> None:
+        """Note that a resolved market has paid: its claim is cash now."""
+        cycle = self._cycles[slug]
+        # A trade may have failed meanwhile, which took its part of the claim.
+        amount = min(amount, cycle.state.account.claimable, cycle.state.payout - cycle.redeemed)
+        cycle.state.account.redeem(amount)
+        cycle.redeemed += amount
+
     # ------------------------------------------------------------------ cancels of dead cycles
 
     def state(self, slug: str) -> CycleState | None:
@@ -500,7 +528,9 @@ class Settlement:
         grown = cycle.state.payout - cycle.redeemed
         if self._exchange.redeems and grown > 0:
             cycle.state.account.redeem(grown)
-        cycle.redeemed = cycle.state.payout
+            cycle.redeemed = cycle.state.payout
+        # What was taken back of the payout was taken from claims, or from cash.
+        cycle.redeemed = min(cycle.redeemed, cycle.state.payout)
 
     def _let_go(self) -> None:
         """Let go of all but the latest settled cycles of each series."""

@@ -132,6 +132,16 @@ class CycleView:
             ZERO,
         )
 
+    def on_chain(self, outcome: Outcome) -> tuple[Decimal, Decimal]:
+        """Return the least and the most shares that the chain can have of the account's.
+
+        The least are those whose trades are confirmed, less all that was sold; trades that are under
+        way may have brought theirs already, or not have taken theirs yet. Splits and merges count
+        when they are booked. After the resolution it is as before it.
+        """
+        least = self._holdings.settled(outcome)
+        return least, least + self._table.under_way(outcome)
+
     def _given(self, outcome: Outcome, strategy: str) -> Decimal:
         """Return the shares of a strategy that are about to be sold or merged."""
         return self._table.shares_held(outcome, strategy) + self._conversions.shares_held(strategy)
