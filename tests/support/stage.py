@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -140,6 +140,7 @@ def play(
     ledger: Ledger | None = None,
     reconcile: ReconcileSettings | None = None,
     snapshots: Store | None = None,
+    services: Iterable[object] = (),
     **mount: Any,
 ) -> T:
     """Run `act` on a stage in simulated time, with `strategies` (a `Recorder`) mounted."""
@@ -147,16 +148,18 @@ def play(
     venue = exchange or FakeExchange()
 
     async def main() -> T:
-        async with Environment(
+        env = Environment(
             exchange=venue,
             clock=clock,
             risk=risk,
             ledger=ledger,
             reconcile=reconcile,
             snapshots=snapshots,
-        ) as env:
-            diary = Diary()
-            env.provide(diary)
+        )
+        diary = Diary()
+        for service in (diary, *services):
+            env.provide(service)
+        async with env:
             trader = Trader(env, settings)
             for strategy in strategies or (Recorder(),):
                 trader.add(strategy, on=series, **mount)

@@ -42,11 +42,12 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from attrs import Attribute, define, field
+from attrs import define, field
 
 from polyframe.errors import ConfigError
 from polyframe.model.reference import PriceSource, settling_source
 from polyframe.model.series import Series
+from polyframe.strategies.checks import number, some_seconds
 
 AVERAGE_SECONDS = 60.0
 """Seconds over which the settlement value is averaged (PROTOCOL §6)."""
@@ -76,13 +77,12 @@ class PriceModel(StrEnum):
         return cls.AVERAGE if settling_source(series) is PriceSource.TWAP else cls.LAST
 
 
-def _positive(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if not (isinstance(value, int | float) and 0 < value < math.inf):
-        msg = f"{attribute.name}: expected a number above 0, got {value!r}"
-        raise ConfigError(msg)
+def price_model(value: Any) -> PriceModel:
+    """Return a model, also for its name as text.
 
-
-def _model(value: Any) -> PriceModel:
+    Raises:
+        ConfigError: There is none of that name.
+    """
     try:
         return PriceModel(value)
     except ValueError:
@@ -112,10 +112,10 @@ class FairValue:
         ConfigError: A setting that cannot be.
     """
 
-    model: PriceModel = field(default=PriceModel.AVERAGE, converter=_model)
-    volatility: float = field(default=0.5, validator=_positive)
-    half_life: float = field(default=300.0, validator=_positive)
-    max_gap: float = field(default=5.0, validator=_positive)
+    model: PriceModel = field(default=PriceModel.AVERAGE, converter=price_model)
+    volatility: float = field(default=0.5, validator=number("above 0", lambda part: part > 0))
+    half_life: float = field(default=300.0, validator=some_seconds)
+    max_gap: float = field(default=5.0, validator=some_seconds)
     _variance: float = field(init=False)
     _prices: deque[tuple[int, Decimal]] = field(init=False, factory=deque)
 

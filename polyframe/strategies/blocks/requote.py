@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
-from typing import Any
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
+from attrs.validators import optional
 
-from polyframe.errors import ConfigError
 from polyframe.model.order import Order, OrderStatus
+from polyframe.strategies.checks import must, not_negative, some_seconds
 
 _IN_FLIGHT = frozenset(
     {OrderStatus.NEW, OrderStatus.SUBMITTING, OrderStatus.UNKNOWN, OrderStatus.CANCELLING}
@@ -31,15 +30,6 @@ class Requote(Enum):
     """Cancel it; nothing is wanted."""
 
 
-def _is(expected: str, holds: Callable[[Any], bool]) -> Callable[[Any, Attribute[Any], Any], None]:
-    def check(_: object, attribute: Attribute[Any], value: Any) -> None:
-        if not holds(value):
-            msg = f"{attribute.name}: expected {expected}, got {value!r}"
-            raise ConfigError(msg)
-
-    return check
-
-
 @frozen
 class RequotePolicy:
     """How far a resting order may be from what is wanted before it is moved.
@@ -55,23 +45,10 @@ class RequotePolicy:
     """
 
     ticks: int = field(
-        default=1,
-        validator=_is("whole ticks, at least 0", lambda value: type(value) is int and value >= 0),
+        default=1, validator=must("whole ticks, at least 0", lambda n: type(n) is int and n >= 0)
     )
-    shares: Decimal = field(
-        default=Decimal("0.5"),
-        validator=_is(
-            "a Decimal of shares, at least 0",
-            lambda value: isinstance(value, Decimal) and value.is_finite() and value >= 0,
-        ),
-    )
-    max_age: float | None = field(
-        default=None,
-        validator=_is(
-            "seconds above 0, or None",
-            lambda value: value is None or (isinstance(value, int | float) and value > 0),
-        ),
-    )
+    shares: Decimal = field(default=Decimal("0.5"), validator=not_negative)
+    max_age: float | None = field(default=None, validator=optional(some_seconds))
 
     def decide(
         self, order: Order | None, price: Decimal | None, size: Decimal, tick: Decimal, now: float

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from decimal import Decimal
-from typing import Any
 
-from attrs import Attribute, define, field
+from attrs import define, field
 
-from polyframe.errors import ConfigError
+from polyframe.strategies.checks import number
 
 BASIS_POINTS = Decimal(10_000)
 
-
-def _seconds(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if not (isinstance(value, int | float) and 0.001 <= value < float("inf")):
-        msg = f"{attribute.name}: expected seconds, at least 0.001, got {value!r}"
-        raise ConfigError(msg)
+_seconds = number("seconds, at least 0.001", lambda seconds: seconds >= 0.001)
 
 
 @define(eq=False)

@@ -1,0 +1,69 @@
+"""Validators of settings: each names the field, what it expects, and what it got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from math import inf
+from typing import Any
+
+from attrs import Attribute
+
+from polyframe.errors import ConfigError
+
+Check = Callable[[Any, "Attribute[Any]", Any], None]
+
+
+def must(expected: str, holds: Callable[[Any], bool]) -> Check:
+    """Return a validator of whatever `holds` is true of.
+
+    Args:
+        expected: What the message says is expected, for example ``"seconds above 0"``.
+        holds: Says whether a value is that.
+    """
+
+    def check(_: object, attribute: Attribute[Any], value: Any) -> None:
+        if not holds(value):
+            msg = f"{attribute.name}: expected {expected}, got {value!r}"
+            raise ConfigError(msg)
+
+    return check
+
+
+def amount(expected: str, holds: Callable[[Decimal], bool], *, or_none: bool = False) -> Check:
+    """Return a validator of a finite ``Decimal``, or ``None`` if that is allowed.
+
+    Args:
+        expected: What the message says of the number, for example ``"above 0"``.
+        holds: Says whether a number is that.
+        or_none: Whether ``None`` passes.
+    """
+
+    def is_right(value: Any) -> bool:
+        if value is None:
+            return or_none
+        return isinstance(value, Decimal) and value.is_finite() and holds(value)
+
+    return must(f"a Decimal, {expected}{', or None' if or_none else ''}", is_right)
+
+
+def number(expected: str, holds: Callable[[float], bool]) -> Check:
+    """Return a validator of a finite number that is no money: seconds, a volatility.
+
+    Args:
+        expected: What the message says is expected, for example ``"seconds above 0"``.
+        holds: Says whether a number is that.
+    """
+
+    def is_right(value: Any) -> bool:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and -inf < value < inf and holds(value)
+
+    return must(expected, is_right)
+
+
+positive = amount("above 0", lambda value: value > 0)
+not_negative = amount("at least 0", lambda value: value >= 0)
+a_price = amount("between 0 and 1", lambda value: 0 < value < 1)
+seconds = number("seconds, at least 0", lambda value: value >= 0)
+some_seconds = number("seconds above 0", lambda value: value > 0)
