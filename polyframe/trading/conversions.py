@@ -26,9 +26,7 @@ from polyframe.model.conversion import (
     ReceiptState,
 )
 from polyframe.model.market import Market, Outcome
-from polyframe.model.money import ZERO
 from polyframe.trading.commands import (
-    Applied,
     ApplyReceipt,
     BeginConversion,
     Command,

@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from polyframe.model.money import ZERO
 from polyframe.model.conversion import ConversionKind
+from polyframe.model.money import ZERO
 from polyframe.model.order import OrderRequest, PlaceResult, Side
 from polyframe.trading.breaker import Breaker, BreakerState, TokenBucket
 from polyframe.trading.commands import Denied
