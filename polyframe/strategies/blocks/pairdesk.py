@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
-from attrs import define, field
+from attrs import Attribute, define, evolve, field
 
-from polyframe.errors import ExchangeError, OrderError, OrderOutcomeUnknown, OrderRejected
+from polyframe.errors import (
+    ConfigError,
+    ExchangeError,
+    OrderError,
+    OrderOutcomeUnknown,
+    OrderRejected,
+)
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderRequest
@@ -23,7 +30,18 @@ from polyframe.strategies.blocks.pairplan import (
     Seen,
 )
 from polyframe.strategies.blocks.pairs import most_unpaired, unpaired
+from polyframe.strategies.checks import must, some_seconds
 from polyframe.strategy import Strategy
+
+ROUND = "round "
+"""What the intent of an order that opens a round begins with: it outlives the program with the order."""
+
+
+def _round(order: Order) -> int:
+    """Return the number of the round that an order has opened, 0 if it opened none."""
+    if not order.intent.startswith(ROUND):
+        return 0
+    return int(order.intent.removeprefix(ROUND).partition(" ")[0])
 
 
 @define(eq=False)
@@ -69,37 +87,57 @@ class PairDesk:
         return most_unpaired(self.held, self.strategy.trading.open_orders())
 
     @property
+    def rounds(self) -> int:
+        """Rounds that began in this cycle, also before a restart of the program."""
+        return self._last_round
+
+    @property
+    def rounds_filled(self) -> int:
+        """Rounds of this cycle in which anything was filled, also before a restart of the program."""
+        return len({number for order in self._orders if order.filled and (number := _round(order))})
+
+    @property
+    def filled_until(self) -> float:
+        """When the last round in which anything was filled was over, 0 if there was none."""
+        orders = {order.client_id: order for order in self._orders}
+        return max(
+            (p.since for p in self.plans if any(orders[c].filled for c in p.client_ids)),
+            default=0.0,
+        )
+
+    @property
     def is_closing(self) -> bool:
         """Whether the window is so close to its end that nothing new begins."""
         return self.strategy.seconds_left() <= self.close_before_end
 
     # ------------------------------------------------------------------ acting
 
-    async def open(self, request: OrderRequest) -> str:
-        """Begin a plan with one order; return why that was not possible, ``""`` if it was.
+    async def open(self, requests: Sequence[OrderRequest]) -> str:
+        """Begin a round with one order, or with legs; return why not, ``""`` if anything was sent.
 
         Raises:
             StaleCycleError: The cycle is over.
         """
+        number = self._last_round + 1
+        named = [evolve(each, intent=f"{ROUND}{number} {each.outcome}") for each in requests]
         self._is_busy = True
         try:
-            order, error = await self._place(request)
+            if len(named) > 1:
+                orders, error = await self._place_legs(named)
+            else:
+                order, error = await self._place(named[0])
+                orders = () if order is None else (order,)
         finally:
             self._is_busy = False
-        if order is not None:
-            self.begin([order])
+        if orders:
+            now = self.strategy.clock.time()
+            self.plans.append(PairPlan.begin(self.rules, (o.client_id for o in orders), now))
         return "" if error is None else str(error)
-
-    def begin(self, orders: Iterable[Order]) -> None:
-        """Begin a plan with orders that were just placed."""
-        now = self.strategy.clock.time()
-        self.plans.append(PairPlan.begin(self.rules, (o.client_id for o in orders), now))
 
     def take_over(self) -> None:
         """Make an end of whatever orders of this cycle an earlier run of the program has left."""
-        orders = self.strategy.trading.orders()
+        orders, now = self._orders, self.strategy.clock.time()
         if orders:
-            now = self.strategy.clock.time()
             self.plans.append(PairPlan.take_over(self.rules, (o.client_id for o in orders), now))
 
     async def advance(self) -> None:
@@ -138,6 +176,14 @@ class PairDesk:
             level = logging.INFO if left.is_dust else logging.WARNING
             reasons = "; ".join(plan.why for plan in self.plans if plan.why) or "dust"
             strategy.log.log(level, "%s %s unpaired (%s)", left.size, left.outcome, reasons)
+
+    @property
+    def _orders(self) -> list[Order]:
+        return self.strategy.trading.orders()
+
+    @property
+    def _last_round(self) -> int:
+        return max(map(_round, self._orders), default=0)
 
     async def _carry_out(self, number: int) -> None:
         while True:
@@ -188,9 +234,20 @@ class PairDesk:
         except OrderError as error:
             return None, error
 
+    async def _place_legs(
+        self, requests: Sequence[OrderRequest]
+    ) -> tuple[tuple[Order, ...], OrderError | None]:
+        """Return the orders of the legs, and why there are none or one of them failed."""
+        try:
+            result = await self.strategy.trading.place_legs(requests, on_missing="cancel")
+        except OrderError as error:
+            return (), error
+        errors = (leg.error for leg in result.legs if leg.error is not None)
+        return tuple(leg.order for leg in result.legs), next(errors, None)
+
     def _seen(self, plan: PairPlan) -> Seen:
-        strategy = self.strategy
-        trading, orders = strategy.trading, {o.client_id: o for o in strategy.trading.orders()}
+        strategy, trading = self.strategy, self.strategy.trading
+        orders = {order.client_id: order for order in self._orders}
         return Seen(
             now=strategy.clock.time(),
             orders=tuple(orders[client_id] for client_id in plan.client_ids),
@@ -205,3 +262,26 @@ class PairDesk:
         trading = self.strategy.trading
         on_offer = trading.position(outcome).size - trading.sellable(outcome)
         return max(trading.position(outcome).settled - on_offer, ZERO)
+
+
+# ------------------------------------------------------------------ settings of pair strategies
+
+count = must("a whole number of at least 1", lambda value: type(value) is int and value >= 1)
+
+
+def at_least_size(strategy: Any, attribute: Attribute[Any], value: Any) -> None:
+    """Check shares that may be without a partner: one round has to fit, or there is never any."""
+    if not isinstance(value, Decimal) or not value.is_finite() or value < strategy.size:
+        msg = f"{attribute.name}: expected a Decimal, at least the size {strategy.size}, got {value!r}"
+        raise ConfigError(msg)
+
+
+def before_closing(strategy: Any, attribute: Attribute[Any], value: Any) -> None:
+    """Check a cut-off: what begins later would have to be closed at once."""
+    some_seconds(strategy, attribute, value)
+    if value < strategy.close_before_end:
+        msg = (
+            f"{attribute.name}: expected at least close_before_end, {strategy.close_before_end}, "
+            f"got {value!r}"
+        )
+        raise ConfigError(msg)

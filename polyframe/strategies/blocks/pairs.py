@@ -250,26 +250,26 @@ def completing_bid(
 
 
 def pair_bids(
-    quotes: Mapping[Outcome, PriceChanged], target: Decimal, tick: Decimal
+    best: Mapping[Outcome, Decimal | None], target: Decimal, tick: Decimal
 ) -> dict[Outcome, Decimal] | None:
     """Return a resting bid for each outcome that together leave `target` USD a pair.
 
     Both best bids are joined, which leaves the spread. If that is less than `target`, the dearer bid is
-    lowered first, then both in turn, tick by tick. ``None`` if a bid is unknown or none is possible.
+    lowered first, then both in turn, tick by tick.
+
+    Args:
+        best: Best bid of each outcome in USD, ``None`` where it is unknown.
+        target: USD that a pair of resting bids has to leave.
+        tick: The price step of now.
+
+    Returns:
+        A price for each, ``None`` if a best bid is unknown or no price is low enough.
     """
-    up, down = (quotes[outcome].bid for outcome in Outcome)
+    up, down = (best[outcome] for outcome in Outcome)
     if up is None or down is None:
         return None
-    grid = Grid(tick)
-    bids = {Outcome.UP: grid.floor_price(up), Outcome.DOWN: grid.floor_price(down)}
-    if bids[Outcome.UP] > up or bids[Outcome.DOWN] > down or tick * 2 > ONE - target:
-        return None
-    while (over := sum(bids.values()) - (ONE - target)) > 0:
+    bids = {Outcome.UP: up // tick * tick, Outcome.DOWN: down // tick * tick}
+    while sum(bids.values()) > ONE - target:
         dearer = max(Outcome, key=bids.__getitem__)
-        apart = bids[dearer] - bids[dearer.other]
-        # In one piece as long as it stays the dearer one, so that a fine tick costs no time.
-        step = min(max(apart, tick), (over / tick).to_integral_value(ROUND_CEILING) * tick)
-        bids[dearer] -= step // tick * tick
-        if bids[dearer] < tick:
-            return None
-    return bids
+        bids[dearer] -= tick
+    return bids if min(bids.values()) >= tick else None
