@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TypeVar
 
 from polyframe import (
     Counters,
@@ -35,6 +36,8 @@ from polyframe import (
 )
 from polyframe.exchange.polymarket import PolymarketHosts
 from polyframe.venue import LocalVenue, SyntheticSource, VenueSettings
+
+T = TypeVar("T")
 
 SERIES = "btc-updown-15m"
 MIDNIGHT = 1_893_456_000
@@ -64,8 +67,7 @@ async def record(folder: Path, cycles: int, speed: float, seed: int) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    assert venue.stdout is not None
-    about = json.loads(await venue.stdout.readline())
+    about = json.loads(await _pipe(venue.stdout).readline())
     now = about["now"] + (time.monotonic() - about["at"]) * speed
     clock, counters = ScaledClock(speed, start=now), Counters()
     exchange = PolymarketExchange(PolymarketHosts.local(about["url"]))
@@ -84,13 +86,18 @@ async def record(folder: Path, cycles: int, speed: float, seed: int) -> None:
     finally:
         await recorder.close()
         await exchange.close()
-        assert venue.stdin is not None
-        venue.stdin.close()
+        _pipe(venue.stdin).close()
         await venue.wait()
     print(f"failure: {recorder.failure or 'none'}; {counters.snapshot()}")
     # Of the market before midnight only the last moments were heard.
     stub = Series.parse(SERIES).slug(Window(MIDNIGHT - 900, MIDNIGHT))
     (folder / SERIES / f"{stub}.parquet").unlink(missing_ok=True)
+
+
+def _pipe(pipe: T | None) -> T:
+    if pipe is None:
+        raise RuntimeError("the venue was started without a pipe")
+    return pipe
 
 
 def describe(folder: Path) -> None:

@@ -263,6 +263,18 @@ async def _until_failure(exchange: ReplayExchange, main: Coroutine[Any, Any, Non
         raise first from first.__cause__
 
 
+def markets_of(
+    data: Recording, series: str | Series | Iterable[str | Series] | None = None
+) -> tuple[TapeMarket, ...]:
+    """Return the markets of all series that are wanted, in order of their windows.
+
+    Raises:
+        ConfigError: Nothing was recorded of one, or at all.
+    """
+    found = [entry for entries in _chosen(data, series).values() for entry in entries]
+    return tuple(sorted(found, key=lambda entry: (entry.market.window, entry.market.slug)))
+
+
 def _length(entry: TapeMarket) -> int:
     return entry.market.window.end - entry.market.window.start
 

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from polyframe.errors import ConfigError
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
-from polyframe.recording.files import Written, replacing
+from polyframe.recording.files import Written, file_stamp, replacing
 from polyframe.recording.reader import checked
 from polyframe.recording.rows import Row, RowReader, RowWriter
 from polyframe.recording.tape import TapeEvent, TapeMarket, base_units, file_name, shares
@@ -122,6 +122,21 @@ class CsvRecording:
             KeyError: `market` is none of this recording.
         """
         return self._events(market, self._found()[file_name(market.market)][1])
+
+    def identity(self, market: TapeMarket) -> str:
+        """Return what changes when the files of `market` change: name, sizes and times.
+
+        Raises:
+            KeyError: `market` is none of this recording.
+        """
+        _, path = self._found()[file_name(market.market)]
+        name = path.relative_to(self.folder).as_posix()
+        return f"{name} {file_stamp(path)} {file_stamp(path.with_suffix('.json'))}"
+
+    @override
+    def __reduce__(self) -> tuple[type[CsvRecording], tuple[str]]:
+        # To another process goes where it is, not what was read: that process opens it anew.
+        return type(self), (str(self.folder.resolve()),)
 
     @property
     def skipped(self) -> Mapping[str, int]:

@@ -49,6 +49,14 @@ class Shelf(Protocol):
         """Return the names of all files with this suffix, at any depth, sorted."""
         ...
 
+    def stamp(self, name: str) -> str:
+        """Return what changes when a file is replaced: its size, and when that was.
+
+        Raises:
+            FileNotFoundError: There is none of that name.
+        """
+        ...
+
     def reading(self, name: str) -> AbstractContextManager[Any]:
         """Give what pyarrow can read the file from.
 
@@ -96,6 +104,9 @@ class _FolderShelf:
         found = (path for path in self._folder.rglob(f"*{suffix}") if not path.name.startswith("."))
         return sorted(path.relative_to(self._folder).as_posix() for path in found)
 
+    def stamp(self, name: str) -> str:
+        return file_stamp(self._folder / name)
+
     @contextmanager
     def reading(self, name: str) -> Iterator[Any]:
         yield self._folder / name  # pyarrow reads paths faster than files of Python
@@ -138,6 +149,12 @@ class _RemoteShelf:
         names = (path.removeprefix(f"{self._root}/") for path in found)
         return sorted(name for name in names if not name.rpartition("/")[2].startswith("."))
 
+    def stamp(self, name: str) -> str:
+        facts = self._system.info(self._path(name))
+        # Each kind of URL has its own words for when a file was written.
+        told = [str(facts[word]) for word in _WRITTEN if facts.get(word) is not None]
+        return " ".join([str(facts.get("size")), *told])
+
     @contextmanager
     def reading(self, name: str) -> Iterator[Any]:
         with self._system.open(self._path(name), "rb") as file:
@@ -159,6 +176,19 @@ class _RemoteShelf:
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+
+_WRITTEN = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime", "created")
+
+
+def file_stamp(path: Path) -> str:
+    """Return what changes when a file is replaced: its size, and when that was.
+
+    Raises:
+        OSError: It does not exist, or cannot be looked at.
+    """
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns}"
 
 
 @contextmanager

@@ -159,6 +159,16 @@ class ParquetRecording:
         self.markets()
         return self._events(market, (self._files or {})[file_name(market.market)])
 
+    def identity(self, market: TapeMarket) -> str:
+        """Return what changes when the file of `market` changes: name, size and time.
+
+        Raises:
+            KeyError: `market` is none of this recording.
+        """
+        self.markets()
+        name = (self._files or {})[file_name(market.market)]
+        return f"{name} {self._shelf.stamp(name)}"
+
     @property
     def skipped(self) -> Mapping[str, int]:
         """Files and rows that could not be used so far, by reason."""
@@ -190,6 +200,12 @@ class ParquetRecording:
             reader = ColumnReader(market.market, RowReader(market.market, self._skipped))
             batches = file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS))
             yield from checked_blocks(reader.events(batches), self._doubtful)
+
+    @override
+    def __reduce__(self) -> tuple[type[ParquetRecording], tuple[str]]:
+        # To another process goes where it is, not what was read: that process opens it anew.
+        is_url = "://" in self._folder
+        return type(self), (self._folder if is_url else str(Path(self._folder).resolve()),)
 
     @override
     def __repr__(self) -> str:

@@ -31,6 +31,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
 from polyframe.model.order import Side
+from polyframe.recording.files import file_stamp
 from polyframe.recording.reader import checked, load_optional
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 
@@ -114,6 +115,16 @@ class PmxtArchive:
         if market not in self.markets():
             raise KeyError(market.market.slug)
         return checked(self._events(market), self._doubtful)
+
+    def identity(self, market: TapeMarket) -> str:
+        """Return what changes when the hours of `market` change: names, sizes and times."""
+        paths = [self._files[hour] for hour in _hours(market) if hour in self._files]
+        return " ".join(f"{path.name} {file_stamp(path)}" for path in paths)
+
+    @override
+    def __reduce__(self) -> tuple[type[PmxtArchive], tuple[str, tuple[TapeMarket, ...]]]:
+        # To another process goes where it is, not what was read: that process opens it anew.
+        return type(self), (str(self.folder.resolve()), self._markets)
 
     @property
     def skipped(self) -> Mapping[str, int]:

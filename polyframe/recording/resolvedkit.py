@@ -7,6 +7,7 @@ levels. Data (c) Resolved Markets, CC BY 4.0; it is read from the installed pack
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.resources
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,6 +93,15 @@ class ResolvedMarkets:
         """
         rows = self._rows[market.market.condition_id]
         return self._events(market.market, rows)
+
+    def identity(self, market: TapeMarket) -> str:
+        """Return what changes when the package does: its version."""
+        return f"resolvedkit {importlib.metadata.version('resolvedkit')} {market.market.slug}"
+
+    @override
+    def __reduce__(self) -> tuple[type[ResolvedMarkets], tuple[()]]:
+        # Another process has the package, too, and opens it anew.
+        return type(self), ()
 
     @property
     def skipped(self) -> Mapping[str, int]:

@@ -1,0 +1,116 @@
+"""How far a sweep is, for people and programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import Any, Self
+
+from attrs import evolve, frozen
+
+
+@frozen
+class Progress:
+    """How far a sweep is.
+
+    Attributes:
+        done: Tasks that need not be run any more.
+        total: Tasks that are known so far; a sampler adds to them.
+        failed: How many of those done have failed.
+        resumed: How many of those done an earlier run had finished.
+    """
+
+    done: int = 0
+    total: int = 0
+    failed: int = 0
+    resumed: int = 0
+
+
+Tell = Callable[[Progress], None]
+
+
+class Meter:
+    """Counts, and tells each change to one listener."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._now = Progress()
+
+    def expect(self, tasks: int) -> None:
+        """Add tasks to those that are known."""
+        self._now = evolve(self._now, total=self._now.total + tasks)
+        self._tell(self._now)
+
+    def add(self, *, is_failed: bool, is_resumed: bool = False) -> None:
+        """Count a task as done."""
+        now = self._now
+        self._now = evolve(
+            now,
+            done=now.done + 1,
+            failed=now.failed + is_failed,
+            resumed=now.resumed + is_resumed,
+        )
+        self._tell(self._now)
+
+
+class Bar:
+    """A progress bar of rich on standard error."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("sweep"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[told]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("sweep", total=None, told="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show it."""
+        told = [f"{progress.failed} failed"] if progress.failed else []
+        told += [f"{progress.resumed} done before"] if progress.resumed else []
+        self._bar.update(
+            self._task, completed=progress.done, total=progress.total, told=", ".join(told)
+        )
+
+
+def listener(progress: bool | Tell | None) -> AbstractContextManager[Any]:
+    """Return a context whose value takes progress.
+
+    Args:
+        progress: A callable, ``False`` for nothing, ``True`` for a bar, ``None`` for a bar on a
+            terminal where rich is installed.
+    """
+    if callable(progress):
+        return nullcontext(progress)
+    if progress or (progress is None and sys.stderr.isatty()):
+        try:
+            return Bar()
+        except ModuleNotFoundError:
+            if progress:
+                raise
+    return nullcontext(_nothing)
+
+
+def _nothing(_: Progress) -> None:
+    return

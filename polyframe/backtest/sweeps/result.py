@@ -1,0 +1,545 @@
+"""What a sweep came to: a row for each variant, and what is to be said of the best one."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import msgspec
+from attrs import field, frozen
+
+from polyframe.backtest.sweeps.task import CycleFigures, Failure, TaskResult
+from polyframe.backtest.sweeps.variants import Settings, label, text
+from polyframe.errors import ConfigError
+from polyframe.model.money import ZERO
+from polyframe.recording.files import replacing
+from polyframe.recording.reader import load_optional
+from polyframe.report.render import number
+from polyframe.report.values import Figures
+
+Kind = Literal["arrow", "pandas", "polars"]
+
+_STEP = Decimal("0.00001")
+_DIGITS = 30
+_LARGEST = frozenset({"exposure", "marked_drawdown"})
+"""Figures of which several make the largest and not the sum."""
+
+COUNTS = ("cycles", "traded", "orders", "trades", "fills", "refused")
+AMOUNTS = (
+    *("shares", "volume", "maker_share", "fees", "realised", "settled", "profit"),
+    *("profit_per_share", "profit_per_dollar", "exposure", "drawdown", "hit_rate"),
+    *("seconds_in_market", "slippage_mid", "slippage_touch"),
+)
+FIGURES = COUNTS + AMOUNTS
+"""Columns of the table behind the settings, and what `SweepResult.best` takes."""
+
+_RESERVED = frozenset({"variant", "status", "error", *FIGURES})
+
+
+@frozen
+class VariantResult:
+    """What one variant came to.
+
+    Attributes:
+        number: Its place among the variants, from 0 on.
+        settings: The settings that were varied.
+        cycles: The cycles that were lived, in order; none of a variant that failed.
+        total: All of them together, ``None`` of a variant that failed.
+        failure: Why it failed.
+    """
+
+    number: int
+    settings: Settings = field(hash=False)
+    cycles: tuple[CycleFigures, ...] = field(default=(), repr=False)
+    total: Figures | None = None
+    failure: Failure | None = None
+
+    @property
+    def label(self) -> str:
+        """Its settings as people write them."""
+        return label(self.settings)
+
+    @property
+    def profit(self) -> Decimal | None:
+        """USD after fees; ``None`` if it failed, or a market with trades is not resolved."""
+        return None if self.total is None else self.total.profit
+
+    @property
+    def drawdown(self) -> Decimal | None:
+        """The largest fall of the summed profits from their peak in USD, looked at when cycles end."""
+        if self.total is None:
+            return None
+        level = peak = worst = ZERO
+        for cycle in sorted(self.cycles, key=lambda each: (each.end, each.slug)):
+            level += cycle.figures.profit or ZERO
+            peak = max(peak, level)
+            worst = max(worst, peak - level)
+        return worst
+
+    @property
+    def hit_rate(self) -> Decimal | None:
+        """The part of the cycles with trades that earned something; ``None`` without such cycles."""
+        ended = [
+            cycle.figures.profit
+            for cycle in self.cycles
+            if cycle.figures.trades and cycle.figures.profit is not None
+        ]
+        return Decimal(sum(profit > 0 for profit in ended)) / len(ended) if ended else None
+
+    def figure(self, name: str) -> Decimal | None:
+        """Return a figure by the name of its column, ``None`` if it is not known.
+
+        Raises:
+            ConfigError: There is no such column.
+        """
+        if name not in FIGURES:
+            msg = f"by: expected one of {', '.join(FIGURES)}; got {name!r}"
+            raise ConfigError(msg)
+        if self.total is None:
+            return None
+        own: dict[str, Callable[[], Decimal | int | None]] = {
+            "cycles": lambda: len(self.cycles),
+            "traded": lambda: sum(bool(cycle.figures.trades) for cycle in self.cycles),
+            "refused": lambda: sum(self.total.refusals.values()) if self.total else 0,
+            "drawdown": lambda: self.drawdown,
+            "hit_rate": lambda: self.hit_rate,
+        }
+        value = own[name]() if name in own else getattr(self.total, name)
+        return None if value is None else Decimal(value)
+
+
+def variant_result(
+    number: int, settings: Settings, results: Sequence[TaskResult], failure: Failure | None = None
+) -> VariantResult:
+    """Put the results of a variant's chunks together; one that failed fails all of it."""
+    for result in results:
+        failure = failure or result.failure
+    totals = [result.total for result in results if result.total is not None]
+    if failure is not None or not totals:
+        return VariantResult(number, dict(settings), failure=failure)
+    cycles = tuple(cycle for result in results for cycle in result.cycles)
+    return VariantResult(number, dict(settings), cycles, together(totals))
+
+
+def together(totals: Sequence[Figures]) -> Figures:
+    """Return the figures of several runs as one: sums, and of exposures the largest."""
+    if len(totals) == 1:
+        return totals[0]
+    found: dict[str, Any] = {}
+    for attribute in attrs.fields(Figures):
+        values = [getattr(total, attribute.name) for total in totals]
+        if isinstance(values[0], Mapping):
+            counts: Counter[str] = Counter()
+            for value in values:
+                counts.update(value)
+            found[attribute.name] = dict(sorted(counts.items()))
+        elif any(value is None for value in values):
+            found[attribute.name] = None
+        else:
+            found[attribute.name] = (max if attribute.name in _LARGEST else sum)(values)
+    return Figures(**found)
+
+
+@frozen
+class Best:
+    """The best variant, and how much that means.
+
+    Attributes:
+        variant: The best one.
+        by: The figure that it is the best by.
+        value: That figure.
+        tried: How many variants were tried.
+        failed: How many of them failed.
+        unknown: How many have no such figure although they did not fail.
+        markets: On how many markets.
+        median: Of the variants that have the figure.
+        above: How many of them are above 0.
+    """
+
+    variant: VariantResult
+    by: str
+    value: Decimal
+    tried: int
+    failed: int
+    unknown: int
+    markets: int
+    median: Decimal
+    above: int
+
+    def text(self) -> str:
+        """Return a plain statement."""
+        tried = "1 variant was" if self.tried == 1 else f"{self.tried} variants were"
+        known = self.tried - self.failed - self.unknown
+        lines = [
+            f"{tried} tried on {self.markets} markets, {self.failed} failed.",
+            f"Best by {self.by}: {number(self.value)} with {self.variant.label}.",
+            f"Median of {known}: {number(self.median)}; {self.above} above 0.",
+        ]
+        if self.unknown:
+            lines.insert(1, f"Of {self.unknown} the {self.by} is not known.")
+        if self.tried > 1:
+            lines.append(
+                "The best of many was chosen with hindsight: what it earns on other markets is "
+                "likely to be less. walk_forward measures that."
+            )
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+@frozen
+class SweepResult:
+    """What a sweep came to.
+
+    Attributes:
+        strategy: Name of the strategy's class.
+        variants: What each came to, in the order in which they were named.
+        markets: Slugs of the markets that they were tried on.
+    """
+
+    strategy: str
+    variants: tuple[VariantResult, ...] = field(repr=False)
+    markets: tuple[str, ...] = field(repr=False)
+
+    @property
+    def failures(self) -> tuple[VariantResult, ...]:
+        """The variants that failed."""
+        return tuple(each for each in self.variants if each.failure is not None)
+
+    def best(self, by: str = "profit") -> Best:
+        """Return the variant with the largest figure; of several the first.
+
+        Args:
+            by: A column of the table, such as ``"profit"`` or ``"hit_rate"``.
+
+        Raises:
+            ConfigError: There is no such column, or no variant for which it is known.
+        """
+        found = [(value, each) for each in self.variants if (value := each.figure(by)) is not None]
+        if not found:
+            first = next((f": {each.failure.text}" for each in self.failures if each.failure), "")
+            msg = (
+                f"best: no variant has a {by}; {len(self.failures)} of {len(self.variants)} "
+                f"failed{first}"
+            )
+            raise ConfigError(msg)
+        value, variant = max(found, key=lambda pair: (pair[0], -pair[1].number))
+        values = [each for each, _ in found]
+        failed = len(self.failures)
+        return Best(
+            variant,
+            by,
+            value,
+            tried=len(self.variants),
+            failed=failed,
+            unknown=len(self.variants) - failed - len(found),
+            markets=len(self.markets),
+            median=statistics.median(values),
+            above=sum(each > 0 for each in values),
+        )
+
+    # ------------------------------------------------------------------ as a table
+
+    def table(self, kind: Kind = "arrow") -> Any:
+        """Return one row for each variant.
+
+        Settings come first, in columns of their names (``…_setting`` where a figure has that name).
+        Amounts are exact decimals of five digits after the point. The same sweep gives the same
+        table, whatever ran it.
+
+        Args:
+            kind: ``"arrow"``, ``"pandas"`` or ``"polars"``.
+
+        Raises:
+            ConfigError: Another kind, or the package is not installed.
+        """
+        return as_table(self._columns(), kind)
+
+    def cycles(self, kind: Kind = "arrow") -> Any:
+        """Return one row for each cycle of each variant that did not fail.
+
+        Raises:
+            ConfigError: As `table`.
+        """
+        rows = [(variant.number, cycle) for variant in self.variants for cycle in variant.cycles]
+        columns: dict[str, list[Any]] = {
+            "variant": [variant for variant, _ in rows],
+            "slug": [cycle.slug for _, cycle in rows],
+            "start": [cycle.start for _, cycle in rows],
+            "winner": [None if c.winner is None else c.winner.value for _, c in rows],
+        }
+        for name in ("orders", "trades", "fills"):
+            columns[name] = [getattr(cycle.figures, name) for _, cycle in rows]
+        for name in ("shares", "volume", "fees", "realised", "settled", "profit", "exposure"):
+            columns[name] = [rounded(getattr(cycle.figures, name)) for _, cycle in rows]
+        return as_table(columns, kind)
+
+    def csv(self) -> str:
+        """Return the table as CSV."""
+        columns = self._columns()
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow(map(_cell, row))
+        return out.getvalue()
+
+    def text(self, by: str = "profit", rows: int = 10) -> str:
+        """Return the best rows, what failed, and the statement about the best, for people.
+
+        Args:
+            by: As for `best`.
+            rows: How many.
+        """
+        lines = [f"{self.strategy}: {len(self.variants)} variants on {len(self.markets)} markets"]
+        for variant in self._ranked(by)[:rows]:
+            total = variant.total
+            value = number(variant.figure(by))
+            trades = 0 if total is None else total.trades
+            told = "" if by == "profit" else f", profit {number(variant.profit) or 'not known'}"
+            hits = number(variant.hit_rate) or "-"
+            lines.append(
+                f"{by} {value or 'not known'}{told}, trades {trades}, hit rate {hits}, "
+                f"drawdown {number(variant.drawdown)}: {variant.label}"
+            )
+        if len(self.variants) - len(self.failures) > rows:
+            lines.append(f"… {len(self.variants) - len(self.failures) - rows} more")
+        lines += [f"FAILED {each.label}: {_failure_text(each)}" for each in self.failures[:rows]]
+        if len(self.failures) > rows:
+            lines.append(f"… {len(self.failures) - rows} more failed")
+        try:
+            lines.append(self.best(by).text())
+        except ConfigError as error:
+            lines.append(str(error))
+        return "\n".join(lines) + "\n"
+
+    def _repr_html_(self) -> str:
+        """Return the best rows as a small table, for notebooks."""
+        shown = self._ranked("profit")[:20]
+        names = self._setting_names()
+        head = [*names, "profit", "trades", "hit_rate", "drawdown"]
+        rows = [
+            [
+                *(text(variant.settings.get(name, "")) for name in names),
+                *(number(variant.figure(name)) for name in head[len(names) :]),
+            ]
+            for variant in (*shown, *self.failures[:5])
+        ]
+        for row, variant in zip(rows[len(shown) :], self.failures, strict=False):
+            row[len(names)] = _failure_text(variant)
+        try:
+            told = self.best().text()
+        except ConfigError as error:
+            told = str(error)
+        return html_table(head, rows) + "".join(
+            f"<p>{html.escape(line)}</p>" for line in told.splitlines()
+        )
+
+    # ------------------------------------------------------------------ as a file
+
+    def save(self, path: str | Path) -> None:
+        """Write all of it to a file.
+
+        Raises:
+            OSError: The disk is full, or the place cannot be written; an earlier file is as it was.
+        """
+        with replacing(Path(path)) as file:
+            file.write(self.encoded())
+
+    def encoded(self) -> bytes:
+        """Return what `save` writes: the same sweep, the same bytes."""
+        variants = [
+            attrs.evolve(each, settings={n: _tagged(v) for n, v in each.settings.items()})
+            for each in self.variants
+        ]
+        told = attrs.evolve(self, variants=tuple(variants))
+        return msgspec.json.encode({"format": _FORMAT, "sweep": told}, order="sorted")
+
+    @classmethod
+    def load(cls, path: str | Path) -> SweepResult:
+        """Read what `save` wrote. Settings of uncommon types come back as text.
+
+        Args:
+            path: The file, or a run folder whose sweep has come to its end.
+
+        Raises:
+            ConfigError: There is no such file, or it is no sweep of this version.
+        """
+        file = Path(path) / RESULT_FILE if Path(path).is_dir() else Path(path)
+        try:
+            found = _decode(file.read_bytes())
+        except (OSError, msgspec.MsgspecError) as error:
+            msg = f"path: {file} cannot be read as a sweep: {error}"
+            raise ConfigError(msg) from error
+        if found.format != _FORMAT:
+            msg = f"path: {file} has format {found.format}, expected {_FORMAT}: run the sweep again"
+            raise ConfigError(msg)
+        variants = [
+            attrs.evolve(each, settings={n: _untagged(v) for n, v in each.settings.items()})
+            for each in found.sweep.variants
+        ]
+        return attrs.evolve(found.sweep, variants=tuple(variants))
+
+    # ------------------------------------------------------------------ inside
+
+    def _ranked(self, by: str) -> list[VariantResult]:
+        found = [each for each in self.variants if each.failure is None]
+        values = {each.number: each.figure(by) for each in found}
+        return sorted(
+            found,
+            key=lambda each: (
+                values[each.number] is None,
+                -(values[each.number] or ZERO),
+                each.number,
+            ),
+        )
+
+    def _setting_names(self) -> list[str]:
+        return list(dict.fromkeys(name for each in self.variants for name in each.settings))
+
+    def _columns(self) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = {"variant": [each.number for each in self.variants]}
+        for name in self._setting_names():
+            values = [each.settings.get(name) for each in self.variants]
+            columns[column_name(name)] = values
+        columns["status"] = ["failed" if each.failure else "done" for each in self.variants]
+        columns["error"] = [_failure_text(each) for each in self.variants]
+        for name in COUNTS:
+            values = [each.figure(name) for each in self.variants]
+            columns[name] = [None if value is None else int(value) for value in values]
+        for name in AMOUNTS:
+            columns[name] = [rounded(each.figure(name)) for each in self.variants]
+        return columns
+
+
+RESULT_FILE = "sweep.json"
+"""What a run folder has when its sweep has come to its end."""
+
+_FORMAT = 1
+
+
+@frozen
+class _File:
+    format: int
+    sweep: SweepResult
+
+
+_decode = msgspec.json.Decoder(_File).decode
+
+
+def column_name(setting: str) -> str:
+    """Return the name of a setting's column."""
+    return f"{setting}_setting" if setting in _RESERVED else setting
+
+
+def rounded(value: Decimal | None) -> Decimal | None:
+    """Return an amount as tables have it: what is less than the venue's smallest fee means nothing."""
+    return None if value is None else value.quantize(_STEP, ROUND_HALF_EVEN)
+
+
+def as_table(columns: Mapping[str, Sequence[Any]], kind: Kind) -> Any:
+    """Return columns as a table of `kind`.
+
+    Raises:
+        ConfigError: Another kind, or the package is not installed.
+    """
+    if kind not in ("arrow", "pandas", "polars"):
+        msg = f"kind: expected arrow, pandas or polars, got {kind!r}"
+        raise ConfigError(msg)
+    pa = load_optional("pyarrow", "table")
+    amounts = pa.decimal128(_DIGITS, 5)
+    arrays = {}
+    for name, values in columns.items():
+        if name in _INTEGERS:
+            arrays[name] = pa.array(values, pa.int64())
+        elif name in AMOUNTS or name in {"train_profit", "test_profit"}:
+            arrays[name] = pa.array(values, amounts)
+        elif name in _TEXTS:
+            arrays[name] = pa.array(values, pa.string())
+        else:
+            arrays[name] = _setting_array(pa, values)
+    table = pa.table(arrays)
+    if kind == "arrow":
+        return table
+    if kind == "pandas":
+        _needed("pandas")
+        return table.to_pandas()
+    return _needed("polars").from_arrow(table)
+
+
+_INTEGERS = frozenset(
+    {
+        *("variant", "fold", "start", "train_start", "train_markets", "test_start", "test_markets"),
+        *COUNTS,
+    }
+)
+_TEXTS = frozenset({"status", "error", "slug", "winner"})
+
+
+def _setting_array(pa: Any, values: Sequence[Any]) -> Any:
+    """Return values as what they all are; as text where they are of several types or of uncommon ones."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) == 1 and kinds <= {int, float, bool, str, Decimal}:
+        try:
+            return pa.array(values)
+        except (pa.ArrowInvalid, OverflowError):
+            pass  # larger than 64 bits, or not finite: text says it
+    return pa.array([None if value is None else text(value) for value in values], pa.string())
+
+
+def _needed(package: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        msg = f"table: the package {error.name} is not installed: pip install {package}"
+        raise ConfigError(msg) from error
+
+
+def html_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a plain table; everything in it is escaped."""
+    lines = ["<table><tr>", *(f"<th>{html.escape(name)}</th>" for name in head), "</tr>"]
+    for row in rows:
+        lines += ["<tr>", *(f"<td>{html.escape(cell)}</td>" for cell in row), "</tr>"]
+    return "".join([*lines, "</table>"])
+
+
+def _failure_text(variant: VariantResult) -> str:
+    failure = variant.failure
+    return "" if failure is None else f"{failure.kind}: {failure.text}"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return text(value)
+
+
+_TAGS: dict[str, Callable[[str], Any]] = {
+    "Decimal": Decimal,
+    "int": int,
+    "float": float,
+    "bool": lambda told: told == "True",
+    "str": str,
+    "NoneType": lambda _: None,
+}
+
+
+def _tagged(value: object) -> list[str]:
+    tag = type(value).__name__
+    return [tag, str(value)] if tag in _TAGS else ["str", text(value)]
+
+
+def _untagged(pair: Any) -> Any:
+    tag, told = pair
+    return _TAGS[tag](told)

@@ -1,0 +1,257 @@
+"""One task of a sweep, as it travels to a worker and back."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypedDict
+
+from attrs import field, frozen
+
+from polyframe.backtest.run import run_backtest
+from polyframe.errors import StrategyFailed
+from polyframe.model.events import BookDelta, BookSnapshot
+from polyframe.model.market import Outcome
+from polyframe.model.series import Series
+from polyframe.paper.models import PaperModels
+from polyframe.recording.reader import Recording
+from polyframe.recording.tape import TapeEvent, TapeMarket, Timed, file_name
+from polyframe.report.values import Figures, Report
+from polyframe.strategy import Strategy
+from polyframe.strategyrun import ErrorPolicy
+from polyframe.trader import TraderSettings
+from polyframe.trading.limits import RiskLimits
+
+REMEMBERED = 2_000_000
+"""Levels of books that a worker remembers of the markets at hand: about 150 MB."""
+
+
+class SweepOptions(TypedDict, total=False):
+    """What a sweep may be told of its back-tests, as `polyframe.backtest.run.Options`.
+
+    Attributes:
+        series: Which series of the data; all by default.
+        models: What stands between an order and its fills.
+        resolved_after: Market seconds from the end of a window until it is told who won.
+        cash: USD of each task's account at the start, 10,000 by default.
+        risk: Limits for what the strategies may do.
+        settings: Settings of the trader.
+        on_error: As for `Trader.add`; by default a strategy that raises ends its task as failed.
+        services: Objects for ``env.provide``; each task gets copies of its own.
+    """
+
+    series: str | Series | Sequence[str | Series] | None
+    models: PaperModels
+    resolved_after: float
+    cash: Decimal
+    risk: RiskLimits
+    settings: TraderSettings
+    on_error: ErrorPolicy
+    services: Sequence[object]
+
+
+@frozen
+class Task:
+    """One variant on one chunk of markets.
+
+    Attributes:
+        key: See `polyframe.backtest.sweeps.keys.task_key`.
+        chunk_start: Of the first market's window, in epoch seconds: the order in which tasks are run.
+        names: Of the markets, see `polyframe.recording.tape.file_name`.
+        strategy, data, options: Pickles.
+    """
+
+    key: str
+    chunk_start: int
+    names: tuple[str, ...]
+    strategy: bytes = field(repr=False)
+    data: bytes = field(repr=False)
+    options: bytes = field(repr=False)
+
+
+@frozen
+class Failure:
+    """An error, as text.
+
+    Attributes:
+        kind: Name of its class.
+        text: What it says; of a strategy that failed, what its own error says.
+        trace: The traceback.
+    """
+
+    kind: str
+    text: str
+    trace: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Return an error as text; of a `StrategyFailed`, its cause."""
+        cause = error.__cause__ if isinstance(error, StrategyFailed) else None
+        told = error if cause is None else cause
+        trace = "".join(traceback.format_exception(told))
+        return cls(type(told).__name__, str(told), trace)
+
+
+@frozen
+class CycleFigures:
+    """One cycle of a task.
+
+    Attributes:
+        slug: The market.
+        start, end: Of its window, in epoch seconds.
+        winner: The outcome that paid, ``None`` if it is not known.
+        figures: What it came to.
+    """
+
+    slug: str
+    start: int
+    end: int
+    winner: Outcome | None
+    figures: Figures
+
+
+@frozen
+class TaskResult:
+    """What came of a task.
+
+    Attributes:
+        key: The task's.
+        state: ``"done"``; ``"failed"`` while it ran; ``"unable"`` if a worker could not even begin,
+            which is a fault of the set-up and not of the variant; ``"lost"`` with a worker.
+        cycles: The cycles that were lived, in order.
+        total: All of them together.
+        failure: Why it is not done.
+        seconds: How long it took.
+    """
+
+    key: str
+    state: Literal["done", "failed", "lost", "unable"]
+    cycles: tuple[CycleFigures, ...] = ()
+    total: Figures | None = None
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+
+def run_task(task: Task) -> TaskResult:
+    """Run a task; what goes wrong is in the result. Called in workers."""
+    began = time.perf_counter()
+    try:
+        data = _part(task.data, task.names)
+        strategy: Strategy = pickle.loads(task.strategy)  # noqa: S301 - our own, see `Task`
+        options: dict[str, Any] = pickle.loads(task.options)  # noqa: S301
+        # Before the run: a file that cannot be opened is no fault of the variant.
+        if missing := set(task.names) - {file_name(tape.market) for tape in data.markets()}:
+            msg = f"data: {', '.join(sorted(missing))} not found"
+            raise LookupError(msg)
+    except Exception as error:  # noqa: BLE001 - the sweeping process tells it
+        return TaskResult(task.key, "unable", failure=Failure.of(error))
+    try:
+        report = run_backtest(strategy, data=data, **options)
+    except Exception as error:  # noqa: BLE001 - the others go on
+        seconds = time.perf_counter() - began
+        return TaskResult(task.key, "failed", failure=Failure.of(error), seconds=seconds)
+    seconds = time.perf_counter() - began
+    return TaskResult(task.key, "done", _cycles(report, data), report.total, seconds=seconds)
+
+
+def _cycles(report: Report, data: Recording) -> tuple[CycleFigures, ...]:
+    ends = {
+        (tape.market.slug, tape.market.window.start): tape.market.window.end
+        for tape in data.markets()
+    }
+    return tuple(
+        CycleFigures(
+            cycle.slug, cycle.start, ends[cycle.slug, cycle.start], cycle.winner, cycle.figures
+        )
+        for cycle in report.cycles
+    )
+
+
+class Part:
+    """Some markets of a recording; their events are remembered for the next run, up to a bound.
+
+    Events are values that nobody changes, so runs share them.
+
+    Args:
+        recording: Where they are.
+        names: Which, see `polyframe.recording.tape.file_name`.
+        limit: Levels of books to remember.
+    """
+
+    def __init__(self, recording: Recording, names: Sequence[str], limit: int = REMEMBERED) -> None:
+        wanted = frozenset(names)
+        self._recording = recording
+        self._markets = tuple(m for m in recording.markets() if file_name(m.market) in wanted)
+        self._left = limit
+        self._events: dict[str, list[TapeEvent]] = {}
+
+    def markets(self) -> Sequence[TapeMarket]:
+        """Return the markets."""
+        return self._markets
+
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        """Yield what was heard of one.
+
+        Raises:
+            KeyError: It is none of these.
+        """
+        if market not in self._markets:
+            raise KeyError(market.market.slug)
+        remembered = self._events.get(file_name(market.market))
+        return self._read(market) if remembered is None else iter(remembered)
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """What the recording skipped."""
+        return self._recording.skipped
+
+    @property
+    def doubtful(self) -> Mapping[str, int]:
+        """What the recording passed on although it looks wrong."""
+        return self._recording.doubtful
+
+    def _read(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        kept: list[TapeEvent] | None = []
+        left = self._left
+        for event in self._recording.events(market):
+            if kept is not None:
+                left -= _weight(event)
+                if left < 0:
+                    kept = None
+                else:
+                    kept.append(event)
+            yield event
+        # Only what was read to its end, and nothing of it twice.
+        name = file_name(market.market)
+        if kept is not None and name not in self._events:
+            self._left = left
+            self._events[name] = kept
+
+
+def _weight(event: TapeEvent) -> int:
+    if not isinstance(event, Timed):
+        return 1
+    message = event.message
+    if isinstance(message, BookSnapshot):
+        return 2 + len(message.bids) + len(message.asks)
+    return 2 + 2 * len(message.changes) if isinstance(message, BookDelta) else 2
+
+
+_remembered = threading.local()
+"""Of each thread: what it opened, and the part of it that it works on."""
+
+
+def _part(blob: bytes, names: tuple[str, ...]) -> Part:
+    """Return the part of a recording that this thread works on; another one is forgotten."""
+    if getattr(_remembered, "of", None) != (blob, names):
+        _remembered.of = _remembered.part = None  # the old one is gone before the new one grows
+        if getattr(_remembered, "blob", None) != blob:
+            _remembered.recording, _remembered.blob = pickle.loads(blob), blob  # noqa: S301
+        _remembered.part = Part(_remembered.recording, names)
+        _remembered.of = (blob, names)
+    part: Part = _remembered.part
+    return part
