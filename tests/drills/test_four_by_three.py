@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 
 import pytest
 from attrs import define, field
 from typing_extensions import override
 
-from polyframe.clock import ScaledClock
 from polyframe.environment import Environment
 from polyframe.errors import (
     ExchangeError,
@@ -28,31 +27,33 @@ from polyframe.model.events import CycleEndReason, OrderChanged, PriceChanged, T
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderStatus, OrderType, Side
 from polyframe.model.trade import TradeStatus
+from polyframe.scheduler import ScheduleSettings
 from polyframe.strategy import Strategy
-from polyframe.trader import Trader
+from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from polyframe.trading.limits import RiskLimits
 
 pytest.importorskip("starlette", reason="the local venue needs the extra 'venue'")
 pytest.importorskip("uvicorn", reason="the local venue needs the extra 'venue'")
 
 from polyframe.venue import LocalVenue, SeveralSources, SyntheticSource, VenueAccount, VenueSettings
-from polyframe.venue.values import SourceEvent, VenueMarket
+from polyframe.venue.values import SHARE, Print, Snapshot, SourceEvent, VenueMarket
+from tests.drills.kit import DrillClock
 
 SERIES = [f"{asset}-updown-5m" for asset in ("btc", "eth", "sol", "xrp")]
 START = 1_893_456_000
-SPEED = 900.0
-"""A cycle of five minutes in a third of a second."""
+STEP, TURN = 12.0, 0.01
+"""Market seconds that pass with each turn, and the real seconds that a turn takes at least."""
 CYCLES = 30
 CASH = Decimal(200)
-"""USD, so few that twelve strategies cannot all have what they want."""
-SIZES = {"taker": Decimal(10), "bidder": Decimal(7), "turner": Decimal(20)}
-"""Shares of every order of a strategy: the venue's own record of an order tells whose it is."""
-SLACK, HIGH = Decimal("0.05"), Decimal("0.95")
-"""USD that the price may move while an order is on its way, and the most that is bid."""
+"""USD, so few that twelve strategies cannot all have what they want at once: the walls alone are 240."""
+SIZES = {Decimal(10): "taker", Decimal(7): "bidder", Decimal(600): "bidder", Decimal(15): "turner"}
+"""Whose an order is by its shares: so the venue's own record of it tells, too."""
+TAKEN, BID, WALL, TURNED = SIZES
+SLACK, LOW, HIGH = Decimal("0.05"), Decimal("0.05"), Decimal("0.95")
+"""USD: how far a price may move while an order is on its way; a bid that nobody meets; the most."""
 MICRO = Decimal("0.000001")
-FEW = 40
-"""One in so many events of the source is used: the test is about who gets what, not about how much."""
-PATIENCE = 120.0
+PATIENCE = 400.0
 """Real seconds, for a machine that is busy with something else."""
 
 
@@ -73,12 +74,36 @@ class Diary:
     refused: Counter[str] = field(factory=Counter)
 
 
-class Sparse(SyntheticSource):
-    """The same markets with fewer events."""
+class Plain:
+    """Markets of one series with a new book every 20 seconds, and each time a trade that meets it."""
 
-    @override
+    def __init__(self, series: str) -> None:
+        self._names = SyntheticSource(series, seed=4, first=START)
+        self.skipped: Mapping[str, int] = {}
+
+    def market(self, slug: str) -> VenueMarket | None:
+        return self._names.market(slug)
+
+    def next_market(self, start: float) -> VenueMarket | None:
+        return self._names.next_market(start)
+
+    def winner(self, market: VenueMarket) -> Outcome:
+        return self._names.winner(market)
+
     def events(self, market: VenueMarket, since_ms: int) -> Iterator[SourceEvent]:
-        return islice(super().events(market, since_ms), 0, None, FEW)
+        chance = random.Random(market.slug)
+        middle = 5_000
+        for at in range(market.start * 1000 - 30_000, market.end * 1000, 20_000):
+            middle = min(max(middle + chance.randrange(-300, 301, 100), 3_000), 7_000)
+            is_buy = chance.random() < 0.5
+            if at + 20_000 <= since_ms:
+                continue
+            bids = {middle - 100 * step: 400 * SHARE for step in range(1, 4)}
+            asks = {middle + 100 * step: 400 * SHARE for step in range(1, 4)}
+            yield Snapshot(at, bids, asks)
+            if at > since_ms:
+                best = middle + 100 if is_buy else middle - 100
+                yield Print(at, is_buy, best, 600 * SHARE)
 
 
 @define
@@ -129,14 +154,14 @@ class Witness(Strategy):
             self.check(f"order in {order.slug}", order.slug == self.market.slug)
         for fill in self.trading.fills():
             self.check(f"fill of {fill.strategy}", fill.strategy == self.name)
-        account = self.env.account
-        self.check(f"{account.available} USD to spend", account.available >= 0)
 
-    async def send(self, outcome: Outcome, side: Side, price: Decimal, kind: OrderType) -> bool:
+    async def send(
+        self, outcome: Outcome, side: Side, price: Decimal, size: Decimal, kind: OrderType
+    ) -> bool:
         """Place an order; returns whether it was taken."""
         place = self.trading.buy if side is Side.BUY else self.trading.sell
         try:
-            order = await place(outcome, price=price, size=SIZES[self.name], order_type=kind)
+            order = await place(outcome, price=price, size=size, order_type=kind)
         except OrderDenied as error:
             self.diary.refused[error.rule] += 1
             return False
@@ -161,22 +186,30 @@ class Taker(Witness):
         if self.is_done or event.outcome is Outcome.DOWN or event.ask is None:
             return
         limit = min(event.ask + SLACK, HIGH)
-        self.is_done = await self.send(Outcome.UP, Side.BUY, limit, OrderType.FAK)
+        self.is_done = await self.send(Outcome.UP, Side.BUY, limit, TAKEN, OrderType.FAK)
 
 
 @define
 class Bidder(Witness):
-    """Rests at the best bid of both outcomes from the first price on."""
+    """Rests at the best bids; at first it holds most of the cash with bids that nobody meets."""
 
     bids: set[Outcome] = field(init=False, factory=set)
+
+    async def run(self) -> None:
+        for outcome in Outcome:
+            await self.send(outcome, Side.BUY, LOW, WALL, OrderType.GTC)
+        await self.clock.sleep_until(self.market.window.start + 120)
+        await self.trading.cancel_all()
 
     @override
     async def on_price(self, event: PriceChanged) -> None:
         await Witness.on_price(self, event)
-        if event.outcome in self.bids or event.bid is None or self.seconds_left() < 60:
+        if event.outcome in self.bids or event.bid is None or self.seconds_left() < 30:
             return
-        self.bids.add(event.outcome)
-        await self.send(event.outcome, Side.BUY, event.bid, OrderType.GTC)
+        if LOW < event.bid < HIGH and await self.send(
+            event.outcome, Side.BUY, event.bid, BID, OrderType.GTC
+        ):
+            self.bids.add(event.outcome)
 
 
 @define
@@ -190,7 +223,7 @@ class Turner(Witness):
         await Witness.on_price(self, event)
         if not self.bought and event.outcome is Outcome.DOWN and event.ask is not None:
             limit = min(event.ask + SLACK, HIGH)
-            self.bought = await self.send(Outcome.DOWN, Side.BUY, limit, OrderType.FAK)
+            self.bought = await self.send(Outcome.DOWN, Side.BUY, limit, TURNED, OrderType.FAK)
 
     @override
     async def on_trade(self, event: TradeChanged) -> None:
@@ -198,9 +231,9 @@ class Turner(Witness):
         bid = self.session.price(Outcome.DOWN).bid
         if event.fill.status is not TradeStatus.MINED or event.fill.side is Side.SELL:
             return
-        if bid is not None and self.trading.sellable(Outcome.DOWN) >= SIZES[self.name]:
+        if bid is not None and self.trading.sellable(Outcome.DOWN) >= TURNED:
             limit = max(bid - SLACK, Decimal(1) - HIGH)
-            await self.send(Outcome.DOWN, Side.SELL, limit, OrderType.FAK)
+            await self.send(Outcome.DOWN, Side.SELL, limit, TURNED, OrderType.FAK)
 
 
 STRATEGIES = {"taker": Taker(), "bidder": Bidder(), "turner": Turner()}
@@ -232,8 +265,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
 async def play(path: Path) -> Played:
     """Trade, wait until all is settled, and gather what both sides say."""
-    clock = ScaledClock(SPEED, start=START - 60)
-    source = SeveralSources([Sparse(series, seed=4, first=START) for series in SERIES])
+    clock = DrillClock(START - 60)
+    source = SeveralSources([Plain(series) for series in SERIES])
     settings = VenueSettings(skew=86_400, resolve_after=30, quiet=60)
     account = VenueAccount.random(CASH)
     diary = Diary()
@@ -242,16 +275,22 @@ async def play(path: Path) -> Played:
         LocalVenue(source, clock=clock, settings=settings, account=account) as venue,
     ):
         exchange = PolymarketExchange.local(venue.url, account)
-        async with Environment(exchange, clock=clock, ledger=Ledger(path)) as env:
+        async with Environment(
+            exchange, clock=clock, ledger=Ledger(path), risk=RiskLimits.unlimited()
+        ) as env:
             env.provide(diary)
-            trader = Trader(env)
+            # A minute ahead would be a moment.
+            trader = Trader(env, TraderSettings(schedule=ScheduleSettings(prepare_ahead=120)))
             for name, strategy in STRATEGIES.items():
                 trader.add(strategy, on=SERIES, name=name, on_error="raise")
+            pacing = asyncio.create_task(pace(clock))
             await trader.run(cycles=CYCLES)
             await env.settlement.wait_settled()
             while not _are_final(env):
                 await clock.sleep(2)
             here, records = env.account.cash, list(env.ledger)
+            pacing.cancel()
+            await asyncio.wait({pacing})
         assert env.account.reserved == 0
         fills: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
         for trade in venue._blotter.trades_of(account):
@@ -265,13 +304,19 @@ async def play(path: Path) -> Played:
                     value = size * Decimal(leg.price).scaleb(-4)
                     value = -value if leg.side is Side.BUY else value
                     fills[trade.trade_id, leg.party.order_id] = size, value
-        name_of = {int(size * 1_000_000): name for name, size in SIZES.items()}
         owners = {
-            order.order_id: (name_of[order.size], order.market.slug)
+            order.order_id: (SIZES[Decimal(order.size).scaleb(-6)], order.market.slug)
             for order in venue._blotter.orders.values()
             if order.account is account
         }
         return Played(diary, records, owners, fills, (account.cash, here), path)
+
+
+async def pace(clock: DrillClock) -> None:
+    """Let market time pass with the turns of the event loop: on a busy machine everybody is slower."""
+    while True:
+        await asyncio.sleep(TURN)
+        clock.move_to(clock.time() + STEP)
 
 
 def _are_final(env: Environment) -> bool:
@@ -348,6 +393,5 @@ def test_the_cash_is_shared_to_the_last_micro_unit(played: Played) -> None:
 
 def test_what_one_has_reserved_no_other_can_spend(played: Played) -> None:
     """Short of cash, orders are denied here; the venue never sees one that the account cannot pay."""
-    print(played.diary.refused, played.cash, Counter(n for n, _ in played.owners.values()))
     assert played.diary.refused["cash"] > 0, played.diary.refused
     assert 0 == played.diary.refused["venue:not_enough_balance"]
