@@ -42,6 +42,7 @@ from polyframe.strategy import Strategy, check_definition
 from tests.exchange.kit import MARKET
 from tests.exchange.test_rest import Venue
 from tests.support.fake import START, FakeExchange
+from tests.support.produce_conversions import CONVERSIONS
 from tests.support.produce_paper import PAPER
 from tests.support.produce_recordings import RECORDINGS
 from tests.support.produce_reference import REFERENCE
@@ -53,7 +54,7 @@ from tests.support.stage import Stage, play
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PRODUCERS = RUNTIME | WIRE | REFERENCE | REQUESTS | RESOLUTION | RECORDINGS | PAPER
+PRODUCERS = RUNTIME | WIRE | REFERENCE | REQUESTS | RESOLUTION | RECORDINGS | PAPER | CONVERSIONS
 
 
 def documented_reasons() -> dict[str, list[str]]:

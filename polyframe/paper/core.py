@@ -19,6 +19,7 @@ from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import OrderType, PlaceResult, Side
 from polyframe.paper.account import PaperAccount
+from polyframe.paper.contracts import PaperContracts
 from polyframe.paper.matching import Fill, PaperMarket
 from polyframe.paper.models import Chance, PaperModels
 from polyframe.paper.rules import GTD_EARLY_MS, malformed, refused, unmatchable
@@ -60,6 +61,7 @@ class PaperVenue:
         account: Cash and shares.
         orders: By id; those of forgotten markets are gone.
         trades: Likewise, with their settlement.
+        contracts: Splits and merges.
         markets: By slug.
         outbox: What is to be told, in order; who drives the venue empties it.
     """
@@ -79,6 +81,9 @@ class PaperVenue:
         self._schedule = Schedule()
         self.trades = PaperTrades(
             models, self.account, chance, self._schedule, self.outbox, self._withdraw_uncovered
+        )
+        self.contracts = PaperContracts(
+            models, self.account, chance, self._schedule, self._withdraw_uncovered
         )
         self._latency = chance("latency")
         self._ignore = ignore

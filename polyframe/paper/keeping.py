@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from polyframe.errors import ConfigError
+from polyframe.model.conversion import Receipt
 from polyframe.model.market import Market
 from polyframe.model.order import OrderRequest
 from polyframe.model.trade import TradeLeg, TradeStatus
@@ -58,6 +59,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         markets: All that are not forgotten.
         orders, trades: Of these markets.
         trade_count: Trades so far.
+        conversions: Splits and merges, by id.
     """
 
     format: str = _FORMAT
@@ -72,6 +74,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     orders: list[_Order]
     trades: list[_Trade]
     trade_count: int
+    conversions: dict[str, Receipt] = {}
 
 
 def encode(venue: PaperVenue, account: str, runs: int) -> bytes:
@@ -88,6 +91,7 @@ def encode(venue: PaperVenue, account: str, runs: int) -> bytes:
             orders=[_saved_order(order) for order in venue.orders.values()],
             trades=[_saved_trade(trade) for trade in venue.trades],
             trade_count=venue.trades.count,
+            conversions=dict(venue.contracts.receipts),
         )
     )
 
@@ -144,6 +148,7 @@ def restore(venue: PaperVenue, kept: Kept) -> None:
             place,
         )
         venue.restore(order)
+    venue.contracts.restore(kept.conversions)
     venue.trades.count = kept.trade_count
     for trade in kept.trades:
         venue.trades.restore(

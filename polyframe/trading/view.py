@@ -214,8 +214,8 @@ class CycleView:
 
     @property
     def in_motion(self) -> bool:
-        """Whether matched shares wait for their trade, or a trade for its settlement."""
-        return self._table.in_motion
+        """Whether matched shares wait for their trade, or a trade or conversion for its end."""
+        return self._table.in_motion or self._conversions.open is not None
 
     def snapshot(self) -> Snapshot:
         """Return everything as one value."""
