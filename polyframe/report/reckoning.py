@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import accumulate
 
 from attrs import evolve, field, frozen
 
 from polyframe.model.market import Outcome
-from polyframe.model.money import PRICE_UNITS, ZERO, units_price
+from polyframe.model.money import PRICE_UNITS, ZERO
 from polyframe.model.order import OrderRequest, Side
 from polyframe.paper.models import PaperModels
 from polyframe.report.orders import Decision, Level, ReportedOrder
@@ -18,6 +20,17 @@ from polyframe.report.values import CycleReport, Figures, Part, Report
 
 Steps = list[tuple[int, Decimal]]
 """By how much something changed, and when (epoch milliseconds)."""
+
+Marks = list[tuple[int, int]]
+"""The marked profit, and from when on (epoch milliseconds): integers of `MARK_STEP`.
+
+There are hundreds of them in a cycle, and integers are twenty times as fast to sum up as ``Decimal``.
+"""
+
+MARK_STEP = Decimal("1e-10")
+"""USD: a unit of price times a millionth of a share."""
+
+_MICRO = 1_000_000
 
 
 @frozen
@@ -32,6 +45,7 @@ class Life:
         orders: In order, without results.
         refusals: By reason.
         path: How its prices moved, ``None`` if that was not recorded.
+        profit: Taken as it is, where orders need not be the whole story; ``None`` has it summed up.
     """
 
     series: str
@@ -43,6 +57,7 @@ class Life:
     orders: Sequence[ReportedOrder]
     refusals: Mapping[str, int] = field(hash=False)
     path: PricePath | None
+    profit: Decimal | None = None
 
 
 def reckon(
@@ -60,6 +75,11 @@ def reckon(
     cycles, curves = [], []
     for life in ordered:
         figures, curve = _figures(life, life.orders)
+        figures = evolve(
+            figures,
+            refusals=dict(sorted(life.refusals.items())),
+            profit=figures.profit if life.profit is None else life.profit,
+        )
         cycles.append(
             CycleReport(
                 life.series,
@@ -67,7 +87,7 @@ def reckon(
                 life.start,
                 life.end,
                 life.winner,
-                evolve(figures, refusals=dict(sorted(life.refusals.items()))),
+                figures,
                 life.booked,
                 tuple(evolve(o, result=_result(o, life.winner)) for o in life.orders),
                 life.path,
@@ -89,16 +109,26 @@ def reckon(
     )
 
 
-def marked_profit(cycle: CycleReport) -> list[tuple[int, Decimal]]:
+def marked_profit(cycle: CycleReport) -> Marks:
     """Return the profit of one cycle over its window, what is held valued at the best bids.
 
-    It begins with the first fill and ends with the window; epoch milliseconds and USD. Without a price
-    path there is nothing but the end.
+    It begins with the first fill and ends with the window. Without a price path there is nothing but
+    the end.
     """
-    walk = _walked(cycle.orders, cycle.end * 1000, cycle.path)
-    value, found = ZERO, []
-    for time_ms, step in walk.finish(cycle.winner).marks:
-        value += step
+    return _walked(cycle.orders, cycle.end * 1000, cycle.path).finish(cycle.winner).marks
+
+
+def summed(marks: Iterable[Marks]) -> Marks:
+    """Return the sum of what each of several cycles had come to, at each instant at which it changed."""
+    steps: dict[int, int] = {}
+    for own in marks:
+        last = 0
+        for time_ms, value in own:
+            steps[time_ms] = steps.get(time_ms, 0) + value - last
+            last = value
+    value, found = 0, []
+    for time_ms in sorted(steps):
+        value += steps[time_ms]
         found.append((time_ms, value))
     return found
 
@@ -119,17 +149,16 @@ def _by_strategy(lives: Sequence[Life], whole: Part) -> dict[str, Part]:
 
 @frozen
 class _Curve:
-    """What one cycle adds to the sums of all: steps of cost and of the marked profit.
+    """What one cycle adds to the sums of all.
 
     Attributes:
         costs: Steps of what held shares had cost.
-        marks: Steps of the profit, with what is held valued at the best bids; the last one is the
-            end of the window.
+        marks: The profit, with what is held valued at the best bids, up to the end of the window.
         is_marked: Whether prices were recorded, or nothing had to be valued.
     """
 
     costs: Steps
-    marks: Steps
+    marks: Marks
     is_marked: bool
 
 
@@ -142,7 +171,7 @@ def _figures(life: Life, orders: Sequence[ReportedOrder]) -> tuple[Figures, _Cur
     if life.winner is not None:
         settled = walk.held[life.winner] - sum(walk.cost.values(), ZERO)
         # Of what was paid and received, not by way of mean costs: exact.
-        profit = walk.flow + walk.held[life.winner]
+        profit = walk.flow
     levels = [level for trade in trades for level in trade.levels]
     is_seen = all(trade.view is not None for trade in trades)
     figures = Figures(
@@ -160,7 +189,7 @@ def _figures(life: Life, orders: Sequence[ReportedOrder]) -> tuple[Figures, _Cur
         seconds_in_market=Decimal(walk.held_ms) / 1000,
         slippage_mid=_sum(t.slippage(t.mid) for t in trades) if is_seen else None,
         slippage_touch=_sum(t.slippage(t.touch) for t in trades) if is_seen else None,
-        marked_drawdown=_fall(curve.marks) if curve.is_marked else None,
+        marked_drawdown=_marked_fall(curve.marks) if curve.is_marked else None,
     )
     return figures, curve
 
@@ -192,16 +221,15 @@ class _Walk:
         self.cost = dict.fromkeys(Outcome, ZERO)
         self.realised = ZERO
         self.flow = ZERO
-        """USD received minus USD paid, fees included."""
+        """USD received minus USD paid, fees included; at the end the payout as well."""
         self.held_ms = 0
         self._end_ms = end_ms
         self._since: int | None = None
         self._costs: Steps = []
-        self._marks: Steps = []
-        self._value = ZERO
+        self._marks: Marks = []
         self._path = path
         self._place = 0
-        self._bids: dict[Outcome, Decimal] | None = None
+        self._bids: tuple[int, int] | None = None
 
     def fill(self, level: Level, request: OrderRequest) -> None:
         """Book one fill at mean cost, as the engine does."""
@@ -221,7 +249,10 @@ class _Walk:
             self.realised += value - part
         self._costs.append((level.time_ms, self.cost[outcome] - before))
         self._note_time(level.time_ms)
-        self._mark(level.time_ms)
+        if self._bids is not None:
+            up, down = (int(self.held[each] * _MICRO) for each in Outcome)
+            worth = self._bids[0] * up + self._bids[1] * down
+            self._marks.append((level.time_ms, self._flow() + worth))
 
     def _note_time(self, now_ms: int) -> None:
         is_held = any(self.held.values())
@@ -231,38 +262,37 @@ class _Walk:
             self.held_ms += now_ms - self._since
             self._since = None
 
+    def _flow(self) -> int:
+        return int((self.flow / MARK_STEP).to_integral_value())
+
     def _pass_to(self, now_ms: int) -> None:
         """Take the prices until `now_ms`; what is held is worth less or more with each."""
         path = self._path
         if path is None:
             return
-        times, is_held = path.times_ms, any(self.held.values())
-        while self._place < len(times) and times[self._place] <= now_ms:
-            place, self._place = self._place, self._place + 1
-            bid, ask = path.bids[place], path.asks[place]
+        first = self._place
+        self._place = last = bisect_right(path.times_ms, now_ms, first)
+        up, down = (int(self.held[each] * _MICRO) for each in Outcome)
+        flow, marks, is_held = self._flow(), self._marks, bool(up or down)
+        points = zip(
+            path.times_ms[first:last], path.bids[first:last], path.asks[first:last], strict=True
+        )
+        for time_ms, bid, ask in points:
             # While the book is not known, the last price that was known stands.
             if bid != UNKNOWN:
-                down = units_price(PRICE_UNITS - ask)
-                self._bids = {Outcome.UP: units_price(bid), Outcome.DOWN: down}
+                self._bids = bid, PRICE_UNITS - ask
                 if is_held:
-                    self._mark(times[place])
-
-    def _mark(self, now_ms: int) -> None:
-        if self._bids is not None:
-            worth = sum((self.held[each] * self._bids[each] for each in Outcome), ZERO)
-            self._step(now_ms, self.flow + worth)
-
-    def _step(self, now_ms: int, value: Decimal) -> None:
-        self._marks.append((now_ms, value - self._value))
-        self._value = value
+                    marks.append((time_ms, flow + bid * up + (PRICE_UNITS - ask) * down))
 
     def finish(self, winner: Outcome | None) -> _Curve:
         """Come to the end of the window, and to the payout if it is known; return all steps."""
         self._pass_to(self._end_ms)
         if self._since is not None:
             self.held_ms += max(self._end_ms - self._since, 0)
-        if winner is not None and self._costs:
-            self._step(self._end_ms, self.flow + self.held[winner])
+        if winner is not None:
+            self.flow += self.held[winner]
+            if self._costs:
+                self._marks.append((self._end_ms, self._flow()))
         left = sum(self.cost.values(), ZERO)
         costs = [*self._costs, (self._end_ms, -left)] if left else self._costs
         return _Curve(costs, self._marks, self._bids is not None or not self._costs)
@@ -277,17 +307,24 @@ def _peak(steps: Iterable[tuple[int, Decimal]]) -> Decimal:
     return peak
 
 
-def _fall(steps: Iterable[tuple[int, Decimal]]) -> Decimal:
-    """Return the largest fall from a peak; steps of one instant count together."""
-    level = peak = worst = ZERO
-    together: dict[int, Decimal] = {}
-    for time_ms, step in steps:
-        together[time_ms] = together.get(time_ms, ZERO) + step
-    for time_ms in sorted(together):
-        level += together[time_ms]
-        peak = max(peak, level)
-        worst = max(worst, peak - level)
+def _fall(values: Iterable[Decimal]) -> Decimal:
+    """Return the largest fall from a peak, the first peak being 0."""
+    peak = worst = ZERO
+    for value in values:
+        peak = max(peak, value)
+        worst = max(worst, peak - value)
     return worst
+
+
+def _marked_fall(marks: Marks) -> Decimal:
+    """Return the same of marks in USD; what comes at one instant counts together."""
+    peak = worst = 0
+    for value in dict(marks).values():
+        if value > peak:
+            peak = value
+        elif peak - value > worst:
+            worst = peak - value
+    return (worst * MARK_STEP).normalize()
 
 
 def _part(lives: Sequence[Life], parts: Sequence[Figures], curves: Sequence[_Curve]) -> Part:
@@ -314,10 +351,10 @@ def _part(lives: Sequence[Life], parts: Sequence[Figures], curves: Sequence[_Cur
         slippage_mid=_all([part.slippage_mid for part in parts]),
         slippage_touch=_all([part.slippage_touch for part in parts]),
         refusals=dict(sorted(refusals.items())),
-        marked_drawdown=_fall(s for c in curves for s in c.marks) if is_marked else None,
+        marked_drawdown=_marked_fall(summed(c.marks for c in curves)) if is_marked else None,
     )
     by_end = sorted(zip(lives, parts, strict=True), key=lambda of: (of[0].end, of[0].slug))
-    drawdown = _fall((place, p.profit or ZERO) for place, (_, p) in enumerate(by_end))
+    drawdown = _fall(accumulate((part.profit or ZERO for _, part in by_end), initial=ZERO))
     return Part(figures, len(known), sum(p > 0 for p in known), drawdown)
 
 

@@ -221,3 +221,19 @@ class Report:
         from polyframe.report import tables
 
         tables.write(self, folder)
+
+    def save_html(self, path: str | Path) -> None:
+        """Write one page that needs nothing but a browser: no network, no other file.
+
+        Raises:
+            ConfigError: The extra ``report`` is not installed.
+        """
+        from polyframe.report import html
+
+        html.save(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        """Return the most important figures and the curve of the profit, for notebooks."""
+        from polyframe.report import snippet
+
+        return snippet.html(self)

@@ -1,0 +1,185 @@
+"""Makes reports of what a ledger's file holds: live runs, runs on paper, back-tests that wrote one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from attrs import evolve
+
+from polyframe.errors import ConfigError
+from polyframe.model.order import Order, OrderRequest
+from polyframe.model.series import Series
+from polyframe.model.trade import Fill, TradeStatus
+from polyframe.paper.book import PaperBook
+from polyframe.recording.reader import Recording
+from polyframe.recording.tape import TapeMarket, Timed
+from polyframe.report.orders import Level, ReportedOrder
+from polyframe.report.prices import PathWriter, view_of
+from polyframe.report.reckoning import Life, reckon
+from polyframe.report.values import Report
+from polyframe.trading.ledger import Ledger
+from polyframe.trading.ledger_reader import CycleEntry, LedgerReader
+
+_NEVER_STALE = 10**12
+
+
+def ledger_report(
+    path: str | Path,
+    *,
+    run: int | None = None,
+    mode: str | None = None,
+    series: str | Series | None = None,
+    data: Recording | None = None,
+) -> Report:
+    """Return what the runs in a ledger's file came to; it may still be written to.
+
+    A ledger knows orders, fills, fees, refusals and results. It does not know what the book looked
+    like; a recording of the same markets does. What nobody recorded is ``None`` in the report.
+
+    Args:
+        path: The file.
+        run: Only this run; all by default.
+        mode: Only runs of this mode, ``"live"`` or ``"paper"``.
+        series: Only this series.
+        data: A recording of the same markets, for price paths and what books showed at decisions.
+
+    Raises:
+        ConfigError: There is no such file or run, it is no ledger, or it has runs with real money and
+            on paper and `mode` does not say which ones.
+    """
+    with Ledger.open(path) as ledger:
+        source = _source(ledger, Path(path), run, mode)
+        cycles = ledger.cycles(run=run, mode=mode, series=series)
+        # A recording counts what it skips as long as it lives; ours is what is new.
+        before = (Counter[str](), Counter[str]()) if data is None else _oddities(data)
+        tapes = {} if data is None else {tape.market.slug: tape for tape in data.markets()}
+        shared = Counter(entry.record.slug for entry in ledger.cycles())
+        lives: list[Life] = []
+        for entry in cycles:
+            # Two runs that both have a record of a cycle had it one after the other, each with its
+            # own orders; otherwise one story is told, whoever placed what.
+            only = entry.run if shared[entry.record.slug] > 1 else None
+            life = _life(ledger, entry, only)
+            tape = tapes.get(entry.record.slug)
+            lives.append(life if data is None or tape is None else _seen(life, data, tape))
+    after = before if data is None else _oddities(data)
+    return reckon(
+        lives,
+        source=source,
+        cash=None,
+        models=None,
+        skipped=after[0] - before[0],
+        doubtful=after[1] - before[1],
+    )
+
+
+def _oddities(data: Recording) -> tuple[Counter[str], Counter[str]]:
+    return Counter(data.skipped), Counter(data.doubtful)
+
+
+def _source(ledger: LedgerReader, path: Path, run: int | None, mode: str | None) -> str:
+    """Return the mode of the runs that are wanted.
+
+    Raises:
+        ConfigError: There is none, or they differ.
+    """
+    runs = ledger.runs()
+    found = [r for r in runs if run in (None, r.run) and mode in (None, r.mode)]
+    if not found:
+        have = ", ".join(f"{r.run} ({r.mode})" for r in runs) or "none"
+        wanted = "run" if run is not None else "mode"
+        msg = f"{wanted}: {path} has no such run; runs there: {have}"
+        raise ConfigError(msg)
+    modes = sorted({r.mode for r in found})
+    if len(modes) > 1:
+        msg = (
+            f"mode: {path} has runs of the modes {' and '.join(modes)}; name one of them, or a run"
+        )
+        raise ConfigError(msg)
+    return modes[0]
+
+
+def _life(ledger: LedgerReader, entry: CycleEntry, run: int | None) -> Life:
+    record = entry.record
+    fills: dict[str, list[Fill]] = {}
+    for fill in ledger.fills(record.slug, run=run):
+        fills.setdefault(fill.client_id, []).append(fill)
+    orders = [
+        _order(order, fills.get(order.client_id, ()))
+        for order in ledger.orders(record.slug, run=run)
+        if not order.is_external
+    ]
+    series = Series.parse(record.series)
+    return Life(
+        series=record.series,
+        slug=record.slug,
+        start=record.generation,
+        end=series.window_at(record.generation).end,
+        winner=record.winner,
+        booked=record.profit,
+        orders=sorted(orders, key=lambda order: order.sent_ms),
+        refusals=record.refusals,
+        path=None,
+        profit=record.profit,
+    )
+
+
+def _order(order: Order, fills: Iterable[Fill]) -> ReportedOrder:
+    levels = [
+        Level(fill.time_ms, fill.price, fill.size, fill.fee, fill.is_taker)
+        for fill in fills
+        if fill.status is not TradeStatus.FAILED
+    ]
+    return ReportedOrder(
+        slug=order.slug,
+        strategy=order.strategy,
+        request=OrderRequest(
+            order.outcome,
+            order.side,
+            order.price,
+            order.size,
+            order.order_type,
+            post_only=order.post_only,
+            intent=order.intent,
+        ),
+        sent_ms=order.created_ms,
+        arrived_ms=None,
+        view=None,
+        answer=order.status.value,
+        levels=tuple(levels),
+    )
+
+
+def _seen(life: Life, data: Recording, tape: TapeMarket) -> Life:
+    """Return `life` with what the recording shows: the way of its prices, and books at decisions."""
+    market = tape.market
+    book = PaperBook(market, _NEVER_STALE, lambda _: None)
+    prices = PathWriter(book, market.window)
+    waiting = list(reversed(life.orders))
+    orders = []
+    end_ms, epoch = market.window.end * 1000, None
+
+    def decide(until_ms: int) -> None:
+        while waiting and waiting[-1].sent_ms < until_ms:
+            order = waiting.pop()
+            orders.append(evolve(order, view=view_of(book, order.request)))
+
+    for event in data.events(tape):
+        now_ms = event.received_ms
+        if now_ms > end_ms:
+            break
+        decide(now_ms)  # what came at the same instant was seen before
+        is_new = isinstance(event, Timed) and epoch not in (None, event.epoch)
+        if not isinstance(event, Timed) or is_new:
+            book.forget()
+            prices.interrupt(now_ms)
+        if isinstance(event, Timed):
+            epoch = event.epoch
+            book.apply(event.message, now_ms)
+            if now_ms >= prices.next_ms:
+                prices.look(now_ms)
+    decide(end_ms + 1)
+    orders += reversed(waiting)
+    return evolve(life, orders=orders, path=prices.path)
