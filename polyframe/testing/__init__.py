@@ -25,7 +25,7 @@ from polyframe.testing.run import RunResult, play, run_strategy
 from polyframe.testing.simtrader import Seen
 from polyframe.testing.simvalues import SimHabits, SimOrder, SimTrade
 from polyframe.testing.simvenue import SimVenue
-from polyframe.testing.stage import Stage
+from polyframe.testing.stage import PerProcess, Stage
 
 __all__ = [
     "CRYPTO_FEES",
@@ -38,6 +38,7 @@ __all__ = [
     "Invariant",
     "Leak",
     "Monitor",
+    "PerProcess",
     "Regime",
     "RegimeMarkets",
     "RunResult",

@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from attrs import frozen
+
 from polyframe.clock import Clock, VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
@@ -41,6 +43,17 @@ KEEPS_SNAPSHOTS = frozenset(
 """Faults that need a program which keeps snapshots."""
 
 
+@frozen
+class PerProcess:
+    """A service that every process of a run makes for itself, as a `SharedService` opens only once.
+
+    Attributes:
+        make: Returns a fresh one.
+    """
+
+    make: Callable[[], object]
+
+
 class Stage:
     """A simulated venue, and a program that trades there in one process after the other.
 
@@ -49,7 +62,7 @@ class Stage:
         clock: Its time.
         settings: Settings of the trader.
         risk: Limits for what the strategies may do.
-        services: Objects for ``env.provide``.
+        services: Objects for ``env.provide``, or a `PerProcess` of one that opens only once.
         mount: Adds the strategies to a new trader.
         keep_events: Whether to keep what is published.
 
@@ -157,7 +170,7 @@ class Stage:
         env.provide(self.monitor)
         env.provide(faults)
         for service in self._services:
-            env.provide(service)
+            env.provide(service.make() if isinstance(service, PerProcess) else service)
         process.on_death = self.monitor.detach
         self._counters.append(env.counters)
         self.monitor.attach(env, self.services, process.line)
