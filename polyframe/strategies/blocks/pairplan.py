@@ -259,8 +259,8 @@ class PairPlan:
 def _watched(plan: PairPlan, seen: Seen) -> PairPlan:
     """Give up if it is time to, and open again if more was filled than was known."""
     excess = _excess(seen)
-    since = None if excess.size < SIZE_STEP else plan.leg_since or seen.now
-    plan = evolve(plan, leg_since=since)
+    since = seen.now if plan.leg_since is None else plan.leg_since
+    plan = evolve(plan, leg_since=None if excess.size < SIZE_STEP else since)
     if seen.must_close and not plan.is_closing:
         # The last chance: what failed before may work now.
         plan = evolve(plan, is_closing=True, tries=0)
@@ -268,7 +268,7 @@ def _watched(plan: PairPlan, seen: Seen) -> PairPlan:
             plan = _in(plan, PlanState.CHECKING, seen.now)
     if plan.state is PlanState.DONE and not excess.is_dust:
         plan = _in(plan, PlanState.CHECKING, seen.now)
-    if plan.why or plan.state.is_over or since is None:
+    if plan.why or plan.state.is_over or plan.leg_since is None:
         return plan
     return _given_up(plan, _reason_to_give_up(plan, excess, seen))
 
@@ -317,8 +317,8 @@ def _is_enough(plan: PairPlan, seen: Seen) -> bool:
     # The missing leg is open: it has the time of a leg, and is moved if it could bid more.
     wanted = _completion(plan, seen)
     return (
-        min(waited, seen.now - (plan.leg_since or seen.now)) >= plan.rules.retry_wait
-        and wanted is not None
+        wanted is not None
+        and min(waited, seen.now - (plan.leg_since or 0.0)) >= plan.rules.retry_wait
         and all(o.outcome is missing and o.price < wanted.price for o in resting)
     )
 
