@@ -2,7 +2,9 @@
 
 from polyframe.strategies.datarecorder import DataRecorder
 from polyframe.strategies.grid import Grid
+from polyframe.strategies.marketmaker import MarketMaker
+from polyframe.strategies.momentum import Momentum
 from polyframe.strategies.pairlock import PairLock
 from polyframe.strategies.threshold import Threshold
 
-__all__ = ["DataRecorder", "Grid", "PairLock", "Threshold"]
+__all__ = ["DataRecorder", "Grid", "MarketMaker", "Momentum", "PairLock", "Threshold"]

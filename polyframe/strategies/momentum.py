@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
+from enum import StrEnum
 
 from attrs import define, field
 from attrs.converters import optional
@@ -33,6 +34,33 @@ from polyframe.strategy import Strategy
 
 EXIT_PAUSE = 1.0
 """Market seconds between two tries to sell."""
+
+
+class Skip(StrEnum):
+    """Why a second passed without an entry."""
+
+    NO_FRESH_PRICE = "no_fresh_price"
+    """The last reference price is too old, or there is none."""
+    WARMING_UP = "warming_up"
+    """Prices do not reach back a whole window yet, or had a gap within it."""
+    SMALL_MOVE = "small_move"
+    """The move is below the threshold."""
+    CUTOFF = "cutoff"
+    """The window is nearly over."""
+    COOL_DOWN = "cool_down"
+    """The last entry was a moment ago."""
+    ORDER_OPEN = "order_open"
+    """An order is on its way, or nobody knows its fate: nothing is added to it."""
+    HOLDS_THE_OTHER = "holds_the_other"
+    """The opposite outcome is held: a pair would lock in what it cost."""
+    NO_PRICE_TO_BEAT = "no_price_to_beat"
+    """It is not known (yet) what the price has to beat."""
+    NO_ASK = "no_ask"
+    """The book is not known, or nobody offers."""
+    TOO_DEAR = "too_dear"
+    """The ask is not far enough below fair value, or it is outside of the prices that are bought."""
+    BUDGET_SPENT = "budget_spent"
+    """What is left of the budget is less than the market's smallest buy."""
 
 
 @define
@@ -68,6 +96,7 @@ class Momentum(Strategy):
         edge: USD by which a share has to be cheaper than it is worth, fee included.
         usd: USD of one entry, without the fee.
         budget: USD that all entries of a cycle may cost, without fees.
+        min_price: USD; an ask below it is left alone: there the model is surest and knows least.
         max_price: USD; an ask above it is left alone.
         cool_down: Market seconds from one entry to the next.
         cutoff: No entry when fewer market seconds than this are left.
@@ -90,6 +119,7 @@ class Momentum(Strategy):
         ),
     )
     budget: Decimal = field(default=Decimal(50), validator=positive)
+    min_price: Decimal = field(default=Decimal("0.10"), validator=a_price)
     max_price: Decimal = field(default=Decimal("0.90"), validator=a_price)
     cool_down: float = field(default=30.0, validator=seconds)
     cutoff: float = field(default=15.0, validator=seconds)
@@ -112,7 +142,7 @@ class Momentum(Strategy):
     _fair: FairValue = field(init=False, factory=FairValue)
     _next_entry: float = field(init=False, default=0.0)
     _next_exit: float = field(init=False, default=0.0)
-    _skipped: Counter[str] = field(init=False, factory=Counter)
+    _skipped: Counter[Skip] = field(init=False, factory=Counter)
 
     # ------------------------------------------------------------------ hooks
 
@@ -146,13 +176,14 @@ class Momentum(Strategy):
     @override
     async def on_cycle_end(self, reason: CycleEndReason) -> None:
         if self._skipped:
-            self.log.info("seconds without an entry, by reason: %s", dict(self._skipped))
+            counts = (f"{skip} {count}" for skip, count in self._skipped.most_common())
+            self.log.info("seconds without an entry: %s", ", ".join(counts))
 
     # ------------------------------------------------------------------ entry
 
     async def _enter(self) -> None:
         entry = self._entry()
-        if isinstance(entry, str):
+        if isinstance(entry, Skip):
             self._skipped[entry] += 1
             if self._skipped[entry] == 1:
                 self.log.info("no entry: %s", entry)
@@ -160,50 +191,49 @@ class Momentum(Strategy):
         self._next_entry = self.clock.time() + self.cool_down
         await self._place(entry)
 
-    def _entry(self) -> OrderRequest | str:
+    def _entry(self) -> OrderRequest | Skip:
         """Return what to buy, or why not."""
         outcome = self._direction()
-        if isinstance(outcome, str):
+        if isinstance(outcome, Skip):
             return outcome
         if busy := self._busy(outcome):
             return busy
         fair, ask = self._value(outcome), self.trading.price(outcome).ask
         if fair is None:
-            return "no_price_to_beat"
+            return Skip.NO_PRICE_TO_BEAT
         if ask is None:
-            return "no_ask"
+            return Skip.NO_ASK
         cost = ask + self.market.fees.taker_fee(ONE, ask)
-        if ask > self.max_price or cost > fair - self.edge:
-            return "too_dear"
+        if not self.min_price <= ask <= self.max_price or cost > fair - self.edge:
+            return Skip.TOO_DEAR
         left = self.budget - most_cost(self.trading.orders())
         usd = Grid(self.session.tick_size(outcome)).floor_usd(min(self.usd, left))
         if usd < self.market.min_notional:
-            return "budget_spent"
+            return Skip.BUDGET_SPENT
         return OrderRequest.market_buy(outcome, usd, ask)
 
-    def _direction(self) -> Outcome | str:
+    def _direction(self) -> Outcome | Skip:
         """Return where the price moved, or why that is not known or not enough."""
         latest_ms, move = self._velocity.latest_ms, self._velocity.move
         if latest_ms is None or self.clock.time() - latest_ms / 1000 > self.max_age:
-            return "no_fresh_price"
+            return Skip.NO_FRESH_PRICE
         if move is None:
-            return "warming_up"
+            return Skip.WARMING_UP
         if abs(move) < self.threshold:
-            return "small_move"
+            return Skip.SMALL_MOVE
         return Outcome.UP if move > 0 else Outcome.DOWN
 
-    def _busy(self, outcome: Outcome) -> str:
-        """Return why nothing may be bought now whatever it costs, ``""`` if it may."""
+    def _busy(self, outcome: Outcome) -> Skip | None:
+        """Return why nothing may be bought now whatever it costs, ``None`` if it may."""
         if self.seconds_left() < self.cutoff:
-            return "cutoff"
+            return Skip.CUTOFF
         if self.clock.time() < self._next_entry:
-            return "cool_down"
-        # One that nobody knows the fate of is open, too: nothing is added to it.
+            return Skip.COOL_DOWN
         if self.trading.open_orders():
-            return "order_open"
+            return Skip.ORDER_OPEN
         if self.trading.position(outcome.other).size >= self.market.min_size:
-            return "holds_the_other"
-        return ""
+            return Skip.HOLDS_THE_OTHER
+        return None
 
     def _value(self, outcome: Outcome) -> Decimal | None:
         """Return what a share is worth by the model in USD, ``None`` while that is not known."""
