@@ -7,6 +7,11 @@ if TYPE_CHECKING:
     from polyframe.backtest.exchange import ReplayExchange
     from polyframe.backtest.lookahead import find_look_ahead
     from polyframe.backtest.run import run_backtest
+    from polyframe.backtest.sweeps.result import SweepResult
+    from polyframe.backtest.sweeps.samplers import Between, OptunaSampler, RandomSampler, Sampler
+    from polyframe.backtest.sweeps.sweeping import sweep
+    from polyframe.backtest.sweeps.variants import grid
+    from polyframe.backtest.sweeps.walkforward import WalkForward, walk_forward
     from polyframe.clock import Clock, ScaledClock, VirtualClock, WallClock
     from polyframe.counters import Count, Counters
     from polyframe.environment import Environment
@@ -95,6 +100,7 @@ __all__ = [
     "PERSIST",
     "Account",
     "AuthenticationFailed",
+    "Between",
     "Book",
     "CancelOnly",
     "CancelReport",
@@ -127,6 +133,7 @@ __all__ = [
     "Market",
     "MarketScheduler",
     "MarketTraded",
+    "OptunaSampler",
     "Order",
     "OrderChanged",
     "OrderDenied",
@@ -156,6 +163,7 @@ __all__ = [
     "PriceToBeat",
     "PrivateKey",
     "ProRata",
+    "RandomSampler",
     "RateLimited",
     "RateLimits",
     "ReconcileReport",
@@ -173,6 +181,7 @@ __all__ = [
     "RiskGuard",
     "RiskLimits",
     "RiskState",
+    "Sampler",
     "ScaledClock",
     "ScheduleSettings",
     "Series",
@@ -184,6 +193,7 @@ __all__ = [
     "StrategyDefinitionError",
     "StrategyFailed",
     "StrategyTrading",
+    "SweepResult",
     "TapeCheck",
     "TapeEvent",
     "TapeMarket",
@@ -198,13 +208,17 @@ __all__ = [
     "VenueOverloaded",
     "VenueRestarting",
     "VirtualClock",
+    "WalkForward",
     "WallClock",
     "WalletSigner",
     "Window",
     "check_tape",
     "create_or_derive_credentials",
     "find_look_ahead",
+    "grid",
     "run_backtest",
+    "sweep",
+    "walk_forward",
     "write_csv",
     "write_market",
 ]
@@ -215,6 +229,11 @@ _HOMES = {
     "backtest.exchange": ("ReplayExchange",),
     "backtest.lookahead": ("find_look_ahead",),
     "backtest.run": ("run_backtest",),
+    "backtest.sweeps.result": ("SweepResult",),
+    "backtest.sweeps.samplers": ("Between", "OptunaSampler", "RandomSampler", "Sampler"),
+    "backtest.sweeps.sweeping": ("sweep",),
+    "backtest.sweeps.variants": ("grid",),
+    "backtest.sweeps.walkforward": ("WalkForward", "walk_forward"),
     "clock": (
         "Clock",
         "ScaledClock",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import threading
 import time
@@ -201,8 +202,19 @@ class Part:
         """
         if market not in self._markets:
             raise KeyError(market.market.slug)
-        remembered = self._events.get(file_name(market.market))
-        return self._read(market) if remembered is None else iter(remembered)
+        name = file_name(market.market)
+        if name in self._events:
+            return iter(self._events[name])
+        # A run stops before the end of a tape; what is remembered is all of it.
+        kept, left = list[TapeEvent](), self._left
+        source = self._recording.events(market)
+        for event in source:
+            kept.append(event)
+            left -= _weight(event)
+            if left < 0:
+                return itertools.chain(kept, source)
+        self._left, self._events[name] = left, kept
+        return iter(kept)
 
     @property
     def skipped(self) -> Mapping[str, int]:
@@ -213,23 +225,6 @@ class Part:
     def doubtful(self) -> Mapping[str, int]:
         """What the recording passed on although it looks wrong."""
         return self._recording.doubtful
-
-    def _read(self, market: TapeMarket) -> Iterator[TapeEvent]:
-        kept: list[TapeEvent] | None = []
-        left = self._left
-        for event in self._recording.events(market):
-            if kept is not None:
-                left -= _weight(event)
-                if left < 0:
-                    kept = None
-                else:
-                    kept.append(event)
-            yield event
-        # Only what was read to its end, and nothing of it twice.
-        name = file_name(market.market)
-        if kept is not None and name not in self._events:
-            self._left = left
-            self._events[name] = kept
 
 
 def _weight(event: TapeEvent) -> int:
