@@ -73,6 +73,7 @@ class Monitor:
         violations: What did not hold; the first one ends a run.
         failed: Set with the first violation.
         deaf: Names of tasks that a fault made ignore their cancellation, and until when (loop time).
+        strict: Names of strategies that must not raise; what others raise is their own affair.
         commands: Inputs of all cycles' books so far.
         on_message: Called with each message of the account that arrived.
     """
@@ -83,6 +84,7 @@ class Monitor:
         self.violations: list[Violation] = []
         self.failed = asyncio.Event()
         self.deaf: dict[str, float] = {}
+        self.strict: frozenset[str] = frozenset()
         self.commands = 0
         self.on_message: Callable[[], None] = _nothing
         self._venue = venue
@@ -213,8 +215,12 @@ class Monitor:
     def on_log(self, record: logging.LogRecord) -> None:
         """Look for exceptions that ended in the log."""
         error = record.exc_info[1] if record.exc_info else None
-        # What strategies raise is theirs; those of the simulation watch themselves.
-        if error is None or record.name == "polyframe.strategyrun":
+        if error is None:
+            return
+        if record.name == "polyframe.strategyrun":
+            # What strategies raise is theirs; those of the simulation watch themselves.
+            if isinstance(record.args, tuple) and record.args[0] in self.strict:
+                self.violate(Invariant.NO_DEFECT, record.getMessage())
             return
         if not isinstance(error, InjectedError | PolyframeError):
             self.violate(Invariant.NO_DEFECT, f"{record.getMessage()}: {error!r}")

@@ -83,6 +83,7 @@ def run_strategy(
     risk: RiskLimits | None = None,
     services: Iterable[object] = (),
     keep_events: bool = True,
+    strict: Iterable[str] = (),
 ) -> RunResult:
     """Run strategies on a simulated venue, until the last trade of the last cycle is settled.
 
@@ -103,6 +104,8 @@ def run_strategy(
         risk: Limits for what the strategies may do.
         services: Objects for ``env.provide``.
         keep_events: Whether to keep what was published, for `RunResult.events`.
+        strict: Names of strategies that must not raise: what a hook of theirs raises is a violation of
+            ``no_defect``.
 
     Raises:
         ConfigError: No strategy, no series, or a venue together with a seed, faults or cash.
@@ -132,6 +135,7 @@ def run_strategy(
         mount=mount,
         keep_events=keep_events,
     )
+    stage.monitor.strict = frozenset(strict)
 
     async def main() -> RunResult:
         async with opened(stage):

@@ -1,13 +1,14 @@
 """``python -m polyframe.testing.simulate``: thousands of faulty cycles, and what must hold in them.
 
-Two strategies trade side by side on two series, one that behaves and one that does its worst. The
-run ends with one line of figures; at the first violation with the smallest run that still shows it,
+Two strategies trade side by side on two series, one that behaves and one that does its worst; others
+can be named, beside them or alone (``--strategies threshold,hostile``). The run ends with one line of figures; at the first violation with the smallest run that still shows it,
 and what happened last in it.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 import time
@@ -18,9 +19,10 @@ from typing import TextIO
 
 from attrs import evolve, field, frozen
 
+from polyframe import strategies as shipped
 from polyframe.errors import ConfigError
 from polyframe.model.series import Series
-from polyframe.strategy import Strategy
+from polyframe.strategy import Strategy, check_definition
 from polyframe.testing.actors import Careful, Hostile, Keepsakes
 from polyframe.testing.faults import RATES, Fault, Faults, parse_faults
 from polyframe.testing.invariants import Invariant, Violation
@@ -34,6 +36,9 @@ STRATEGIES: dict[str, Callable[[int], Strategy]] = {
     "careful": lambda seed: Careful(seed=seed),
     "hostile": lambda seed: Hostile(seed=seed),
 }
+"""The strategies of the simulation: they check what they are told and suffer from faults of hooks."""
+
+SHIPPED = {name.lower(): getattr(shipped, name) for name in shipped.__all__}
 
 CASH = Decimal(1_000_000)
 
@@ -49,7 +54,8 @@ class Plan:
         cycles: Cycles of all series together.
         seed: Decides everything.
         faults: Kinds of faults that may happen.
-        strategies: Names of `STRATEGIES`.
+        strategies: Names of `STRATEGIES`, of strategies that ship, or ``package.module:Name`` of a class
+            or an object. Those that are not of the simulation must not raise.
         series: Which series.
         intensity: Multiplies the chances of all faults.
         shrinks: Whether to look for the smallest run after a violation.
@@ -91,9 +97,10 @@ def _silence() -> Iterator[None]:
 
 
 def _simulate(plan: Plan) -> RunResult:
+    strategies = {name: make_strategy(name, plan.seed) for name in plan.strategies}
     rates = {kind: min(rate * plan.intensity, 1.0) for kind, rate in RATES.items()}
     return run_strategy(
-        *(STRATEGIES[name](plan.seed) for name in plan.strategies),
+        *strategies.values(),
         series=plan.series,
         cycles=-(-plan.cycles // len(plan.series)),
         venue=SimVenue(plan.seed, cash=CASH, faults=Faults(plan.faults, plan.seed, rates)),
@@ -101,7 +108,41 @@ def _simulate(plan: Plan) -> RunResult:
         risk=LIMITS,
         services=[Keepsakes()],
         keep_events=False,
+        strict=[type(s).__name__ for name, s in strategies.items() if name not in STRATEGIES],
     )
+
+
+def make_strategy(name: str, seed: int) -> Strategy:
+    """Return the strategy that `name` stands for, see `Plan`.
+
+    Raises:
+        ConfigError: There is none of this name, or it cannot be made without settings.
+        StrategyDefinitionError: The class would leak state between cycles.
+    """
+    if name in STRATEGIES:
+        return STRATEGIES[name](seed)
+    found = SHIPPED.get(name)
+    module, colon, member = name.partition(":")
+    if colon:
+        try:
+            found = getattr(importlib.import_module(module), member)
+        except (ImportError, AttributeError) as error:
+            msg = f"strategies: {name} cannot be loaded: {error}"
+            raise ConfigError(msg) from error
+    if found is None:
+        have = ", ".join((*STRATEGIES, *SHIPPED))
+        msg = f"strategies: {name} is none; expected some of {have}, or package.module:Name"
+        raise ConfigError(msg)
+    try:
+        strategy = found() if isinstance(found, type) else found
+    except TypeError as error:
+        msg = f"strategies: {name} cannot be made without settings: {error}; name an object instead"
+        raise ConfigError(msg) from error
+    if not isinstance(strategy, Strategy):
+        msg = f"strategies: {name} is no polyframe.Strategy"
+        raise ConfigError(msg)
+    check_definition(strategy)
+    return strategy
 
 
 def figures(result: RunResult) -> str:
@@ -200,7 +241,11 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     parser.add_argument("--cycles", type=int, default=100, help="of all series together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", default="all", help=f"all, none, or some of {', '.join(Fault)}")
-    parser.add_argument("--strategies", default=",".join(STRATEGIES), help="some of the default")
+    parser.add_argument(
+        *("--strategies", "--strategy"),
+        default=",".join(STRATEGIES),
+        help=f"some of {', '.join((*STRATEGIES, *SHIPPED))}, or package.module:Name of your own",
+    )
     parser.add_argument("--series", default=",".join(SERIES))
     parser.add_argument(
         "--intensity", type=float, default=1.0, help="multiplies the chances of all faults"
@@ -210,9 +255,8 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     )
     given = parser.parse_args(arguments)
     names = tuple(given.strategies.split(","))
-    if unknown := [name for name in names if name not in STRATEGIES]:
-        msg = f"strategies: {', '.join(unknown)} is none; expected some of {', '.join(STRATEGIES)}"
-        raise ConfigError(msg)
+    for name in names:
+        make_strategy(name, given.seed)  # a name that is none is told before anything runs
     if not given.intensity >= 0:
         msg = f"intensity: expected a factor of at least 0, got {given.intensity}"
         raise ConfigError(msg)

@@ -6,9 +6,14 @@ import io
 import os
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
+from attrs import define
+from typing_extensions import override
 
+from polyframe.model.events import PriceChanged
+from polyframe.strategy import Strategy
 from polyframe.testing import Fault, Invariant
 from polyframe.testing.simulate import Plan, figures, main, simulate
 from polyframe.testing.stage import KEEPS_SNAPSHOTS
@@ -53,6 +58,39 @@ def test_other_mixtures_of_faults(faults: frozenset[Fault], intensity: float) ->
     assert (result.starts == 1) is (Fault.KILL not in faults)
 
 
+def test_a_strategy_of_ones_own_is_simulated_by_name() -> None:
+    """One that ships, or one of a module, trades beside the hostile one; both names are the same."""
+    lines = []
+    for name in ("threshold", "polyframe.strategies.threshold:Threshold"):
+        out = io.StringIO()
+        assert main(["--cycles", "6", "--strategies", f"{name},hostile"], out) == 0, out.getvalue()
+        lines.append(out.getvalue())
+    assert lines[0] == lines[1]
+    alone = simulate(Plan(cycles=2, strategies=("threshold",), faults=frozenset()))
+    assert alone.closed == 2
+
+
+@define
+class Clumsy(Strategy):
+    """Lets an error of the venue escape."""
+
+    @override
+    async def on_price(self, event: PriceChanged) -> None:
+        if event.ask is not None:
+            await self.trading.buy(event.outcome, price=event.ask, size=Decimal(1))
+
+
+def test_a_named_strategy_must_not_raise() -> None:
+    """What escapes from its hooks is a violation, which what the simulation's own do is not."""
+    name = f"{__name__}:Clumsy"
+    result = simulate(Plan(cycles=2, strategies=(name, "hostile"), faults=frozenset()))
+    assert result.violations[0].invariant is Invariant.NO_DEFECT
+    assert "strategy Clumsy failed in on_price" in result.violations[0].text
+    calm = simulate(Plan(cycles=4, faults=frozenset({Fault.HOOK_RAISE}), intensity=9.0))
+    assert calm.violations == ()
+    assert calm.faults[Fault.HOOK_RAISE] > 0
+
+
 def test_the_same_seed_gives_the_same_line() -> None:
     """Byte for byte, in processes that order their sets and addresses differently."""
     lines = set()
@@ -95,6 +133,16 @@ def test_a_violation_is_told_with_the_smallest_run(monkeypatch: pytest.MonkeyPat
         (["--intensity", "-1"], "intensity: expected a factor of at least 0, got -1.0"),
         (["--faults", "rain"], "faults: rain is none"),
         (["--strategies", "lucky"], "strategies: lucky is none; expected some of careful, hostile"),
+        (["--strategy", "no.where:Mine"], "strategies: no.where:Mine cannot be loaded"),
+        (
+            ["--strategy", "polyframe.strategies:Mine"],
+            "strategies: polyframe.strategies:Mine cannot",
+        ),
+        (
+            ["--strategy", "polyframe.model.series:Series"],
+            "strategies: polyframe.model.series:Series",
+        ),
+        (["--strategy", "decimal:Decimal"], "strategies: decimal:Decimal is no polyframe.Strategy"),
         (["--series", "btc"], "series: expected"),
     ],
 )
