@@ -237,3 +237,53 @@ def record(
         sys.stderr.write(f"polyframe record: {error}\n")
         code = 2
     raise typer.Exit(code)
+
+
+_REPORT_HELP = (
+    "Tell what the runs in a ledger came to: live ones, and those on paper.\n\n"
+    "LEDGER is the file that a run was given (docs/ledger.md), or a folder with one such file; it may "
+    "still be written to. A ledger does not know what books looked like: with --data, a recording of "
+    "the same markets, there are price paths, slippage and the drawdown within cycles."
+)
+
+
+@app.command(help=_REPORT_HELP)
+def report(
+    ledger: Annotated[Path, typer.Argument(metavar="LEDGER", help="For example trades.sqlite.")],
+    run: Annotated[int | None, typer.Option(help="Only this run. [default: all]")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Only runs of this mode: live or paper. [default: all]")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Only this series, for example btc-updown-15m.")
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A recording of the same markets: a folder of Parquet files, a URL of fsspec, or "
+            "'sample' (package resolvedkit)."
+        ),
+    ] = "",
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with charts; it needs only a browser.")
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write report.txt, cycles.csv and trades.csv to this folder."),
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write cycles, orders, fills and prices to this folder.")
+    ] = None,
+) -> None:
+    """Tell what the runs in a ledger came to."""
+    try:
+        from polyframe.cli.ledgers import ReportOptions, run_report
+
+        code = run_report(ReportOptions(ledger, run, mode, series, data, html, csv, parquet))
+    except ConfigError as error:
+        sys.stderr.write(f"polyframe report: {error}\n")
+        code = 2
+    except OSError as error:
+        sys.stderr.write(f"polyframe report: {error}\n")
+        code = 1
+    raise typer.Exit(code)

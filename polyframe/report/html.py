@@ -43,12 +43,14 @@ Cell = tuple[str, str]
 
 
 def save(report: Report, path: Path) -> None:
-    """Write the page.
+    """Write the page; its folder is made if need be.
 
     Raises:
         ConfigError: The extra ``report`` is not installed.
     """
-    path.write_bytes(page(report).encode())
+    content = page(report).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def page(report: Report) -> str:
@@ -174,12 +176,12 @@ def _about(report: Report) -> str:
 def _cards(report: Report) -> Iterable[tuple[str, str, str, str]]:
     """Yield label, value, note and shade of each figure."""
     total = report.total
-    profit = total.profit
-    unresolved = sum(cycle.winner is None for cycle in report.cycles)
-    shade = "" if not profit else "good" if profit > 0 else "bad"
+    profit, open_cycles = total.profit, sum(c.figures.profit is None for c in report.cycles)
+    known = report.known_profit
     earned = f"realised {_usd(total.realised)}, settled {_usd(total.settled)}"
-    note = f"{unresolved} cycles not resolved" if unresolved else earned
-    yield "net profit, USD", _UNKNOWN if profit is None else _usd(profit), note, shade
+    waits = f"where it is known; {open_cycles} traded cycles are not resolved"
+    shade = "" if not known else "good" if known > 0 else "bad"
+    yield "net profit, USD", _usd(known), earned if profit is not None else waits, shade
     ends = f"{_usd(report.drawdown)} when cycles end"
     yield "drawdown, USD", _usd(total.marked_drawdown), f"at the bids; {ends}", ""
     yield (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from attrs import evolve
@@ -46,12 +46,12 @@ def ledger_report(
         data: A recording of the same markets, for price paths and what books showed at decisions.
 
     Raises:
-        ConfigError: There is no such file or run, it is no ledger, or it has runs with real money and
-            on paper and `mode` does not say which ones.
+        ConfigError: There is no such file, run or series, it is no ledger, or it has runs with real
+            money and on paper and `mode` does not say which ones.
     """
     with Ledger.open(path) as ledger:
         source = _source(ledger, Path(path), run, mode)
-        cycles = ledger.cycles(run=run, mode=mode, series=series)
+        cycles = _wanted(ledger.cycles(run=run, mode=mode), Path(path), series)
         # A recording counts what it skips as long as it lives; ours is what is new.
         before = (Counter[str](), Counter[str]()) if data is None else _oddities(data)
         tapes = {} if data is None else {tape.market.slug: tape for tape in data.markets()}
@@ -99,6 +99,24 @@ def _source(ledger: LedgerReader, path: Path, run: int | None, mode: str | None)
         )
         raise ConfigError(msg)
     return modes[0]
+
+
+def _wanted(
+    cycles: Sequence[CycleEntry], path: Path, series: str | Series | None
+) -> Sequence[CycleEntry]:
+    """Return the cycles of one series.
+
+    Raises:
+        ConfigError: There is none, although there are others.
+    """
+    if series is None:
+        return cycles
+    found = [entry for entry in cycles if entry.record.series == str(series)]
+    if cycles and not found:
+        have = ", ".join(sorted({entry.record.series for entry in cycles}))
+        msg = f"series: {path} has nothing of {series}; there is: {have}"
+        raise ConfigError(msg)
+    return found
 
 
 def _life(ledger: LedgerReader, entry: CycleEntry, run: int | None) -> Life:

@@ -242,7 +242,7 @@ class _Walk:
             self.held[outcome] += level.size
         else:
             held = self.held[outcome]
-            # Shares that came from elsewhere may be sold as well: they cost nothing here.
+            # Shares that a split made may be sold as well: they cost nothing here.
             part = before if level.size >= held else before * level.size / held
             self.cost[outcome] -= part
             self.held[outcome] -= level.size
@@ -250,9 +250,9 @@ class _Walk:
         self._costs.append((level.time_ms, self.cost[outcome] - before))
         self._note_time(level.time_ms)
         if self._bids is not None:
-            up, down = (int(self.held[each] * _MICRO) for each in Outcome)
-            worth = self._bids[0] * up + self._bids[1] * down
-            self._marks.append((level.time_ms, self._flow() + worth))
+            base, up, down = self._holdings()
+            worth = base + self._bids[0] * up + self._bids[1] * down
+            self._marks.append((level.time_ms, worth))
 
     def _note_time(self, now_ms: int) -> None:
         is_held = any(self.held.values())
@@ -265,6 +265,16 @@ class _Walk:
     def _flow(self) -> int:
         return int((self.flow / MARK_STEP).to_integral_value())
 
+    def _holdings(self) -> tuple[int, int, int]:
+        """Return what is certain in marks, and the shares of Up and Down in millionths.
+
+        Who sold more than was bought had split cash into pairs: for each share missing here a pair
+        was paid with 1 USD, and its other half is still held.
+        """
+        up, down = (int(self.held[each] * _MICRO) for each in Outcome)
+        pairs = -min(up, down, 0)
+        return self._flow() - pairs * PRICE_UNITS, up + pairs, down + pairs
+
     def _pass_to(self, now_ms: int) -> None:
         """Take the prices until `now_ms`; what is held is worth less or more with each."""
         path = self._path
@@ -272,8 +282,8 @@ class _Walk:
             return
         first = self._place
         self._place = last = bisect_right(path.times_ms, now_ms, first)
-        up, down = (int(self.held[each] * _MICRO) for each in Outcome)
-        flow, marks, is_held = self._flow(), self._marks, bool(up or down)
+        base, up, down = self._holdings()
+        marks, is_held = self._marks, bool(up or down)
         points = zip(
             path.times_ms[first:last], path.bids[first:last], path.asks[first:last], strict=True
         )
@@ -282,7 +292,7 @@ class _Walk:
             if bid != UNKNOWN:
                 self._bids = bid, PRICE_UNITS - ask
                 if is_held:
-                    marks.append((time_ms, flow + bid * up + (PRICE_UNITS - ask) * down))
+                    marks.append((time_ms, base + bid * up + (PRICE_UNITS - ask) * down))
 
     def finish(self, winner: Outcome | None) -> _Curve:
         """Come to the end of the window, and to the payout if it is known; return all steps."""

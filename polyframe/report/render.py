@@ -143,7 +143,11 @@ def text(report: Report) -> str:
     lines += _counts("refused", figures.refusals.items())
     lines += _counts("rows skipped", report.skipped.items())
     lines += _counts("rows doubtful", report.doubtful.items())
-    lines.append(f"net profit {number(figures.profit) or 'not known yet'} USD")
+    if figures.profit is None:
+        known = number(report.known_profit)
+        lines.append(f"net profit not known yet; {known} USD where it is known")
+    else:
+        lines.append(f"net profit {number(figures.profit)} USD")
     return "\n".join(lines) + "\n"
 
 

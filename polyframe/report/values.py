@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from polyframe.model.market import Outcome
+from polyframe.model.money import ZERO
 from polyframe.paper.models import PaperModels
 from polyframe.report import render
 from polyframe.report.orders import Decision, ReportedOrder
@@ -174,6 +175,12 @@ class Report:
         return self.total.profit
 
     @property
+    def known_profit(self) -> Decimal:
+        """USD earned after fees in the cycles of which that is known."""
+        known = (cycle.figures.profit for cycle in self.cycles)
+        return sum((profit for profit in known if profit is not None), ZERO)
+
+    @property
     def whole(self) -> Part:
         """The run as one part, as it stands in a bracket."""
         ended = [
@@ -224,6 +231,8 @@ class Report:
 
     def save_html(self, path: str | Path) -> None:
         """Write one page that needs nothing but a browser: no network, no other file.
+
+        Its folder is made if need be.
 
         Raises:
             ConfigError: The extra ``report`` is not installed.

@@ -1,0 +1,87 @@
+"""``polyframe report``: what the runs in a ledger's file came to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from attrs import frozen
+
+from polyframe.errors import ConfigError
+from polyframe.recording.parquet import ParquetRecording
+from polyframe.recording.reader import Recording
+from polyframe.recording.resolvedkit import ResolvedMarkets
+from polyframe.report.ledgers import ledger_report
+
+SAMPLE = "sample"
+"""Names the recording that is a package."""
+
+
+@frozen
+class ReportOptions:
+    """What the command line asks for.
+
+    Attributes:
+        ledger: The file, or a folder with one such file.
+        run, mode, series: Which runs and cycles of it; all by default.
+        data: A recording of the same markets: a folder or URL of Parquet files, or `SAMPLE`.
+        html: A file for the page.
+        csv, parquet: Folders for tables.
+    """
+
+    ledger: Path
+    run: int | None = None
+    mode: str | None = None
+    series: str | None = None
+    data: str = ""
+    html: Path | None = None
+    csv: Path | None = None
+    parquet: Path | None = None
+
+
+def run_report(options: ReportOptions) -> int:
+    """Print the report and write what is asked for; return the exit code.
+
+    Raises:
+        ConfigError: No such ledger, run or recording, or an extra is missing.
+    """
+    report = ledger_report(
+        _file(options.ledger),
+        run=options.run,
+        mode=options.mode,
+        series=options.series,
+        data=_recording(options.data),
+    )
+    sys.stdout.write(report.text())
+    if options.html is not None:
+        report.save_html(options.html)
+    if options.csv is not None:
+        report.write(options.csv)
+    if options.parquet is not None:
+        report.write_parquet(options.parquet)
+    for written in (options.html, options.csv, options.parquet):
+        if written is not None:
+            sys.stdout.write(f"written: {written}\n")
+    return 0
+
+
+def _recording(text: str) -> Recording | None:
+    if not text:
+        return None
+    return ResolvedMarkets() if text == SAMPLE else ParquetRecording(text)
+
+
+def _file(path: Path) -> Path:
+    """Return the ledger's file; of a folder the one that is in it.
+
+    Raises:
+        ConfigError: There is none in the folder, or several.
+    """
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.sqlite"))
+    if len(found) != 1:
+        have = ", ".join(each.name for each in found) or "none"
+        msg = f"ledger: expected one .sqlite file in the folder {path}, found {have}; name the file"
+        raise ConfigError(msg)
+    return found[0]
