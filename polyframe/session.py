@@ -293,7 +293,9 @@ class ExchangeSession:
             return
         self.connected = state is StreamState.CONNECTED
         if not self.connected:
-            log.warning("%s: market stream lost (%s)", self.slug, reason)
+            # After a change of the tick we ask for the books afresh: that is nothing wrong.
+            level = logging.INFO if reason == "tick" else logging.WARNING
+            log.log(level, "%s: market stream lost (%s)", self.slug, reason)
         self._books.void("reconnect" if self.connected else "lost")
 
     def on_market_message(self, message: MarketMessage) -> None:
