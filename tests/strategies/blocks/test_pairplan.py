@@ -351,8 +351,11 @@ def test_no_world_brings_more_unpaired_than_the_first_orders(
     """
     size, price, other = first
     world = PairWorld(rules=evolve(RULES, on_fail=on_fail), bid=Decimal(price))
-    requests = [entry(size, price)] + ([] if other is None else [entry(size, other, DOWN)])
-    world.begin(*requests)
+    if other is None:
+        world.begin(entry(size, price))
+    else:
+        legs = ((price, UP), (other, DOWN))
+        world.begin(*(entry(size, limit, leg, post_only=True) for limit, leg in legs))
     for event, (refuse, answers, hears) in life:
         happen(world, event)
         # What is open counts with what is true of it, however little of that is told.
@@ -438,8 +441,8 @@ def test_a_venue_that_works_leaves_dust_at_most(
         world.now += 2.5
         while (action := world.step()) is not None:
             world.perform(action)
-            for number in range(len(world.true)):
-                world.fill(number, 100)
+        for number in range(len(world.true)):
+            world.fill(number, 100)
     assert world.state() in {PlanState.DONE, PlanState.FAILED}
     assert abs(world.held(UP) - world.held(DOWN)) < world.market.min_size
 
