@@ -167,10 +167,11 @@ def _about(report: Report) -> str:
     count = len(report.cycles)
     if not count:
         return "No cycle was lived."
+    cycles = "cycle" if count == 1 else "cycles"
     series = ", ".join(sorted({cycle.series for cycle in report.cycles}))
     traded = sum(bool(cycle.figures.trades) for cycle in report.cycles)
     first, last = report.cycles[0].start, max(cycle.end for cycle in report.cycles)
-    return f"{series} · {count} cycles, {traded} traded · {_time(first)} to {_time(last)} UTC"
+    return f"{series} · {count} {cycles}, {traded} traded · {_time(first)} to {_time(last)} UTC"
 
 
 def _cards(report: Report) -> Iterable[tuple[str, str, str, str]]:

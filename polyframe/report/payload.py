@@ -77,7 +77,7 @@ def _cycle(
             _deltas(path.bids),
             _deltas(path.asks),
         ]
-    if marks:
+    if marks and cycle.path is not None:
         found["marks"] = _thinned(marks, _MARK_POINTS, start_ms)
     return found
 

@@ -71,8 +71,10 @@
   const traded = cycles.map((cycle, at) => ({ ...cycle, at })).filter((cycle) => cycle.counts[1]);
   const ended = traded.filter((cycle) => known(cycle.profit));
 
+  const nothing = traded.length ? "No traded cycle has a result yet." : "No cycle traded.";
+
   const equity = () => {
-    if (!ended.length) return "No traded cycle has a result yet.";
+    if (!ended.length) return nothing;
     const byEnd = [...ended].sort((one, other) => one.end - other.end);
     const traces = [{
       type: "scatter", mode: "lines", name: "when cycles end", line: { shape: "hv", color: colour("accent"), width: 2 },
@@ -91,7 +93,7 @@
   };
 
   const profits = () => {
-    if (!ended.length) return "No traded cycle has a result yet.";
+    if (!ended.length) return nothing;
     return {
       traces: [{
         type: "bar", customdata: ended.map((cycle) => cycle.at),
@@ -106,7 +108,7 @@
   };
 
   const results = () => {
-    if (!ended.length) return "No traded cycle has a result yet.";
+    if (!ended.length) return nothing;
     const values = ended.map((cycle) => cycle.profit);
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     return {
@@ -143,8 +145,8 @@
     return {
       traces,
       layout: {
-        xaxis: { title: { text: "seconds left" }, autorange: "reversed" },
-        yaxis: { type: "log", dtick: 1, title: { text: "shares there ÷ wanted" } },
+        xaxis: { title: { text: "seconds left" }, range: [Math.max(...cycles.map((cycle) => cycle.end - cycle.start)), 0] },
+        yaxis: { type: "log", title: { text: "shares there ÷ wanted" } },
         shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: colour("soft"), dash: "dot" } }],
         showlegend: true, margin: { l: 56, r: 12, t: 30, b: 44 },
       },
@@ -188,12 +190,14 @@
     const start = cycle.start * 1000;
     const traces = [];
     if (cycle.path) {
-      const x = sums(cycle.path[0], 100, start);
+      // The last prices hold until the end.
+      const held = (values) => [...values, values[values.length - 1]];
+      const x = [...sums(cycle.path[0], 100, start), cycle.end * 1000];
       const price = (units) => (units < 0 ? null : units / 10000);
       const line = { shape: "hv", color: colour("up"), width: 1 };
       traces.push(
-        { type: "scatter", mode: "lines", name: "bid of Up", x, y: sums(cycle.path[1]).map(price), line, hovertemplate: "%{x|%H:%M:%S} bid %{y}<extra></extra>" },
-        { type: "scatter", mode: "lines", name: "ask of Up", x, y: sums(cycle.path[2]).map(price), line, fill: "tonexty", fillcolor: colour("band"), hovertemplate: "%{x|%H:%M:%S} ask %{y}<extra></extra>" },
+        { type: "scatter", mode: "lines", name: "bid of Up", x, y: held(sums(cycle.path[1]).map(price)), line, hovertemplate: "%{x|%H:%M:%S} bid %{y}<extra></extra>" },
+        { type: "scatter", mode: "lines", name: "ask of Up", x, y: held(sums(cycle.path[2]).map(price)), line, fill: "tonexty", fillcolor: colour("band"), hovertemplate: "%{x|%H:%M:%S} ask %{y}<extra></extra>" },
       );
     }
     const missed = cycle.orders.filter((order) => !order[FILLS].length);
@@ -325,7 +329,11 @@
   draw("profits", profits);
   showCycles(cycles.map((_, at) => at));
   if (cycles.length) choose(traded.length ? traded[0].at : 0);
-  else draw("cycle", oneCycle);
+  else {
+    draw("cycle", oneCycle);
+    pick.parentElement.hidden = true;
+    for (const id of ["orders", "cycles"]) byId(id).parentElement.hidden = true;
+  }
   draw("results", results);
   draw("depth", depth);
   draw("refusals", refusals);
