@@ -270,14 +270,15 @@ def test_a_trade_may_lack_size_and_side() -> None:
 def test_other_frames_are_counted_by_kind() -> None:
     """Broken JSON, things that are no objects, and unknown events are counted, never raised."""
     wire = Wire()
-    for frame in (b"", b"PONG?", b"\xff\xfe", b"[" * 100_000, b"NaN", b'{"event_type":', DEEP):
+    huge = b'{"event_type": 1e' + b"5" * 30 + b"}"
+    for frame in (b"", b"PONG?", b"\xff\xfe", b"[" * 100_000, b"NaN", b'{"event_type":', DEEP, huge):
         assert wire.market(frame) == []
     assert wire.market([1, "x", None, [BOOK]]) == []
     assert wire.market({"event_type": "foo"}) == []
     assert wire.market({"hello": 1}) == []
     assert wire.market(b"[]") == []
     assert wire.skipped == {
-        "json": 7,
+        "json": 8,
         "not_object": 4,
         "unknown_event:foo": 1,
         "unknown_event:none": 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -49,7 +49,7 @@ def parse_json(raw: bytes) -> Any:
     """Return any JSON value, with exact ``Decimal`` instead of binary floating point.
 
     Raises:
-        ValueError: Not JSON, or nested too deeply.
+        ValueError: Not JSON, nested too deeply, or with a number that no ``Decimal`` can hold.
     """
     if is_too_deep(raw):
         msg = "JSON nested too deeply"
@@ -58,6 +58,9 @@ def parse_json(raw: bytes) -> Any:
         return _JSON.decode(raw)
     except RecursionError as exc:
         msg = "JSON nested too deeply"
+        raise ValueError(msg) from exc
+    except InvalidOperation as exc:
+        msg = "JSON with a number beyond all bounds"
         raise ValueError(msg) from exc
 
 
