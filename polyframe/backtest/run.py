@@ -110,9 +110,11 @@ def run_backtest(*strategies: Strategy, data: Recording, **options: Unpack[Optio
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _Job(strategies, data, **options).run()
-    msg = "run_backtest: an event loop is running here; write 'await backtest(...)' instead"
-    raise ConfigError(msg)
+        pass  # as it should be; what goes wrong below is not a consequence of this
+    else:
+        msg = "run_backtest: an event loop is running here; write 'await backtest(...)' instead"
+        raise ConfigError(msg)
+    return _Job(strategies, data, **options).run()
 
 
 @define(eq=False)

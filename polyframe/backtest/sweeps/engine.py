@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -185,7 +185,7 @@ class Engine:
 
     def _task(self, variant: Variant, strategy: Strategy, markets: tuple[TapeMarket, ...]) -> Task:
         if id(variant) not in self._packed:
-            is_local = self._means.executor is None
+            is_local = isinstance(self._means.executor, ThreadPoolExecutor | None)
             self._packed[id(variant)] = (variant, pack(strategy, is_local=is_local))
         names = tuple(file_name(tape.market) for tape in markets)
         identities = [self._identity(tape) for tape in markets]

@@ -20,6 +20,7 @@ from concurrent.futures import (
 )
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from typing import Protocol
 
 from polyframe.backtest.sweeps.packing import import_files
@@ -34,8 +35,8 @@ _AHEAD = 64
 _ENOUGH_DEATHS = 2
 """Of workers that had one task and nothing else to do: then it is the task."""
 
-_HOPELESS = 5
-"""Pools that broke before any task was done: then it is not the tasks."""
+_STILLBORN = 2
+"""Pools in a row of which no worker could begin: then it is not the tasks."""
 
 
 class Runner(Protocol):
@@ -103,6 +104,7 @@ class ProcessRunner:
         # Python's way to begin a process that is the same everywhere, and safe beside threads.
         self._context = multiprocessing.get_context("spawn")
         self._lifeline: tuple[Connection, Connection] | None = None
+        self._has_begun = self._context.Event()
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
@@ -113,7 +115,7 @@ class ProcessRunner:
         """
         waiting, suspects = deque(tasks), deque[Task]()
         deaths: Counter[str] = Counter()
-        breaks, is_hopeful = 0, False
+        stillborn = 0
         flying: dict[Future[TaskResult], Task] = {}
         while waiting or suspects or flying:
             # One of the suspects is the killer: alone it cannot take others with it.
@@ -133,14 +135,14 @@ class ProcessRunner:
                 if isinstance(future.exception(), BrokenExecutor):
                     lost.append(task)
                 else:
-                    is_hopeful = True
                     yield future.result()
             if not lost:
                 continue
-            breaks += 1
-            if breaks >= _HOPELESS and not is_hopeful:
-                raise ConfigError(_HOPELESS_TEXT)
+            has_begun = self._has_begun.is_set()
             self._end()
+            stillborn = 0 if has_begun else stillborn + 1
+            if stillborn >= _STILLBORN:
+                raise ConfigError(_STILLBORN_TEXT)
             # Who was with them may have come to an end, or died with them.
             for future, task in flying.items():
                 if isinstance(future.exception(), BrokenExecutor | CancelledError):
@@ -149,7 +151,7 @@ class ProcessRunner:
                     yield future.result()
             flying.clear()
             log.warning("sweep: a worker died; %d tasks are run again", len(lost))
-            if is_alone and len(lost) == 1:
+            if has_begun and is_alone and len(lost) == 1:
                 deaths[lost[0].key] += 1
                 if deaths[lost[0].key] >= _ENOUGH_DEATHS:
                     yield _death(lost.pop())
@@ -162,11 +164,12 @@ class ProcessRunner:
     def _opened(self) -> ProcessPoolExecutor:
         if self._pool is None:
             self._lifeline = self._context.Pipe(duplex=False)
+            self._has_begun = self._context.Event()
             self._pool = ProcessPoolExecutor(
                 self._workers,
                 mp_context=self._context,
                 initializer=_begin,
-                initargs=(self._lifeline[0], self._files),
+                initargs=(self._lifeline[0], self._has_begun, self._files),
             )
         return self._pool
 
@@ -181,8 +184,8 @@ class ProcessRunner:
             lifeline[0].close()
 
 
-_HOPELESS_TEXT = (
-    "executor: workers die before they have done anything. In a script, the call must be below "
+_STILLBORN_TEXT = (
+    "executor: workers die before they can begin. In a script, the call must be below "
     "'if __name__ == \"__main__\":', because workers import the script; else look at what they "
     "wrote to standard error, or at the memory of this machine"
 )
@@ -193,7 +196,7 @@ def _death(task: Task) -> TaskResult:
     return TaskResult(task.key, "lost", failure=Failure("WorkerDied", text))
 
 
-def _begin(lifeline: Connection, files: dict[str, str]) -> None:
+def _begin(lifeline: Connection, has_begun: Event, files: dict[str, str]) -> None:
     """Prepare a worker."""
     # A Ctrl-C reaches all processes of a terminal: the sweeping one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -201,6 +204,7 @@ def _begin(lifeline: Connection, files: dict[str, str]) -> None:
     logging.getLogger("polyframe").setLevel(logging.ERROR)
     threading.Thread(target=_live, args=(lifeline,), daemon=True).start()
     import_files(files)
+    has_begun.set()
 
 
 def _live(lifeline: Connection) -> None:

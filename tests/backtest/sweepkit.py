@@ -1,0 +1,105 @@
+"""Strategies for sweeps, in a module that workers can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+from attrs import define, field, validators
+from typing_extensions import override
+
+from polyframe import Outcome, SweepResult, sweep
+from polyframe.model.order import OrderType
+from polyframe.strategy import Strategy
+from tests.backtest.kit import MODELS, Eager, Made, wandering
+
+SETTINGS = [{"every": every} for every in (3, 5, 8, 13)]
+
+
+@define
+class Buyer(Strategy):
+    """Buys once in a cycle, as soon as Up costs no more than `limit`."""
+
+    limit: Decimal = Decimal("0.5")
+    size: Decimal = Decimal(10)
+    side: Outcome = Outcome.UP
+    done: bool = field(init=False, default=False)
+
+    @override
+    async def on_book(self, outcome: Outcome) -> None:
+        """Buy."""
+        ask = self.session.price(self.side).ask
+        if not self.done and ask is not None and ask <= self.limit:
+            self.done = True
+            await self.trading.buy(self.side, price=ask, size=self.size, order_type=OrderType.FAK)
+
+
+@define
+class Odd(Strategy):
+    """Fails in one way or another, as its number says."""
+
+    number: int = field(default=0, validator=validators.lt(4))
+
+    @override
+    async def on_cycle_start(self) -> None:
+        """Fail with number 1 and 2."""
+        if self.number == 1:
+            raise LookupError("no <luck>")
+        if self.number == 2:
+            raise ValueError("two")
+
+
+@define
+class Killer(Strategy):
+    """Kills its process, once if it is given a mark to leave.
+
+    Attributes:
+        number: The victim is number 2.
+        mark: A file; where it exists nobody is killed. ``""`` kills each time.
+        seconds: How long each cycle blocks.
+    """
+
+    number: int = 0
+    mark: str = ""
+    seconds: float = 0.0
+
+    @override
+    async def on_cycle_start(self) -> None:
+        """Block, and kill."""
+        self.block()
+
+    def block(self) -> None:
+        """Hold the whole process up, and end it."""
+        time.sleep(self.seconds)
+        if self.number != 2 or (self.mark and Path(self.mark).exists()):
+            return
+        if self.mark:
+            Path(self.mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def threads(count: int = 2) -> Iterator[Executor]:
+    """Give an executor that needs no processes."""
+    with ThreadPoolExecutor(count) as executor:
+        yield executor
+
+
+def eager_sweep(data: Made | None = None, **more: object) -> SweepResult:
+    """Sweep four variants of `Eager` on threads."""
+    recording = wandering(1) if data is None else data
+    with threads() as executor:
+        given = {"executor": executor, "models": MODELS} | more
+        return sweep(Eager, SETTINGS, data=recording, **given)  # type: ignore[arg-type]
+
+
+def forget_this() -> None:
+    """Make a process that does not have this module."""
+    sys.modules[__name__] = None  # type: ignore[assignment]
