@@ -271,7 +271,16 @@ def test_other_frames_are_counted_by_kind() -> None:
     """Broken JSON, things that are no objects, and unknown events are counted, never raised."""
     wire = Wire()
     huge = b'{"event_type": 1e' + b"5" * 30 + b"}"
-    for frame in (b"", b"PONG?", b"\xff\xfe", b"[" * 100_000, b"NaN", b'{"event_type":', DEEP, huge):
+    for frame in (
+        b"",
+        b"PONG?",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"NaN",
+        b'{"event_type":',
+        DEEP,
+        huge,
+    ):
         assert wire.market(frame) == []
     assert wire.market([1, "x", None, [BOOK]]) == []
     assert wire.market({"event_type": "foo"}) == []
