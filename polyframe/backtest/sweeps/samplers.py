@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -55,6 +55,9 @@ class Between:
 
     def __len__(self) -> int:
         return int((self.high - self.low) // self.step) + 1
+
+    def __iter__(self) -> Iterator[Decimal]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Decimal:
         if not 0 <= index < len(self):
