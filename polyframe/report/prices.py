@@ -36,7 +36,7 @@ class PricePath:
     Those of Down are their mirror: a bid for Up at p is an ask for Down at 1 − p (PROTOCOL §2.2).
 
     Attributes:
-        times_ms: Epoch milliseconds.
+        times_ms: Epoch milliseconds; the first one may lie before the window.
         bids: Units of 1e-4 USD; 0 where nobody bids, `UNKNOWN` where the book is not known.
         asks: Likewise; 10,000 where nobody asks.
     """
@@ -70,6 +70,11 @@ class PricePath:
             last = self.bids[at] + self.asks[at]
         return kept
 
+    def clear(self) -> None:
+        """Forget all points."""
+        for values in (self.times_ms, self.bids, self.asks):
+            del values[:]
+
     def add(self, time_ms: int, bid: int, ask: int) -> None:
         """Add a point at the end."""
         self.times_ms.append(time_ms)
@@ -81,6 +86,8 @@ class PricePath:
 class PathWriter:
     """Makes the path of one market while its messages pass.
 
+    Of what comes before the window only the last point stays: it is what the window begins with.
+
     Attributes:
         path: What there is so far.
         next_ms: A message from this instant on is worth a look; what comes before is not.
@@ -89,13 +96,14 @@ class PathWriter:
     book: PaperBook
     window: Window
     path: PricePath = field(init=False, factory=PricePath)
-    next_ms: int = field(init=False)
+    next_ms: int = field(init=False, default=0)
+    _start_ms: int = field(init=False)
     _step_ms: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Begin at the start of the window."""
-        self.next_ms = self.window.start * 1000
-        self._step_ms = -(-(self.window.end - self.window.start) * 1000 // POINTS)
+        """Work out the steps."""
+        self._start_ms = self.window.start * 1000
+        self._step_ms = -(-(self.window.end - self.window.start) * 1000 // (POINTS - 1))
 
     def look(self, now_ms: int) -> None:
         """Take a point after a message that came at `next_ms` or later."""
@@ -104,9 +112,13 @@ class PathWriter:
         if not self.book.is_known or bid >= ask:
             return
         path = self.path
+        if now_ms < self._start_ms:
+            path.clear()
         if not path.bids or (path.bids[-1], path.asks[-1]) != (bid, ask):
             path.add(now_ms, bid, ask)
-        self.next_ms = now_ms - now_ms % self._step_ms + self._step_ms
+        if now_ms >= self._start_ms:
+            into_step_ms = (now_ms - self._start_ms) % self._step_ms
+            self.next_ms = now_ms - into_step_ms + self._step_ms
 
     def interrupt(self, now_ms: int) -> None:
         """Nothing is known until the next snapshot."""

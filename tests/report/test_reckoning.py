@@ -1,0 +1,170 @@
+"""What the figures of a report are, by hand and a second time by brute force."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from attrs import define
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyframe.backtest.run import run_backtest
+from polyframe.model.market import Outcome
+from polyframe.model.money import units_price
+from polyframe.model.order import Side
+from polyframe.report.prices import UNKNOWN
+from polyframe.report.reckoning import MARK_STEP, marked_profit, summed
+from polyframe.report.values import CycleReport
+from tests.backtest.kit import MODELS, Eager, wandering
+from tests.report.kit import START, life, order, path, report_of
+
+UP, DOWN, BUY, SELL = Outcome.UP, Outcome.DOWN, Side.BUY, Side.SELL
+MS = START * 1000
+
+
+@define
+class Other(Eager):
+    """A second strategy beside the first."""
+
+
+def test_the_drawdown_within_a_cycle_is_what_the_bids_say() -> None:
+    """Ten shares for 5 USD, worth 7, then 2, then the winner's 10: the fall is 5 USD."""
+    prices = path((0, 49, 50), (60_000, 70, 71), (120_000, 20, 21))
+    bought = order(MS + 10_000, BUY, "0.50", "10", ("0.50", "10"))
+    report = report_of(life(bought, prices=prices))
+    (cycle,) = report.cycles
+    assert marked_profit(cycle) == [
+        (MS + 10_000, round(Decimal("-0.1") / MARK_STEP)),
+        (MS + 60_000, round(Decimal(2) / MARK_STEP)),
+        (MS + 120_000, round(Decimal(-3) / MARK_STEP)),
+        (MS + 900_000, round(Decimal(5) / MARK_STEP)),
+    ]
+    assert cycle.figures.marked_drawdown == report.total.marked_drawdown == 5
+    assert report.drawdown == 0
+
+
+def test_shares_of_down_are_worth_what_is_asked_for_up_less() -> None:
+    """A bid for Down is the mirror of an ask for Up."""
+    prices = path((0, 30, 32), (60_000, 80, 85))
+    bought = order(MS + 10_000, BUY, "0.70", "10", ("0.70", "10"), outcome=DOWN)
+    (cycle,) = report_of(life(bought, winner=DOWN, prices=prices)).cycles
+    values = [value * MARK_STEP for _, value in marked_profit(cycle)]
+    assert values == [Decimal("-0.2"), Decimal("-5.5"), Decimal(3)]
+
+
+def test_while_the_book_is_not_known_the_last_price_stands() -> None:
+    """An interruption is no fall."""
+    prices = path((0, 49, 50))
+    prices.add(MS + 60_000, UNKNOWN, UNKNOWN)
+    prices.add(MS + 70_000, 5_100, 5_200)
+    bought = order(MS + 10_000, BUY, "0.50", "10", ("0.50", "10"))
+    (cycle,) = report_of(life(bought, prices=prices)).cycles
+    assert [at - MS for at, _ in marked_profit(cycle)] == [10_000, 70_000, 900_000]
+    assert cycle.figures.marked_drawdown == Decimal("0.1")
+
+
+def test_without_prices_the_drawdown_within_cycles_is_not_known() -> None:
+    """It is no 0 where something was held, and 0 where nothing was."""
+    bought = order(MS + 10_000, BUY, "0.50", "10", ("0.50", "10"))
+    held, idle = life(bought), life(start=START + 900)
+    report = report_of(held, idle)
+    assert [cycle.figures.marked_drawdown for cycle in report.cycles] == [None, 0]
+    assert report.total.marked_drawdown is None
+    assert "not recorded marked at the bids" in report.text()
+
+
+def test_who_sells_a_half_of_a_split_pair_holds_the_other() -> None:
+    """A split turns 1 USD into a share of each outcome: the sale of one leaves the other half."""
+    sold = order(MS + 10_000, SELL, "0.60", "10", ("0.60", "10"))
+    prices = path((0, 59, 61))
+    for winner, profit in ((UP, Decimal(-4)), (DOWN, Decimal(6))):
+        (cycle,) = report_of(life(sold, winner=winner, prices=prices)).cycles
+        assert cycle.figures.profit == profit
+        # Paid 10 USD, got 6, and Down could be sold at 0.39.
+        assert marked_profit(cycle)[0][1] * MARK_STEP == Decimal("-0.1")
+        assert marked_profit(cycle)[-1][1] * MARK_STEP == profit
+
+
+def test_cycles_at_the_same_time_fall_together() -> None:
+    """The marked drawdown of all is of their sum: what one earns makes up for the other."""
+    prices = path((0, 50, 50), (60_000, 40, 40))
+    loser = order(MS + 10_000, BUY, "0.50", "10", ("0.50", "10"))
+    winner = order(MS + 10_000, BUY, "0.50", "10", ("0.50", "10"), outcome=DOWN)
+    one, other = life(loser, prices=prices), life(winner, prices=prices)
+    report = report_of(one, other)
+    assert [cycle.figures.marked_drawdown for cycle in report.cycles] == [1, 6]
+    assert report.total.marked_drawdown == 0
+    assert summed([[(1, 5), (3, 7)], [(1, 1), (2, -4)]]) == [(1, 6), (2, 1), (3, 3)]
+
+
+def test_each_strategy_has_its_own_figures() -> None:
+    """Orders are told apart by who placed them, and a market that both traded counts for both."""
+    mine = order(MS + 10_000, BUY, "0.50", "10", ("0.50", "10"), strategy="mine")
+    yours = order(MS + 20_000, BUY, "0.60", "5", ("0.60", "5"), outcome=DOWN, strategy="yours")
+    report = report_of(life(mine, yours))
+    assert list(report.strategies) == ["mine", "yours"]
+    good, bad = report.strategies.values()
+    assert [good.figures.profit, good.hit_rate, good.drawdown] == [5, 1, 0]
+    assert [bad.figures.profit, bad.hit_rate, bad.drawdown] == [-3, 0, 3]
+    assert "strategy yours: trades 1, shares 5" in report.text()
+
+
+def test_a_profit_that_is_not_known_does_not_hide_those_that_are() -> None:
+    """The total stays open while a traded market is not resolved; the rest is told."""
+    bought = order(MS + 10_000, BUY, "0.50", "10", ("0.50", "10"))
+    late = order(MS + 910_000, BUY, "0.50", "10", ("0.50", "10"))
+    report = report_of(life(bought), life(late, winner=None, start=START + 900))
+    assert report.profit is None
+    assert report.known_profit == 5
+    assert "net profit not known yet; 5 USD where it is known" in report.text()
+
+
+def brute_force(cycle: CycleReport) -> Decimal:
+    """Return the marked drawdown: at each instant everything is added up from the beginning."""
+    assert cycle.path is not None
+    assert cycle.winner is not None
+    fills = [(level, trade.request) for trade in cycle.trades for level in trade.levels]
+    fills.sort(key=lambda fill: fill[0].time_ms)
+    points = list(cycle.path)
+    if not fills:
+        return Decimal(0)
+
+    def worth(until: int) -> Decimal:
+        total = Decimal(0)
+        bid, ask = next((b, a) for t, b, a in reversed(points) if t <= until and b != UNKNOWN)
+        bids = {UP: units_price(bid), DOWN: 1 - units_price(ask)}
+        for level, request in fills:
+            if level.time_ms <= until:
+                sign = 1 if request.side is BUY else -1
+                total += sign * level.size * (bids[request.outcome] - level.price) - level.fee
+        return total
+
+    times = sorted({level.time_ms for level, _ in fills} | {time_ms for time_ms, _, _ in points})
+    values = [worth(at) for at in times if at >= fills[0][0].time_ms]
+    assert cycle.figures.profit is not None
+    peak = worst = Decimal(0)
+    for value in [*values, cycle.figures.profit]:
+        peak = max(peak, value)
+        worst = max(worst, peak - value)
+    return worst
+
+
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10_000), every=st.integers(2, 8))
+def test_the_marked_drawdown_is_what_brute_force_finds(seed: int, every: int) -> None:
+    """For any run, cycle by cycle."""
+    report = run_backtest(Eager(every), data=wandering(seed, cycles=2, rows=60), models=MODELS)
+    for cycle in report.cycles:
+        assert cycle.figures.marked_drawdown == brute_force(cycle)
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 10_000), every=st.integers(2, 8))
+def test_strategies_add_up_to_the_whole(seed: int, every: int) -> None:
+    """For any two strategies in the same markets: what they did is what was done."""
+    data = wandering(seed, cycles=2, rows=50)
+    report = run_backtest(Eager(every), Other(every + 1), data=data, models=MODELS)
+    assert set(report.strategies) <= {"Eager", "Other"}
+    for name in ("orders", "trades", "fills", "shares", "volume", "fees", "profit"):
+        parts = [getattr(part.figures, name) for part in report.strategies.values()]
+        assert sum(parts) == getattr(report.total, name), name
