@@ -213,6 +213,35 @@ class Blotter:
         if len(redemptions) > self._settings.history:
             redemptions.popleft()
 
+    def convert(
+        self, account: VenueAccount, live: LiveMarket, kind: str, shares: Decimal, transaction: str
+    ) -> None:
+        """Turn cash into pairs, or for negative `shares` pairs into cash; sells may lack cover then."""
+        redemptions = self._journals[account].redemptions
+        for outcome in Outcome:
+            cash = -shares / 2
+            account.move(live.market.market.token(outcome), shares, cash)
+            redemptions.append(
+                Redemption(
+                    live.market, outcome, -shares, cash, live.now_ms(), transaction, kind=kind
+                )
+            )
+            if len(redemptions) > self._settings.history:
+                redemptions.popleft()
+        if self.on_loss is not None:
+            self.on_loss(account)
+
+    def on_chain(self, account: VenueAccount, token: str) -> Decimal:
+        """Return the shares that the chain has of an account: trades count once they are mined."""
+        waiting = (
+            move.shares
+            for trade in self._journals[account].trades.values()
+            if not trade.transaction and trade.status is not TradeStatus.FAILED
+            for move in trade.moves
+            if move.account is account and move.token == token
+        )
+        return account.held(token) - sum(waiting, ZERO)
+
     def redemptions_of(self, account: VenueAccount) -> Iterable[Redemption]:
         """Return the redemptions of `account`, the oldest first."""
         return list(self._journals[account].redemptions)

@@ -194,6 +194,7 @@ class GammaApi:
             "archived": False,
             "restricted": True,
             "negRisk": facts.neg_risk,
+            "version": "v1",
             "automaticallyActive": True,
             "clearBookOnStart": False,
             "feesEnabled": facts.fees.rate > 0,

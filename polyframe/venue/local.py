@@ -40,7 +40,7 @@ from polyframe.venue.listing import Listing
 from polyframe.venue.modes import VenueMode
 from polyframe.venue.prices import PriceFeeds
 from polyframe.venue.ratelimits import RateLimits
-from polyframe.venue.relayer import relayer_routes
+from polyframe.venue.relayer import RelayerApi
 from polyframe.venue.rest import internal_error, unknown_path
 from polyframe.venue.server import EmbeddedServer
 from polyframe.venue.settings import VenueSettings, VenueStats
@@ -132,6 +132,16 @@ class LocalVenue:
         )
         self._heartbeats = Heartbeats(desk.cancel_key, self._tasks, self.settings)
         self._prices = PriceFeeds(priced, clock, self._accounts, self.settings, self.stats, faults)
+        self._relayer = RelayerApi(
+            self._accounts,
+            self._blotter,
+            self._listing,
+            self._floor,
+            clock,
+            self._tasks,
+            self.settings,
+            recovery,
+        )
         rates = RateLimits(
             self.settings.rate_tier,
             enforced=self.settings.rate_enforced,
@@ -146,7 +156,7 @@ class LocalVenue:
                 *AccountApi(desk, self._blotter, self._accounts, rates).routes(),
                 *KeysApi(self._accounts, self._hub, self._heartbeats, self._blotter).routes(),
                 *DataApi(self._accounts, self._blotter, self._listing, self._floor, clock).routes(),
-                *relayer_routes(),
+                *self._relayer.routes(),
                 *AdminApi(self, self.settings).routes(),
                 *self._prices.routes(),
                 WebSocketRoute("/ws/market", self._hub.serve_market),

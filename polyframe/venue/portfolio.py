@@ -51,7 +51,7 @@ class Fill:
 
 @frozen
 class Redemption:
-    """Shares of a market that is over, turned into cash."""
+    """Shares of a market turned into cash, or for a split the other way: `shares` is negative then."""
 
     market: VenueMarket
     outcome: Outcome
@@ -59,6 +59,7 @@ class Redemption:
     cash: Decimal
     time_ms: int
     transaction: str
+    kind: str = "REDEEM"
 
     @property
     def token(self) -> str:
@@ -137,17 +138,30 @@ def fills(account: VenueAccount, trades: Iterable[VenueTrade]) -> list[Fill]:
 def holdings(parts: Iterable[Fill], redemptions: Iterable[Redemption]) -> list[Holding]:
     """Return what comes of fills and redemptions, each the oldest first."""
     found: dict[str, Holding] = {}
-    for fill in parts:
-        token = fill.move.token
+    # At one instant trades come first: a market ends after its last one.
+    events: list[Fill | Redemption] = [*parts, *redemptions]
+    for event in sorted(events, key=_time_ms):
+        if isinstance(event, Redemption):
+            _convert(found, event)
+            continue
+        fill, token = event, event.move.token
         holding = found.setdefault(token, Holding(fill.trade.market, fill.outcome))
         if fill.side is Side.BUY:
             holding.buy(fill.size, fill.value, fill.move.fee)
         else:
             holding.part_with(fill.size, fill.value - fill.move.fee)
         holding.at(fill.trade.match_ms // 1000)
-    # A market ends after its last trade.
-    for redemption in redemptions:
-        holding = found.setdefault(redemption.token, Holding(redemption.market, redemption.outcome))
-        holding.part_with(redemption.shares, redemption.cash)
-        holding.at(redemption.time_ms // 1000)
     return list(found.values())
+
+
+def _convert(found: dict[str, Holding], done: Redemption) -> None:
+    holding = found.setdefault(done.token, Holding(done.market, done.outcome))
+    if done.shares < 0:
+        holding.buy(-done.shares, -done.cash, ZERO)
+    else:
+        holding.part_with(done.shares, done.cash)
+    holding.at(done.time_ms // 1000)
+
+
+def _time_ms(event: Fill | Redemption) -> int:
+    return event.time_ms if isinstance(event, Redemption) else event.trade.match_ms
