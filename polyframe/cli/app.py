@@ -13,6 +13,7 @@ import typer
 import polyframe
 from polyframe.cli import explain_missing
 from polyframe.cli.options import DemoOptions, Source
+from polyframe.cli.replay_commands import register
 from polyframe.errors import ConfigError, PolyframeError, StrategyDefinitionError
 
 app = typer.Typer(
@@ -287,3 +288,6 @@ def report(
         sys.stderr.write(f"polyframe report: {error}\n")
         code = 1
     raise typer.Exit(code)
+
+
+register(app)

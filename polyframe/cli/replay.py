@@ -1,0 +1,175 @@
+"""``polyframe backtest`` and ``polyframe sweep``: strategies on recorded markets."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from attrs import frozen
+
+from polyframe.backtest.run import CASH, run_backtest
+from polyframe.backtest.sweeps.result import FIGURES
+from polyframe.backtest.sweeps.sweeping import sweep
+from polyframe.backtest.sweeps.task import SweepOptions
+from polyframe.backtest.sweeps.variants import grid, make_variants, read_settings
+from polyframe.cli.loading import load_strategy
+from polyframe.cli.options import Source
+from polyframe.errors import ConfigError
+from polyframe.paper.models import PaperModels
+from polyframe.recording.csvfiles import CsvRecording
+from polyframe.recording.parquet import ParquetRecording
+from polyframe.recording.reader import Recording
+from polyframe.recording.resolvedkit import ResolvedMarkets
+from polyframe.strategy import Strategy
+
+
+@frozen(kw_only=True)
+class ReplayOptions:
+    """What both commands are told.
+
+    Attributes:
+        strategy: As `load_strategy` takes it.
+        data: ``real`` for the recorded sample, a folder, or a URL of fsspec.
+        settings: Texts ``name=value``, of a sweep with commas between the values to try.
+        series: Names of series; none for all.
+        cash: USD of the account at the start, as text.
+        seed: Of what the models leave to chance.
+    """
+
+    strategy: str
+    data: str
+    settings: tuple[str, ...]
+    series: tuple[str, ...]
+    cash: str
+    seed: str
+
+
+@frozen(kw_only=True)
+class SweepCommand:
+    """What a sweep is told besides.
+
+    Attributes:
+        workers: Processes; ``None`` for as many as there are cores.
+        folder: Keeps results; ``None`` keeps nothing.
+        chunk: Markets a task, ``None`` for all.
+        by: The figure that the rows are sorted by.
+        csv: Where the table goes as CSV, ``None`` for nowhere.
+        retry_failed: Try again what failed in an earlier run.
+    """
+
+    workers: int | None
+    folder: Path | None
+    chunk: int | None
+    by: str
+    csv: Path | None
+    retry_failed: bool
+
+
+def run_backtest_command(options: ReplayOptions, *, folder: Path | None, html: Path | None) -> int:
+    """Run a back-test, print its report, and return the exit code.
+
+    Args:
+        options: What to run on what.
+        folder: Where ``report.txt`` and the CSV files go, ``None`` for nowhere.
+        html: Where the report goes as a page, ``None`` for nowhere.
+
+    Raises:
+        ConfigError, StrategyDefinitionError, StrategyFailed: As `run_backtest`.
+        OSError: A file cannot be written.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    template = load_strategy(options.strategy)
+    values = _values(template, options.settings)
+    for name, found in values.items():
+        if len(found) != 1:
+            msg = f"set: {name} has {len(found)} values; polyframe sweep tries several"
+            raise ConfigError(msg)
+    (variant,) = make_variants(template, grid(**values))
+    if variant.strategy is None:
+        msg = f"set: {variant.error}"
+        raise ConfigError(msg)
+    report = run_backtest(variant.strategy, data=open_recording(options.data), **_more(options))
+    _print(report.text())
+    if folder is not None:
+        report.write(folder)
+    if html is not None:
+        report.save_html(html)
+    return 0
+
+
+def run_sweep_command(options: ReplayOptions, command: SweepCommand) -> int:
+    """Run a sweep, print the best rows, and return the exit code: 1 if nothing came to an end.
+
+    Raises:
+        ConfigError, StrategyDefinitionError: As `sweep`.
+        OSError: A file cannot be written.
+    """
+    if command.by not in FIGURES:
+        msg = f"by: expected one of {', '.join(FIGURES)}; got {command.by!r}"
+        raise ConfigError(msg)
+    template = load_strategy(options.strategy)
+    result = sweep(
+        template,
+        grid(**_values(template, options.settings)),
+        data=open_recording(options.data),
+        workers=command.workers,
+        folder=command.folder,
+        chunk=command.chunk,
+        retry_failed=command.retry_failed,
+        **_more(options),
+    )
+    _print(result.text(command.by))
+    if command.csv is not None:
+        command.csv.write_text(result.csv(), encoding="utf-8", newline="")
+    return 1 if len(result.failures) == len(result.variants) else 0
+
+
+def open_recording(name: str) -> Recording:
+    """Return the recording that the command line names.
+
+    Raises:
+        ConfigError: There is none, or the packages that it needs are not installed.
+    """
+    if name == Source.REAL:
+        return ResolvedMarkets()
+    if "://" not in name and not Path(name).is_dir():
+        msg = f"data: {name} is no folder; name one with recordings, a URL, or {Source.REAL}"
+        raise ConfigError(msg)
+    if "://" not in name and next(Path(name).rglob("*.parquet"), None) is None:
+        return CsvRecording(name)
+    return ParquetRecording(name)
+
+
+def _values(template: Strategy, texts: Sequence[str]) -> dict[str, list[object]]:
+    """Return the values of each setting, read as the strategy declares them."""
+    values: dict[str, list[object]] = {}
+    for text in texts:
+        name, equals, told = text.partition("=")
+        if not equals or not name or name in values:
+            msg = f"set: expected name=value, each name once, got {text!r}"
+            raise ConfigError(msg)
+        values[name] = read_settings(type(template), name, told.split(","))
+    return values
+
+
+def _more(options: ReplayOptions) -> SweepOptions:
+    try:
+        cash = Decimal(options.cash) if options.cash else CASH
+    except InvalidOperation:
+        cash = Decimal("nan")
+    if not (cash.is_finite() and cash > 0):
+        msg = f"cash: expected USD above 0, got {options.cash!r}"
+        raise ConfigError(msg)
+    return {
+        "series": options.series or None,
+        "cash": cash,
+        "models": PaperModels(seed=int(options.seed) if options.seed.isdigit() else options.seed),
+    }
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,154 @@
+"""``polyframe backtest`` and ``polyframe sweep``."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from polyframe import run_backtest, write_csv, write_market
+from tests.backtest.kit import wandering
+from tests.cli.command import Command, polyframe
+
+STRATEGY = """
+import time
+from decimal import Decimal
+
+from attrs import define, field
+
+from neighbour import SIZE
+from polyframe import OrderType, Outcome, Strategy
+
+
+@define
+class Cheap(Strategy):
+    limit: Decimal = Decimal("0.5")
+    seconds: float = 0.0
+    done: bool = field(init=False, default=False)
+
+    async def on_book(self, outcome):
+        ask = self.session.price(Outcome.UP).ask
+        if not self.done and ask is not None and ask <= self.limit:
+            self.done = True
+            time.sleep(self.seconds)
+            await self.trading.buy(Outcome.UP, price=ask, size=SIZE, order_type=OrderType.FAK)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Make a folder with a strategy, its neighbour and recordings."""
+    (tmp_path / "cheap.py").write_text(STRATEGY)
+    (tmp_path / "neighbour.py").write_text("from decimal import Decimal\nSIZE = Decimal(10)\n")
+    made = wandering(1)
+    for tape in made.markets():
+        write_market(tmp_path / "data", tape, made.events(tape))
+        write_csv(tmp_path / "csv", tape, made.events(tape))
+    return tmp_path
+
+
+def replay(place: Path, command: str, *more: str, data: str = "data") -> Sequence[str]:
+    """Return the arguments of a command on the strategy and the recordings."""
+    strategy = f"{place / 'cheap.py'}:Cheap"
+    return (command, strategy, "--data", str(place / data), *more)
+
+
+def test_a_back_test_prints_its_report_and_writes_its_files(place: Path) -> None:
+    """The report is that of the program, from Parquet and from CSV; the page is there, too."""
+    page, folder = place / "page.html", place / "report"
+    more = ("--set", "limit=0.45", "--seed", "7", "--folder", str(folder), "--html", str(page))
+    done = polyframe(*replay(place, "backtest", *more))
+    assert done.returncode == 0, done.stderr
+    from polyframe.cli.loading import load_strategy
+    from polyframe.paper.models import PaperModels
+
+    strategy = load_strategy(f"{place / 'cheap.py'}:Cheap")
+    strategy.limit = Decimal("0.45")  # type: ignore[attr-defined]
+    report = run_backtest(strategy, data=wandering(1), models=PaperModels(seed=7))
+    assert report.total.trades
+    assert done.stdout == report.text()
+    assert (folder / "report.txt").read_text() == report.text()
+    assert "<html" in page.read_text()
+    again = polyframe(*replay(place, "backtest", "--set", "limit=0.45", "--seed", "7", data="csv"))
+    assert again.stdout == report.text()
+
+
+def test_a_sweep_prints_the_best_and_goes_on_where_it_was(place: Path) -> None:
+    """Ctrl-C ends it in order; the same command again runs what is left."""
+    arguments = replay(
+        place,
+        "sweep",
+        *("--set", "limit=0.40,0.45,0.50,0.55", "--set", "seconds=0.15"),
+        *("--workers", "2", "--folder", str(place / "run"), "--csv", str(place / "rows.csv")),
+        *("--chunk", "1"),
+    )
+    with Command(*arguments) as command:
+        tasks = place / "run" / "tasks"
+        while command.process.poll() is None and len(list(tasks.glob("*.json"))) < 2:
+            time.sleep(0.02)
+        command.signal(signal.SIGINT)
+        assert command.wait(30) == 130, command.errors
+        assert (
+            f"polyframe sweep: stopped; what was finished is in {place / 'run'}" in command.errors
+        )
+    kept = {path: path.stat().st_mtime_ns for path in tasks.glob("*.json")}
+    assert 2 <= len(kept) < 12
+    done = polyframe(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Cheap: 4 variants on 3 markets\nprofit ")
+    assert "4 variants were tried on 3 markets, 0 failed." in done.stdout
+    assert all(path.stat().st_mtime_ns == kept[path] for path in kept)
+    assert len(list(tasks.glob("*.json"))) == 12
+    rows = list(csv.DictReader((place / "rows.csv").read_text().splitlines()))
+    assert [row["limit"] for row in rows] == ["0.40", "0.45", "0.50", "0.55"]
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "text"),
+    [
+        ("backtest", ("--set", "limits=1"), "limits: Cheap has no such setting"),
+        ("backtest", ("--set", "limit=x"), "limit: expected Decimal, got 'x'"),
+        ("backtest", ("--set", "limit=0.4,0.5"), "limit has 2 values; polyframe sweep tries"),
+        ("backtest", ("--set", "limit"), "set: expected name=value, each name once"),
+        ("backtest", ("--cash", "-1"), "cash: expected USD above 0, got '-1'"),
+        ("backtest", ("--series", "eth-updown-5m"), "nothing was recorded of eth-updown-5m"),
+        ("sweep", ("--by", "luck"), "by: expected one of"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(
+    place: Path,
+    command: str,
+    more: Sequence[str],
+    text: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """It names the option, and the exit code is 2."""
+    from polyframe.cli.app import run
+
+    assert run([*replay(place, command, *more)]) == 2
+    assert f"polyframe {command}: " in (error := capfd.readouterr().err)
+    assert text in error
+
+
+def test_a_strategy_that_raises_is_told_with_its_cause(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 1, of a sweep when each variant fails."""
+    from polyframe.cli.app import run
+
+    (place / "bad.py").write_text(
+        "from attrs import define\nfrom polyframe import Strategy\n@define\nclass Bad(Strategy):\n"
+        "    number: int = 0\n    async def on_cycle_start(self):\n        raise LookupError('luck')\n"
+    )
+    strategy, data = f"{place / 'bad.py'}:Bad", str(place / "data")
+    assert run(["backtest", strategy, "--data", data]) == 1
+    assert "failed in on_cycle_start(): LookupError('luck')" in capfd.readouterr().err
+    assert run(["sweep", strategy, "--data", data, "--set", "number=1,2", "--workers", "1"]) == 1
+    assert "FAILED number=2: LookupError: luck" in capfd.readouterr().out
+    assert run(["backtest", strategy, "--data", str(place / "none")]) == 2
+    assert "none is no folder; name one with recordings, a URL, or real" in capfd.readouterr().err
