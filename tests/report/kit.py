@@ -61,11 +61,13 @@ def report_of(*lives: Life) -> Report:
 def many(count: int, orders: int = 12, seed: int = 1, strategy: str = "One") -> Iterator[Life]:
     """Yield cycles as full as they come: whole paths, and orders in each."""
     chance = random.Random(seed)
+    bids = [50]
+    for _ in range(POINTS - 1):
+        bids.append(min(max(bids[-1] + chance.choice((-1, 0, 1)), 2), 96))
     for number in range(count):
         start = START + 900 * number
-        prices, bid = PricePath(), 50
-        for point in range(POINTS):
-            bid = min(max(bid + chance.choice((-1, 0, 1)), 2), 96)
+        prices = PricePath()
+        for point, bid in enumerate(bids):
             prices.add(start * 1000 + 2_500 * point, bid * 100, bid * 100 + 100)
         limits = [f"0.{chance.randint(20, 80)}" for _ in range(orders)]
         made = [

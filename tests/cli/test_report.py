@@ -1,0 +1,59 @@
+"""``polyframe report`` as users run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polyframe.backtest.run import run_backtest
+from polyframe.cli.app import run
+from polyframe.report.ledgers import ledger_report
+from tests.backtest.kit import Eager, wandering
+
+pytest.importorskip("plotly")
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """Return the ledger of a run."""
+    path = tmp_path / "trades.sqlite"
+    run_backtest(Eager(), data=wandering(1, cycles=1), ledger=path)
+    return path
+
+
+def test_it_prints_the_figures_and_writes_what_is_asked_for(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text, a page, and both kinds of tables; the folder of a ledger is as good as its name."""
+    page, csv, parquet = tmp_path / "page.html", tmp_path / "csv", tmp_path / "parquet"
+    arguments = ["--html", str(page), "--csv", str(csv), "--parquet", str(parquet)]
+    assert run(["report", str(ledger.parent), *arguments]) == 0
+    report = ledger_report(ledger)
+    assert capsys.readouterr().out.startswith(report.text())
+    assert page.read_bytes().startswith(b"<!DOCTYPE html>")
+    assert (csv / "trades.csv").read_text() == report.trades_csv()
+    assert len(list(parquet.iterdir())) == 4
+
+
+def test_what_is_wrong_is_said_in_one_line(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing file, run or recording, two files in a folder, a place that cannot be written."""
+    (tmp_path / "two").mkdir()
+    for name in ("a.sqlite", "b.sqlite"):
+        (tmp_path / "two" / name).touch()
+    (tmp_path / "file").touch()
+    for code, told, arguments in (
+        (2, "there is no file", [str(tmp_path / "missing.sqlite")]),
+        (2, "runs there: 1 (paper)", [str(ledger), "--run", "9"]),
+        (2, "found a.sqlite, b.sqlite", [str(tmp_path / "two")]),
+        (2, "folder", [str(ledger), "--data", str(tmp_path / "nowhere")]),
+        (1, "file", [str(ledger), "--html", str(tmp_path / "file" / "page.html")]),
+    ):
+        assert run(["report", *arguments]) == code
+        error = capsys.readouterr().err
+        assert error.startswith("polyframe report: ")
+        assert told in error
+        assert error.count("\n") == 1

@@ -1,0 +1,192 @@
+"""Reports out of ledgers are those of the runs that wrote them, as far as a ledger knows."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from attrs import define, fields
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyframe.backtest.run import run_backtest
+from polyframe.clock import VirtualClock
+from polyframe.counters import Counters
+from polyframe.errors import ConfigError
+from polyframe.model.market import Outcome
+from polyframe.model.trade import TradeStatus
+from polyframe.recording.tape import Gap, TapeEvent
+from polyframe.report.ledgers import ledger_report
+from polyframe.report.values import Figures, Report
+from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from tests.backtest.kit import SERIES, Eager, Made, make_entry, wandering
+
+UNKNOWN_TO_A_LEDGER = {"slippage_mid", "slippage_touch", "marked_drawdown"}
+
+
+@define
+class Other(Eager):
+    """A second strategy beside the first."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a ledger may be made."""
+    return tmp_path / "trades.sqlite"
+
+
+def assert_same_figures(one: Figures, other: Figures, but: set[str]) -> None:
+    """Compare all figures; those of `but` are unknown in the second."""
+    for each in fields(Figures):
+        expected = None if each.name in but else getattr(one, each.name)
+        assert getattr(other, each.name) == expected, each.name
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10_000), every=st.integers(2, 8))
+def test_a_ledger_says_what_its_back_test_said(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, every: int
+) -> None:
+    """For any run both reports agree in all that a ledger knows, the rest is not recorded."""
+    path = tmp_path_factory.mktemp("ledger") / "trades.sqlite"
+    data = wandering(seed, cycles=2, rows=50)
+    run = run_backtest(Eager(every), Other(every + 1), data=data, ledger=path)
+    told = ledger_report(path)
+    assert told.source == "paper"
+    assert_same_figures(run.total, told.total, UNKNOWN_TO_A_LEDGER)
+    assert (told.drawdown, told.hit_rate) == (run.drawdown, run.hit_rate)
+    assert list(told.strategies) == list(run.strategies)
+    for one, other in zip(run.cycles, told.cycles, strict=True):
+        # Where nothing was traded there was no slippage, whoever looks.
+        but = UNKNOWN_TO_A_LEDGER if one.trades else set()
+        assert_same_figures(one.figures, other.figures, but)
+        assert (one.slug, one.start, one.end) == (other.slug, other.start, other.end)
+        assert (one.winner, one.booked) == (other.winner, other.booked)
+        assert other.path is None
+    assert [order.levels for order in told.orders] == [order.levels for order in run.orders]
+    assert [order.result for order in told.orders] == [order.result for order in run.orders]
+    assert (told.cash, told.models, told.decisions) == (None, None, ())
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10_000))
+def test_with_the_recording_it_says_the_rest_as_well(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    """Price paths and what books showed are those of the run, but for what we took ourselves."""
+    path = tmp_path_factory.mktemp("ledger") / "trades.sqlite"
+    data = wandering(seed, cycles=2, rows=50)
+    # An interruption in the second market, and a connection that begins anew.
+    entry, rows = data.rows[1]
+    half = len(rows) // 2
+    gap: list[TapeEvent] = [Gap(rows[half - 1].received_ms, "closed")]
+    data.rows[1] = (entry, [*rows[:half], *gap, *rows[half:]])
+    run = run_backtest(Eager(40), data=data, ledger=path)
+    told = ledger_report(path, data=data)
+    assert [cycle.path for cycle in told.cycles] == [cycle.path for cycle in run.cycles]
+    for one, other in zip(run.orders, told.orders, strict=True):
+        assert one.view is not None
+        assert other.view is not None
+        assert (one.mid, one.touch) == (other.mid, other.touch)
+        assert one.view.limit_size <= other.view.limit_size
+    assert_same_figures(run.total, told.total, set())
+    # Another recording has nothing to say about these markets.
+    assert ledger_report(path, data=Made()) == ledger_report(path)
+
+
+def test_runs_of_the_same_markets_are_told_apart(path: Path) -> None:
+    """Two back-tests that make the same ids again do not mix; both together are their sum."""
+    reports = [
+        run_backtest(Eager(every), data=wandering(1, cycles=2), ledger=path) for every in (5, 7)
+    ]
+    for number, report in enumerate(reports, 1):
+        told = ledger_report(path, run=number)
+        assert_same_figures(report.total, told.total, UNKNOWN_TO_A_LEDGER)
+    both = ledger_report(path)
+    assert len(both.cycles) == 4
+    assert both.total.fills == sum(report.total.fills for report in reports)
+    assert both.total.fees == sum(report.total.fees for report in reports)
+
+
+def test_a_trade_that_failed_is_no_trade(path: Path) -> None:
+    """A fill that settlement reversed is in no figure."""
+    from polyframe.paper.models import PaperModels
+
+    models = PaperModels(failed=1.0)
+    run = run_backtest(Eager(), data=wandering(3, cycles=1), models=models, ledger=path)
+    told = ledger_report(path)
+    with Ledger.open(path) as ledger:
+        fills = ledger.fills(run.cycles[0].slug)
+    assert fills
+    assert {fill.status for fill in fills} == {TradeStatus.FAILED}
+    assert [told.total.trades, told.total.volume, told.profit] == [0, 0, 0]
+    assert told.total.orders == run.total.orders
+
+
+def write_record(path: Path, *, is_live: bool, profit: Decimal | None = None) -> None:
+    """Write a run with one cycle that did nothing, or whose profit has other reasons."""
+    clock = VirtualClock(1_790_586_000)
+    ledger = Ledger(path)
+    ledger.begin(clock=clock, counters=Counters(), exchange="made up", is_live=is_live)
+    market = make_entry().market
+    ledger.put(
+        CycleRecord(
+            series=str(SERIES),
+            slug=market.slug,
+            generation=market.generation,
+            status=CycleStatus.RESOLVED,
+            orders=0,
+            fills=0,
+            volume=Decimal(0),
+            fees=Decimal(0),
+            cash_flow=Decimal(0),
+            payout=Decimal(0),
+            winner=Outcome.UP,
+            profit=profit,
+        )
+    )
+    ledger.close()
+
+
+def test_real_money_and_paper_are_never_added_up(path: Path) -> None:
+    """Where a file has both, one of them has to be named."""
+    write_record(path, is_live=True)
+    write_record(path, is_live=False)
+    with pytest.raises(ConfigError, match="modes live and paper"):
+        ledger_report(path)
+    assert ledger_report(path, mode="live").source == "live"
+    assert ledger_report(path, run=2).source == "paper"
+    assert len(ledger_report(path, mode="paper").cycles) == 1
+
+
+def test_the_books_of_the_run_have_the_last_word(path: Path) -> None:
+    """What a cycle earned is its record's figure: not everything that moves money is an order."""
+    write_record(path, is_live=True, profit=Decimal("12.34"))
+    report = ledger_report(path)
+    assert report.profit == report.cycles[0].booked == Decimal("12.34")
+
+
+def test_what_is_not_there_is_refused_by_name(path: Path) -> None:
+    """No file, no such run, no such mode, no such series."""
+    with pytest.raises(ConfigError, match="no file"):
+        ledger_report(path)
+    write_record(path, is_live=True)
+    with pytest.raises(ConfigError, match=r"run: .* runs there: 1 \(live\)"):
+        ledger_report(path, run=7)
+    with pytest.raises(ConfigError, match="mode: "):
+        ledger_report(path, mode="paper")
+    with pytest.raises(ConfigError, match=r"series: .* there is: btc-updown-5m"):
+        ledger_report(path, series="eth-updown-1h")
+
+
+def test_a_page_of_a_ledger_says_what_was_not_recorded(path: Path, tmp_path: Path) -> None:
+    """No figure that nobody wrote down is told as 0."""
+    pytest.importorskip("plotly")
+    run_backtest(Eager(), data=wandering(1, cycles=1), ledger=path)
+    report: Report = ledger_report(path)
+    report.save_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    head = page[: page.index("Profit over the run")]
+    assert head.count("not recorded") == 3
+    assert "Paper trading" in head
