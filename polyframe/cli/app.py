@@ -261,8 +261,7 @@ def report(
     data: Annotated[
         str,
         typer.Option(
-            help="A recording of the same markets: a folder of Parquet files, a URL of fsspec, or "
-            "'sample' (package resolvedkit)."
+            help="A recording of the same markets: a folder or URL, or real (package resolvedkit)."
         ),
     ] = "",
     html: Annotated[

@@ -8,13 +8,8 @@ from pathlib import Path
 from attrs import frozen
 
 from polyframe.errors import ConfigError
-from polyframe.recording.parquet import ParquetRecording
 from polyframe.recording.reader import Recording
-from polyframe.recording.resolvedkit import ResolvedMarkets
 from polyframe.report.ledgers import ledger_report
-
-SAMPLE = "sample"
-"""Names the recording that is a package."""
 
 
 @frozen
@@ -24,7 +19,7 @@ class ReportOptions:
     Attributes:
         ledger: The file, or a folder with one such file.
         run, mode, series: Which runs and cycles of it; all by default.
-        data: A recording of the same markets: a folder or URL of Parquet files, or `SAMPLE`.
+        data: A recording of the same markets, as for ``polyframe backtest``; ``""`` for none.
         html: A file for the page.
         csv, parquet: Folders for tables.
     """
@@ -65,10 +60,12 @@ def run_report(options: ReportOptions) -> int:
     return 0
 
 
-def _recording(text: str) -> Recording | None:
-    if not text:
+def _recording(name: str) -> Recording | None:
+    if not name:
         return None
-    return ResolvedMarkets() if text == SAMPLE else ParquetRecording(text)
+    from polyframe.cli.replay import open_recording  # it brings all of back-testing with it
+
+    return open_recording(name)
 
 
 def _file(path: Path) -> Path:
