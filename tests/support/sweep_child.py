@@ -87,8 +87,5 @@ def run(folder: str, on: str, mark: str, seconds: float) -> SweepResult:
 
 
 if __name__ == "__main__":
-    try:
-        found = run(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    found = run(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))
     say("table " + hashlib.sha256(found.csv().encode()).hexdigest())
