@@ -1,6 +1,6 @@
 """A first strategy, run on a venue of its own: no account, no network, no real money.
 
-Run it with ``python examples/first_strategy.py``.
+Run it with ``python examples/first_strategy.py``. It prints what it bids, and what the cycles earned.
 """
 
 import asyncio
