@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from decimal import Decimal
+from typing import Any
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 from attrs.converters import optional
 from attrs.validators import instance_of
 from typing_extensions import override
@@ -17,7 +19,7 @@ from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
 from polyframe.model.order import Order, OrderRequest, Side
 from polyframe.reference import ReferencePrices
-from polyframe.strategies.blocks.exposure import most_cost, most_shares
+from polyframe.strategies.blocks.exposure import Exposure
 from polyframe.strategies.blocks.fairvalue import FairValue, PriceModel, price_model
 from polyframe.strategies.blocks.requote import Requote, RequotePolicy
 from polyframe.strategies.checks import (
@@ -32,6 +34,9 @@ from polyframe.strategies.checks import (
 from polyframe.strategy import Strategy
 
 UP, DOWN = Outcome.UP, Outcome.DOWN
+
+CHECK_PAUSE = 3.0
+"""Market seconds between two comparisons with the venue that make room for bids."""
 
 
 @frozen
@@ -109,6 +114,8 @@ class MarketMaker(Strategy):
 
     _prices: ReferencePrices | None = field(init=False, default=None)
     _fair: FairValue = field(init=False, factory=FairValue)
+    _bought: Exposure = field(init=False, default=Factory(Exposure, takes_self=True))
+    _next_check: float = field(init=False, default=0.0)
     _told_ms: int = field(init=False, default=0)
     _pause: str = field(init=False, default="")
 
@@ -148,7 +155,7 @@ class MarketMaker(Strategy):
 
     async def _look(self) -> None:
         wanted = self._wanted()
-        if await self._cancel_unfit(wanted):
+        if await self._cancel_unfit(wanted) or await self._make_room(wanted):
             wanted = self._wanted()  # time has passed
         requests = self._admitted(wanted)
         for placed in await self.trading.place_many(requests) if requests else ():
@@ -210,7 +217,7 @@ class MarketMaker(Strategy):
             outcome: What is bid for.
             ignored: Shares of open bids that it is to take the place of.
         """
-        bought = most_shares(self.trading.orders(), outcome) - ignored
+        bought = self._bought.shares(outcome) - ignored
         excess = bought - self.trading.position(outcome.other).size
         room = min(self.size, self.max_shares - bought, self.max_unpaired - excess)
         return Grid(self.session.tick_size(outcome)).floor_size(room)
@@ -229,13 +236,32 @@ class MarketMaker(Strategy):
             for order in self._bids(outcome)
             if self._decide(order, wanted.get(outcome)) in {Requote.REPLACE, Requote.CANCEL}
         ]
-        cancels = (self.trading.cancel(order) for order in unfit)
+        if unfit and not wanted:  # one request takes back all
+            cancels: list[Awaitable[Any]] = [self.trading.cancel_all()]
+        else:
+            cancels = [self.trading.cancel(order) for order in unfit]
         for result in await asyncio.gather(*cancels, return_exceptions=True):
             if isinstance(result, ExchangeError | OrderError):
                 self.log.warning("not cancelled: %s", result)
             elif isinstance(result, BaseException):
                 raise result
         return bool(unfit)
+
+    async def _make_room(self, wanted: dict[Outcome, _Quote]) -> bool:
+        """Find out what cancelled bids got, if they stand in the way; return whether time passed.
+
+        Until then each counts in full.
+        """
+        is_full = len(wanted) == len(Outcome) and all(q.size == self.size for q in wanted.values())
+        has_budget = self.budget - self._bought.cost() >= 2 * self.size
+        now = self.clock.time()
+        if (is_full and has_budget) or self._pause or now < self._next_check:
+            return False
+        if self._bought.is_certain:
+            return False
+        self._next_check = now + CHECK_PAUSE
+        await self._bought.ascertain()
+        return True
 
     def _decide(self, order: Order, quote: _Quote | None) -> Requote:
         price, size = (None, ZERO) if quote is None else (quote.price, quote.size)
@@ -244,7 +270,7 @@ class MarketMaker(Strategy):
 
     def _admitted(self, wanted: dict[Outcome, _Quote]) -> list[OrderRequest]:
         """Return the bids to place now: none beside one that is open, none beyond a bound."""
-        left = self.budget - most_cost(self.trading.orders())
+        left = self.budget - self._bought.cost()
         requests = []
         for outcome, quote in wanted.items():
             others = [order.price for order in self._bids(outcome.other)]

@@ -6,7 +6,7 @@ from collections import Counter
 from decimal import Decimal
 from enum import StrEnum
 
-from attrs import define, field
+from attrs import Factory, define, field
 from attrs.converters import optional
 from typing_extensions import override
 
@@ -18,7 +18,7 @@ from polyframe.model.money import ONE
 from polyframe.model.order import OrderRequest
 from polyframe.reference import ReferencePrices
 from polyframe.strategies.blocks.exits import sale
-from polyframe.strategies.blocks.exposure import most_cost
+from polyframe.strategies.blocks.exposure import Exposure
 from polyframe.strategies.blocks.fairvalue import FairValue, PriceModel, price_model
 from polyframe.strategies.blocks.velocity import Velocity
 from polyframe.strategies.checks import (
@@ -51,6 +51,8 @@ class Skip(StrEnum):
     """The last entry was a moment ago."""
     ORDER_OPEN = "order_open"
     """An order is on its way, or nobody knows its fate: nothing is added to it."""
+    UNCERTAIN = "uncertain"
+    """An order is over, and the venue could not be asked whether it got more than is known."""
     HOLDS_THE_OTHER = "holds_the_other"
     """The opposite outcome is held: a pair would lock in what it cost."""
     NO_PRICE_TO_BEAT = "no_price_to_beat"
@@ -142,6 +144,7 @@ class Momentum(Strategy):
     _fair: FairValue = field(init=False, factory=FairValue)
     _next_entry: float = field(init=False, default=0.0)
     _next_exit: float = field(init=False, default=0.0)
+    _bought: Exposure = field(init=False, default=Factory(Exposure, takes_self=True))
     _skipped: Counter[Skip] = field(init=False, factory=Counter)
 
     # ------------------------------------------------------------------ hooks
@@ -183,6 +186,8 @@ class Momentum(Strategy):
 
     async def _enter(self) -> None:
         entry = self._entry()
+        if entry is Skip.UNCERTAIN and await self._bought.ascertain():
+            entry = self._entry()
         if isinstance(entry, Skip):
             self._skipped[entry] += 1
             if self._skipped[entry] == 1:
@@ -206,7 +211,7 @@ class Momentum(Strategy):
         cost = ask + self.market.fees.taker_fee(ONE, ask)
         if not self.min_price <= ask <= self.max_price or cost > fair - self.edge:
             return Skip.TOO_DEAR
-        left = self.budget - most_cost(self.trading.orders())
+        left = self.budget - self._bought.cost()
         usd = Grid(self.session.tick_size(outcome)).floor_usd(min(self.usd, left))
         if usd < self.market.min_notional:
             return Skip.BUDGET_SPENT
@@ -231,6 +236,8 @@ class Momentum(Strategy):
             return Skip.COOL_DOWN
         if self.trading.open_orders():
             return Skip.ORDER_OPEN
+        if not self._bought.is_certain:
+            return Skip.UNCERTAIN
         if self.trading.position(outcome.other).size >= self.market.min_size:
             return Skip.HOLDS_THE_OTHER
         return None

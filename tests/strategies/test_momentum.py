@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from polyframe.errors import ConfigError
+from polyframe.errors import ConfigError, ExchangeError
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
@@ -252,8 +252,26 @@ def test_nothing_is_added_to_an_order_of_unknown_fate() -> None:
     """While it is not known what became of an order, no other one follows."""
     exchange = FakeExchange()
     exchange.answers = [PlaceAnswer(PlaceResult.UNKNOWN)]
-    exchange.query_error = exchange.look_error = ConnectionError("no answer")  # type: ignore[assignment]
+    exchange.query_error = exchange.look_error = ExchangeError("no answer")
     assert len(perform(rising, until(90), exchange, cool_down=0)) == 1
+
+
+def test_what_an_order_got_is_certain_before_the_next(caplog: pytest.LogCaptureFixture) -> None:
+    """A fill of the last instant may be told later: without an answer from the venue no other entry."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await until(66)(stage)
+        await kill_rest(stage, 0)
+        exchange.look_error = ExchangeError("no answer")
+        await until(75)(stage)
+        assert len(stage.exchange.placed) == 1
+        exchange.look_error = None
+        await until(78)(stage)
+
+    with caplog.at_level(logging.INFO, "polyframe.strategy"):
+        assert len(perform(rising, act, exchange, cool_down=5)) == 2
+    assert caplog.text.count("no entry: uncertain") == 1
 
 
 def test_the_budget_ends_the_entries() -> None:

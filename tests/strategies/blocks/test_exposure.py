@@ -14,9 +14,10 @@ from tests.strategies.blocks.test_requote import RESTING
 UP, DOWN = Outcome.UP, Outcome.DOWN
 
 
-def check(order: Order, shares: str, cost: str) -> None:
+def check(order: Order, shares: str, cost: str, *certain: str) -> None:
     """Check what one order comes to."""
-    assert (most_shares([order], UP), most_cost([order])) == (Decimal(shares), Decimal(cost))
+    found = most_shares([order], UP, certain), most_cost([order], certain)
+    assert found == (Decimal(shares), Decimal(cost))
 
 
 def test_an_open_buy_counts_in_full() -> None:
@@ -26,13 +27,21 @@ def test_an_open_buy_counts_in_full() -> None:
             check(attrs.evolve(RESTING, status=status), "20", "10.00")
 
 
-def test_a_buy_that_is_over_counts_what_it_got() -> None:
+def test_a_buy_that_is_over_counts_in_full_until_it_is_certain() -> None:
+    """A trade of the instant before may still be told; a refused order has none."""
+    for status in OrderStatus:
+        if status.is_final and status is not OrderStatus.REJECTED:
+            check(attrs.evolve(RESTING, status=status), "20", "10.00")
+    check(attrs.evolve(RESTING, status=OrderStatus.REJECTED), "0", "0.00")
+
+
+def test_a_buy_that_is_certainly_over_counts_what_it_got() -> None:
     """What was matched counts before its trade is told, and also if that failed."""
     ended = attrs.evolve(RESTING, status=OrderStatus.CANCELLED)
-    check(ended, "0", "0.00")
-    check(attrs.evolve(ended, filled=Decimal(5)), "5", "2.50")
-    check(attrs.evolve(ended, matched=Decimal(7)), "7", "3.50")
-    check(attrs.evolve(ended, filled=Decimal(7), matched=Decimal(5)), "7", "3.50")
+    check(ended, "0", "0.00", "1")
+    check(attrs.evolve(ended, filled=Decimal(5)), "5", "2.50", "1")
+    check(attrs.evolve(ended, matched=Decimal(7)), "7", "3.50", "1")
+    check(attrs.evolve(ended, filled=Decimal(7), matched=Decimal(5)), "7", "3.50", "1")
 
 
 def test_a_buy_for_a_sum_costs_that_sum_at_most() -> None:
