@@ -1,5 +1,6 @@
 """Strategies that ship: small, honest, and good to read before you write your own."""
 
+from polyframe.strategies.arbitrage import Arbitrage
 from polyframe.strategies.datarecorder import DataRecorder
 from polyframe.strategies.grid import Grid
 from polyframe.strategies.marketmaker import MarketMaker
@@ -7,4 +8,4 @@ from polyframe.strategies.momentum import Momentum
 from polyframe.strategies.pairlock import PairLock
 from polyframe.strategies.threshold import Threshold
 
-__all__ = ["DataRecorder", "Grid", "MarketMaker", "Momentum", "PairLock", "Threshold"]
+__all__ = ["Arbitrage", "DataRecorder", "Grid", "MarketMaker", "Momentum", "PairLock", "Threshold"]
