@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -62,6 +62,7 @@ class PairDesk:
     rules: PairRules
     close_before_end: float
     plans: list[PairPlan] = field(init=False, factory=list)
+    _filled: dict[int, tuple[Decimal, ...]] = field(init=False, factory=dict)
     _is_busy: bool = field(init=False, default=False)
     _looks_again: bool = field(init=False, default=False)
 
@@ -153,8 +154,10 @@ class PairDesk:
         try:
             while self._looks_again:
                 self._looks_again = False
-                for number in range(len(self.plans)):
-                    await self._carry_out(number)
+                orders = {order.client_id: order for order in self._orders}
+                for number, plan in enumerate(self.plans):
+                    if not self._rests(number, plan, orders):
+                        await self._carry_out(number)
         finally:
             self._is_busy = False
 
@@ -184,6 +187,12 @@ class PairDesk:
     @property
     def _last_round(self) -> int:
         return max(map(_round, self._orders), default=0)
+
+    def _rests(self, number: int, plan: PairPlan, orders: Mapping[str, Order]) -> bool:
+        """Return whether a plan is over and nothing has happened to its orders since it was looked at."""
+        filled = tuple(orders[client_id].filled for client_id in plan.client_ids)
+        was, self._filled[number] = self._filled.get(number), filled
+        return plan.state.is_over and filled == was and plan.is_closing is self.is_closing
 
     async def _carry_out(self, number: int) -> None:
         while True:
