@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from polyframe.recording.resolvedkit import ResolvedMarkets
     from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
     from polyframe.reference import ReferencePrices, ReferenceSettings
+    from polyframe.report.ledgers import ledger_report
     from polyframe.report.values import Report
     from polyframe.router import SessionEventRouter
     from polyframe.scheduler import MarketScheduler, ScheduleSettings
@@ -216,6 +217,7 @@ __all__ = [
     "create_or_derive_credentials",
     "find_look_ahead",
     "grid",
+    "ledger_report",
     "run_backtest",
     "sweep",
     "walk_forward",
@@ -355,6 +357,7 @@ _HOMES = {
         "ReferencePrices",
         "ReferenceSettings",
     ),
+    "report.ledgers": ("ledger_report",),
     "report.values": ("Report",),
     "router": ("SessionEventRouter",),
     "scheduler": (

@@ -259,7 +259,7 @@
     byId("pick").value = String(at);
     byId("before").disabled = at === 0;
     byId("after").disabled = at === cycles.length - 1;
-    byId("cycle-facts").textContent = `${cycle.winner ? `${cycle.winner} won` : "not resolved"} · ${cycle.counts[0]} orders, ${cycle.counts[1]} filled · ${known(cycle.profit) ? `${usd(cycle.profit)} USD` : "profit not known yet"}`;
+    byId("cycle-facts").textContent = `${cycle.winner ? `${cycle.winner} won` : "not resolved"} · orders ${cycle.counts[0]}, filled ${cycle.counts[1]} · ${known(cycle.profit) ? `${usd(cycle.profit)} USD` : "profit not known yet"}`;
     for (const row of byId("cycles").tBodies[0].rows) row.classList.toggle("chosen", row.dataset.at === String(at));
     draw("cycle", oneCycle);
     showOrders(cycle);
