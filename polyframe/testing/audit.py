@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 
+from polyframe.model.conversion import ConversionKind
 from polyframe.model.money import ZERO
 from polyframe.model.order import Side
 from polyframe.model.trade import Fill, TradeLeg, TradeStatus
@@ -30,13 +31,16 @@ Owner = tuple[str, str]
 
 
 def reserved(state: CycleState) -> Decimal:
-    """Return what the open buys of a cycle can still cost in USD, worked out from orders and fills."""
+    """Return what open buys and splits of a cycle can still cost in USD, worked out anew."""
+    splitting = state.open_conversion
+    held = ZERO
+    if splitting is not None and splitting.kind is ConversionKind.SPLIT:
+        held = splitting.shares
     if state.winner is not None:
-        return ZERO
+        return held
     seen: dict[str, Decimal] = {}
     for fill in state.fills.values():
         seen[fill.client_id] = seen.get(fill.client_id, ZERO) + fill.size
-    held = ZERO
     for order in state.orders.values():
         if order.side is not Side.BUY or order.is_external:
             continue
@@ -116,7 +120,7 @@ def flow(fill: Fill) -> Decimal:
 
 def _cash(market: SimMarket) -> tuple[Decimal, Decimal]:
     """Return what the trades of a market moved, and what it paid for the shares in the end."""
-    moved = shares = ZERO
+    moved, shares = -market.pairs, market.pairs if market.winner is not None else ZERO
     winner = None if market.winner is None else market.market.token(market.winner)
     for trade in market.trades:
         if trade.status is not TradeStatus.FAILED:

@@ -67,6 +67,14 @@ class Fault(StrEnum):
     """The reply to a cancel comes late, perhaps after a switch."""
     CANCEL_RACE = "cancel_race"
     """The order fills, in part or as a whole, while its cancel is on the way."""
+    CONVERT_LOST = "convert_lost"
+    """A split or merge is submitted and the reply is lost."""
+    CONVERT_VANISHED = "convert_vanished"
+    """A split or merge never arrives, and nobody says so."""
+    CONVERT_FAILED = "convert_failed"
+    """The transaction of a split or merge fails on chain."""
+    CONVERT_LATE = "convert_late"
+    """The transaction of a split or merge waits for minutes."""
     QUERY_ERROR = "query_error"
     """A question to the venue is not answered."""
     MARKET_LATE = "market_late"
@@ -137,6 +145,10 @@ RATES: Mapping[Fault, float] = {
     Fault.CANCEL_ERROR: 0.05,
     Fault.CANCEL_LATE: 0.05,
     Fault.CANCEL_RACE: 0.15,
+    Fault.CONVERT_LOST: 0.15,
+    Fault.CONVERT_VANISHED: 0.05,
+    Fault.CONVERT_FAILED: 0.1,
+    Fault.CONVERT_LATE: 0.1,
     Fault.QUERY_ERROR: 0.1,
     Fault.MARKET_LATE: 0.08,
     Fault.MARKET_MISSING: 0.03,

@@ -75,6 +75,25 @@ class SimAccount:
         self.winners.add(token)
         self._move(token, self.shares.get(token, ZERO))
 
+    def convert(self, market: Market, pairs: Decimal) -> bool:
+        """Turn cash into pairs, or for a negative number pairs into cash; false if it cannot be.
+
+        Only what is on chain and not on offer can be given.
+        """
+        tokens = (market.up_token, market.down_token)
+        if self.winners & set(tokens) or self.cash - self.held_cash < pairs:
+            return False
+        if any(
+            self.delivered.get(token, ZERO) - self.held_shares.get(token, ZERO) < -pairs
+            for token in tokens
+        ):
+            return False
+        for token in tokens:
+            self._move(token, -pairs / 2)
+            _add(self.shares, token, pairs)
+            _add(self.delivered, token, pairs)
+        return True
+
     def forget(self, market: Market) -> None:
         """Drop what is kept of a market in which nothing can happen any more."""
         for token in (market.up_token, market.down_token):

@@ -86,6 +86,10 @@ class SimLine:
 
     # ------------------------------------------------------------------ requests
 
+    async def ask(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Let the venue answer something that is none of the questions below."""
+        return await self._ask(question)
+
     async def _ask(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
         self._check()
         task = asyncio.get_running_loop().create_task(question(), context=self._outside)

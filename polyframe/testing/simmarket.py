@@ -14,7 +14,7 @@ from polyframe.model.events import (
     UserMessage,
 )
 from polyframe.model.market import Outcome
-from polyframe.model.money import PRICE_UNITS, units_price
+from polyframe.model.money import PRICE_UNITS, ZERO, units_price
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.trade import TradeLeg
 from polyframe.testing.faults import Fault
@@ -43,6 +43,7 @@ class SimMarket:
         orders: All orders of the account by id.
         trades: All trades in which the account took part.
         winner: The outcome, once the market is resolved.
+        pairs: Pairs that were split off, less those that were merged.
         is_open: Whether it trades.
         is_abandoned: Whether it will never be resolved.
     """
@@ -52,6 +53,7 @@ class SimMarket:
         self.orders: dict[str, SimOrder] = {}
         self.trades = SimTrades(world)
         self.winner: Outcome | None = None
+        self.pairs = ZERO
         self.is_open = True
         self.is_abandoned = False
         self._world = world

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from polyframe.clock import Clock
 from polyframe.environment import Environment
 from polyframe.testing.faults import Fault, Faults
+from polyframe.testing.simcontracts import LineContracts
 from polyframe.testing.simledger import Journals, SimLedger
 from polyframe.testing.simline import SimLine
 from polyframe.testing.simstore import SimDisk, SimStore
@@ -73,6 +74,9 @@ class SimProcess:
             ledger=self.ledger,
             risk=risk,
             snapshots=self._store if keeps_snapshots else None,
+            contracts=None
+            if venue.contracts is None
+            else LineContracts(venue.contracts, self.line),
         )
         self.died = asyncio.Event()
         self.on_death: Callable[[], None] = _nothing

@@ -26,6 +26,7 @@ from polyframe.testing.builders import make_market
 from polyframe.testing.faults import Fault, Faults, InjectedError
 from polyframe.testing.simaccount import SimAccount
 from polyframe.testing.simclock import SimWallClock
+from polyframe.testing.simcontracts import SimContracts
 from polyframe.testing.simmarket import SimMarket
 from polyframe.testing.simstreams import OnStep, SimMarketStream, SimUserStream
 from polyframe.testing.simvalues import SimHabits, SimOrder, SimWorld
@@ -46,8 +47,10 @@ class SimVenue:
         cash: USD of the account at the start.
         faults: What goes wrong; nothing by default.
         habits: Times of the venue.
+        converts: Whether it splits and merges.
 
     Attributes:
+        contracts: Carries out splits and merges, ``None`` if it does not.
         faults: What goes wrong.
         account: The venue's own books of the account.
         markets: Markets that were asked for, by slug.
@@ -71,6 +74,7 @@ class SimVenue:
         cash: Decimal = Decimal(1000),
         faults: Faults | None = None,
         habits: SimHabits | None = None,
+        converts: bool = False,
     ) -> None:
         self.seed = seed
         self.faults = faults or Faults()
@@ -84,6 +88,11 @@ class SimVenue:
         self._misdirected = 0
         self.on_step: OnStep = _no_step
         self._habits = habits or SimHabits()
+        self.contracts = (
+            SimContracts(self.markets, self.account, self.faults, self._habits, seed)
+            if converts
+            else None
+        )
         self._rng = random.Random(f"{seed}/venue")
         self._listed: dict[str, tuple[float, str]] = {}
         self._last_id = 0
@@ -116,7 +125,8 @@ class SimVenue:
     def is_quiet(self) -> bool:
         """Whether nothing is left to happen: all is resolved, settled and told."""
         told = self.user is None or self.user.is_quiet
-        return told and all(market.is_quiet for market in self.markets.values())
+        converted = self.contracts is None or self.contracts.is_quiet
+        return told and converted and all(market.is_quiet for market in self.markets.values())
 
     def forget(self, slug: str) -> None:
         """Drop a market in which nothing can happen any more, for very long runs."""

@@ -57,6 +57,7 @@ RESTART_PATIENCE = 30.0
 """Network seconds that a start waits for the end of what an earlier run has left."""
 
 _TOLERANCE = Decimal("0.01")
+_DONE = ReceiptState.CONFIRMED
 
 
 class ConversionDesk(Protocol):
@@ -230,13 +231,30 @@ class Conversions:
         except TimeoutError:
             log.warning("how a conversion of an earlier run ended is not known yet")
 
+    async def look(self, states: Iterable[CycleState]) -> None:
+        """Book what is on chain already of what an earlier run has left open.
+
+        Between two of these looks that book nothing, none of it can have moved the cash.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        for state in states:
+            left = state.open_conversion
+            if left is None or self._contracts is None:
+                continue
+            if judge(state, left, await self._contracts.fetch_shares(state.market)) is _DONE:
+                self._apply(state, left.conversion_id, Receipt(_DONE, text="it is on chain"))
+
     async def _carry_out(
         self, contracts: PositionContracts, state: CycleState, begun: Conversion
     ) -> None:
         market, name = state.market, begun.conversion_id
-        if self._snapshots is not None:
-            # A program that is killed after this must know that it may have happened.
-            await self._snapshots.write_now(market.slug)
+        # A program that is killed after this must know that it may have happened.
+        if self._snapshots is not None and not await self._snapshots.write_now(market.slug):
+            text = "not sent: it could not be written down"
+            self._apply(state, name, Receipt(ReceiptState.FAILED, "", text))
+            return
         act = contracts.split if begun.kind is ConversionKind.SPLIT else contracts.merge
         self._apply(state, name, await self._sent(act(market, begun.shares), name))
         await self._follow(contracts, state, begun)

@@ -154,6 +154,7 @@ class Restart:
             if not self._cycles:
                 break
             await self._look()
+            await self._patiently(self._look_at_conversions)
             if self._moves() == moves:
                 break
             log.info("the account moved while its cash was counted (%d)", attempt)
@@ -163,6 +164,10 @@ class Restart:
         if self._conversions is not None:
             for cycle in self._cycles:
                 self._conversions.resume(cycle.state)
+
+    async def _look_at_conversions(self) -> None:
+        if self._conversions is not None:
+            await self._conversions.look([cycle.state for cycle in self._cycles])
 
     def _moves(self) -> list[tuple[Decimal, Decimal, int, int]]:
         """Return what has moved cash so far, by cycle; also what cancels itself out."""

@@ -202,10 +202,11 @@ class Snapshots:
             self._counters.add(Count.SNAPSHOTS, "sent_failed")
             self._say_failing(error)
 
-    async def write_now(self, slug: str) -> None:
-        """Return once the cycle is written as it is now, or could not be (which is counted)."""
+    async def write_now(self, slug: str) -> bool:
+        """Write a cycle as it is now; return whether that was possible (if not, it is counted)."""
         self.changed(slug)
-        await self._round()
+        done = await self._round()
+        return any(bucket.slug == slug and error is None for bucket, error in done)
 
     def add_fields(self, slug: str, strategy: str, source: FieldsSource) -> None:
         """Keep the marked fields of a strategy, as long as the cycle is open."""
@@ -257,8 +258,8 @@ class Snapshots:
                 self._wake.set()
             await asyncio.sleep(pause)
 
-    async def _round(self) -> None:
-        """Write what has changed and delete what is over."""
+    async def _round(self) -> list[tuple[Bucket, Exception | None]]:
+        """Write what has changed and delete what is over; return how each snapshot went."""
         images, gone = self._due()
         try:
             if self._threads is None:
@@ -273,6 +274,7 @@ class Snapshots:
             self._gone += gone
             raise
         self._count(done)
+        return done
 
     def _due(self) -> tuple[list[tuple[Bucket, Content]], list[Bucket]]:
         """Return what has to be written and what to be deleted, as values of this instant."""
