@@ -289,4 +289,35 @@ def report(
     raise typer.Exit(code)
 
 
+_NEW_HELP = (
+    "Make a project: strategy, program, settings, test, README.\n\n"
+    "It runs on a venue on this machine or on paper at once; docs/project.md tells what is in it. A "
+    "folder that is there and not empty is refused (exit code 2)."
+)
+
+
+@app.command(help=_NEW_HELP)
+def new(
+    name: Annotated[str, typer.Argument(help="For example fading, or my-bot.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="Where it goes. [default: a new folder NAME]")
+    ] = None,
+) -> None:
+    """Make a project: strategy, program, settings, test, README."""
+    try:
+        from polyframe.cli.new import NewProject
+
+        project = NewProject(name, Path(name) if folder is None else folder)
+        project.write()
+        typer.echo(project.next_steps(), nl=False)
+        code = 0
+    except ConfigError as error:
+        sys.stderr.write(f"polyframe new: {error}\n")
+        code = 2
+    except OSError as error:
+        sys.stderr.write(f"polyframe new: {error}\n")
+        code = 1
+    raise typer.Exit(code)
+
+
 register(app)

@@ -1,0 +1,117 @@
+"""``polyframe new``: what it makes works, and what it cannot make is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from polyframe.cli.new import NewProject
+from polyframe.errors import ConfigError
+from tests.cli.command import ROOT
+from tests.docs.programs import CLEAN, Done, run
+
+RULES = "ANN,ASYNC,B,C4,DTZ,E,F,I,N,PT,PTH,RUF,SIM,UP,W"
+
+
+def new(folder: Path, *arguments: str) -> Done:
+    """Run ``polyframe new`` in `folder`."""
+    return run(["-m", "polyframe.cli", "new", *arguments], folder)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one project; the tests look at it and run it."""
+    folder = tmp_path_factory.mktemp("new")
+    done = new(folder, "my-bot")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cd my-bot" in done.stdout
+    assert "python -m my_bot --local" in done.stdout
+    return folder / "my-bot"
+
+
+def test_its_own_test_passes_as_it_is_made(project: Path) -> None:
+    """Nothing has to be changed first, and nothing needs a network."""
+    done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"], project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "11 passed" in done.stdout
+
+
+def test_it_trades_at_the_local_venue(project: Path) -> None:
+    """The program runs as the next steps say, and keeps a ledger that can be read."""
+    arguments = ["-m", "my_bot", "--local", "--cycles", "1", "--speed", "300"]
+    places = [project / "src"] if CLEAN else [project / "src", ROOT]
+    done = run(arguments, project, PYTHONPATH=os.pathsep.join(map(str, places)))
+    assert done.returncode == 0, done.stderr
+    assert "btc-updown-15m-" in done.stdout
+    assert "Traceback" not in done.stderr
+    read = run(["-m", "polyframe.cli", "report", "data/local.sqlite"], project)
+    assert read.returncode == 0, read.stderr
+
+
+@pytest.mark.skipif(bool(CLEAN), reason="linters are not part of the clean environment")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ruff", "check", "--isolated", "--line-length", "100", "--select", RULES],
+        ["ruff", "format", "--isolated", "--line-length", "100", "--check"],
+    ],
+    ids=["rules", "format"],
+)
+def test_linters_agree_with_it(arguments: list[str], project: Path) -> None:
+    """What people copy from is formatted, annotated and without loose ends."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments, "."],
+        capture_output=True,
+        text=True,
+        cwd=project,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_files_say_how_polyframe_is_installed(project: Path) -> None:
+    """The name on the index is another project's: nothing asks the index for it."""
+    with (project / "pyproject.toml").open("rb") as file:
+        facts = tomllib.load(file)["project"]
+    wanted = [*facts["dependencies"], *facts["optional-dependencies"]["dev"]]
+    assert not [text for text in wanted if text.startswith("polyframe")]
+    assert "belongs to another project" in (project / "README.md").read_text(encoding="utf-8")
+    ignored = (project / ".gitignore").read_text(encoding="utf-8").split()
+    assert {"data/", ".env", "*.key"} <= set(ignored)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "My-Bot", "1bot", "my bot", "../up", "a--b", "class", "asyncio", "polyframe", "strategy"],
+)
+def test_a_name_that_cannot_be_is_refused(name: str, tmp_path: Path) -> None:
+    """It would be no package, hide one, or clash with what the modules import."""
+    with pytest.raises(ConfigError, match="name: "):
+        NewProject(name, tmp_path / "new")
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    """It is refused with code 2, and holds what it held; an empty one is taken."""
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("mine", encoding="utf-8")
+    done = new(tmp_path, "taken")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "not empty" in done.stderr
+    assert ["mine.txt"] == [path.name for path in (tmp_path / "taken").iterdir()]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert len(NewProject("fading", empty).write()) == 10
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    """It is not written over."""
+    place = tmp_path / "file"
+    place.write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="folder: "):
+        NewProject("fading", place).write()
+    assert "mine" == place.read_text(encoding="utf-8")
