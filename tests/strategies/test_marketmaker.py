@@ -21,8 +21,8 @@ from polyframe.model.trade import TradeStatus
 from polyframe.strategies.blocks.fairvalue import PriceModel
 from polyframe.strategies.blocks.requote import RequotePolicy
 from polyframe.strategies.marketmaker import MarketMaker
-from polyframe.testing import PerProcess
-from tests.strategies.kit import Standing, World, hostile, live, regime_reports, worlds
+from polyframe.testing import Fault, PerProcess
+from tests.strategies.kit import ONE_LIFE, Standing, World, hostile, live, regime_reports, worlds
 from tests.strategies.test_momentum import BEAT, Path, feed, walking
 from tests.support.fake import FakeExchange, snapshot, trade_report
 from tests.support.stage import Stage, play, settle
@@ -461,12 +461,26 @@ def test_the_bounds_hold_whatever_the_market_does(world: World) -> None:
     live(EAGER, world, within_bounds, services=[walking(world.seed)])
 
 
-def test_it_survives_everything() -> None:
-    """With all faults and kills at once its hooks never raise, and the bounds hold over its lives."""
+def never_got_more(standing: Standing) -> None:
+    """What was bought stays within the bounds; also after a restart, whose orders are told anew."""
+    paid = (fill.size * fill.price for fill in standing.kept(Side.BUY))
+    assert sum(paid, ZERO) <= BUDGET
+    for outcome in Outcome:
+        assert standing.held(outcome) <= MOST_SHARES
+
+
+def test_the_bounds_hold_over_the_lives_of_a_cycle() -> None:
+    """A program that is killed and started again within a cycle goes on within its bounds."""
     services = [PerProcess(lambda: walking(2))]
-    result = hostile(EAGER, cycles=8, bound=within_bounds, services=services)
+    faults = ONE_LIFE | {Fault.KILL}
+    result = hostile(EAGER, cycles=4, faults=faults, bound=never_got_more, services=services)
     assert result.starts > 1
     assert any(record.fills for record in result.records)
+
+
+def test_it_survives_everything() -> None:
+    """With all faults at once, damaged files among them, its hooks never raise."""
+    hostile(EAGER, cycles=3, seed=3, services=[PerProcess(lambda: walking(3))])
 
 
 def test_it_trades_in_every_kind_of_market() -> None:

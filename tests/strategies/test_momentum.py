@@ -22,9 +22,18 @@ from polyframe.model.trade import TradeStatus
 from polyframe.reference import ReferencePrices
 from polyframe.strategies.blocks.fairvalue import PriceModel
 from polyframe.strategies.momentum import Momentum, Skip
-from polyframe.testing import FeedVenue, PerProcess
+from polyframe.testing import Fault, FeedVenue, PerProcess
 from polyframe.trading.limits import RiskLimits
-from tests.strategies.kit import SERIES, Standing, World, hostile, live, regime_reports, worlds
+from tests.strategies.kit import (
+    ONE_LIFE,
+    SERIES,
+    Standing,
+    World,
+    hostile,
+    live,
+    regime_reports,
+    worlds,
+)
 from tests.support.fake import START, FakeExchange, snapshot, trade_report
 from tests.support.stage import Stage, play, settle
 
@@ -480,6 +489,12 @@ def sum_of_sales(standing: Standing) -> Decimal:
     return sum((fill.size * fill.price for fill in standing.kept(Side.SELL)), ZERO)
 
 
+def never_paid_more(standing: Standing) -> None:
+    """What was bought cost the budget at most; also after a restart, whose orders are told anew."""
+    paid = (fill.size * fill.price for fill in standing.kept(Side.BUY))
+    assert sum(paid, ZERO) <= BUDGET
+
+
 @settings(max_examples=12)
 @given(world=worlds())
 def test_the_budget_holds_whatever_the_market_does(world: World) -> None:
@@ -487,13 +502,18 @@ def test_the_budget_holds_whatever_the_market_does(world: World) -> None:
     live(EAGER, world, within_budget, services=[walking(world.seed)])
 
 
-def test_it_survives_everything() -> None:
-    """With all faults and kills at once its hooks never raise, and the budget holds over its lives."""
-    result = hostile(
-        EAGER, cycles=12, bound=within_budget, services=[PerProcess(lambda: walking(1))]
-    )
+def test_the_budget_holds_over_the_lives_of_a_cycle() -> None:
+    """A program that is killed and started again within a cycle has what is left of its budget."""
+    services = [PerProcess(lambda: walking(1))]
+    faults = ONE_LIFE | {Fault.KILL}
+    result = hostile(EAGER, cycles=4, faults=faults, bound=never_paid_more, services=services)
     assert result.starts > 1
     assert any(record.fills for record in result.records)
+
+
+def test_it_survives_everything() -> None:
+    """With all faults at once, damaged files among them, its hooks never raise."""
+    hostile(EAGER, cycles=3, seed=4, services=[PerProcess(lambda: walking(4))])
 
 
 def test_it_trades_in_every_kind_of_market() -> None:
