@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
 from math import inf
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -31,11 +33,11 @@ _POLL_EVERY = 16
 """Under simulated time sockets are asked after so many turns of a loop that is busy."""
 
 _MOST_AT_ONCE = 10_000
-"""Callbacks after which those who run while the loop is idle give it back, or a task that never waits
-for anything would keep signals out."""
+"""Callbacks, and pieces of idle work, after which the loop is given back: a task that never waits for
+anything would keep signals out."""
 
 IdleWork = Callable[[], bool]
-"""Does what is due before the next timer; says whether it did anything."""
+"""Does what is due next, if that is before the next timer; says whether it did anything."""
 
 
 @runtime_checkable
@@ -133,6 +135,11 @@ class VirtualClock:
         self._start = float(start)
         self._elapsed = 0.0
         self._idle_work: IdleWork | None = None
+        self._idle_context = copy_context()
+        self._left = _MOST_AT_ONCE
+        self._is_amid = False
+        self._ready: deque[asyncio.Handle] = deque()
+        self._timers: list[asyncio.TimerHandle] = []
         self._loop_parts: dict[str, Any] = {}
 
     def time(self) -> float:
@@ -161,45 +168,74 @@ class VirtualClock:
     def when_idle(self, work: IdleWork | None) -> None:
         """Let `work` be called whenever nobody can go on, before time jumps to the next timer.
 
-        For those who play a recording: a timer for each row would cost several times as much as all
-        that happens because of it. ``None`` takes it back.
+        It is called again and again, each time until nobody can go on with what it did. For those who
+        play a recording: a timer for each row would cost several times as much as all that happens
+        because of it. ``None`` takes it back.
+
+        A task that is about to wait, when nobody else can go on, does the work where it stands, and
+        goes on with it if that is what it waited for: nothing is different from a turn of the loop but
+        its cost. The work has a context (of context variables) of its own in any case.
 
         Raises:
             RuntimeError: Not within `run`.
         """
         self._check_loop()
         self._idle_work = work
+        self._idle_context = copy_context()
         # asyncio has no public way to ask what is ready and which timers are set.
-        self._loop_parts = vars(asyncio.get_running_loop())
+        parts = vars(asyncio.get_running_loop())
+        self._loop_parts, self._ready, self._timers = parts, parts["_ready"], parts["_scheduled"]
 
     def next_timer(self) -> float:
         """Return the loop time of the next timer, infinity without one.
 
         Only for what `when_idle` calls.
         """
-        timers = self._loop_parts["_scheduled"]
-        when: float = timers[0].when() if timers else inf
-        return when
+        return self._timers[0].when() if self._timers else inf
 
     def pass_to(self, when: float) -> None:
         """Go on to loop time `when`, but not beyond `next_timer`; only for what `when_idle` calls."""
         if when > self._elapsed:
             self._elapsed = when
 
-    def let_others_run(self) -> bool:
-        """Run what is ready, and what becomes so, until nothing is; say whether that came about.
+    def _work(self) -> bool:
+        """Do idle work, and let those run whom it wakes; say whether there was any."""
+        worked, self._is_amid = self._is_amid, False
+        self._left = _MOST_AT_ONCE
+        if worked and not self._let_others_run():
+            return True
+        while self._idle_work is not None and self._idle_context.run(self._idle_work):
+            worked = True
+            if not self._let_others_run():
+                break
+        return worked
 
-        Only for what `when_idle` calls.
-        """
-        parts = self._loop_parts
-        ready = parts["_ready"]
-        left = _MOST_AT_ONCE
-        while ready and left and not parts["_stopping"]:
-            left -= 1
+    def _let_others_run(self) -> bool:
+        """Run what is ready, and what becomes so, until nothing is; say whether that came about."""
+        parts, ready = self._loop_parts, self._ready
+        while ready and self._left > 0 and not parts["_stopping"]:
+            self._left -= 1
             handle = ready.popleft()
-            if not handle.cancelled():
+            if not handle._cancelled:  # noqa: SLF001
                 handle._run()  # noqa: SLF001
-        return not ready and not parts["_stopping"]
+        return not ready and self._left > 0 and not parts["_stopping"]
+
+    def _work_for(self, waiting: _IdleFuture) -> bool:
+        """Do idle work in place of a turn of the loop, for a task that would wait for `waiting`.
+
+        Returns:
+            Whether the task has to let others go before it does: see `_IdleFuture`.
+        """
+        ready = self._ready
+        while not ready and self._left > 0 and not self._loop_parts["_stopping"]:
+            self._left -= 1
+            if self._idle_work is None or not self._idle_context.run(self._idle_work):
+                return False
+            # Timers that are due at this very instant wait until everybody has had his turn.
+            self._is_amid = True
+            if waiting.done():
+                return waiting.place > 0
+        return False
 
     def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -229,15 +265,17 @@ class _VirtualSelector(selectors.BaseSelector):
 
     @override
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        clock = self._clock
         if timeout == 0:
             self._skipped += 1
-            if self._skipped % _POLL_EVERY:
-                return []
-        ready = self._real.select(0)
-        if ready or timeout == 0:
+            ready = [] if self._skipped % _POLL_EVERY else self._real.select(0)
+            if not ready and clock._is_amid:  # noqa: SLF001
+                clock._work()  # noqa: SLF001
             return ready
-        work = self._clock._idle_work  # noqa: SLF001
-        if work is not None and work():
+        ready = self._real.select(0)
+        if ready:
+            return ready
+        if clock._idle_work is not None and clock._work():  # noqa: SLF001
             return []
         if timeout is None:
             # Only another thread or a socket can go on from here; give those a moment.
@@ -278,3 +316,50 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
     @override
     def time(self) -> float:
         return self.clock._elapsed  # noqa: SLF001
+
+    @override
+    def create_future(self) -> asyncio.Future[Any]:
+        if self.clock._idle_work is None:  # noqa: SLF001
+            return super().create_future()
+        return _IdleFuture(loop=self)
+
+
+class _IdleFuture(asyncio.Future[Any]):
+    """A future whose waiting task does idle work, while nobody else can go on.
+
+    If it is done thereby, its task goes on at once, without a turn of the loop. Where others were woken
+    before it, they go first, as they would have: `place` is the number of them.
+    """
+
+    _loop: _VirtualLoop
+    place = 0
+
+    @override
+    def set_result(self, result: Any) -> None:
+        self.place = len(self._loop.clock._ready)  # noqa: SLF001
+        super().set_result(result)
+
+    @override
+    def __await__(self) -> Generator[Any, None, Any]:
+        clock = self._loop.clock
+        if not clock._ready and not self.done() and clock._work_for(self):  # noqa: SLF001
+            return self._in_turn()
+        return super().__await__()
+
+    __iter__ = __await__
+
+    def _in_turn(self) -> Generator[None, None, Any]:
+        """Let those go first who were woken before, but not those who were woken after."""
+        ready = self._loop.clock._ready  # noqa: SLF001
+        later = [ready.pop() for _ in range(len(ready) - self.place)]
+
+        def put_back() -> None:
+            # The task's next step stands right behind: it goes before `later`, and those before what
+            # the first ones may have added.
+            step = ready.popleft()
+            ready.extendleft(later)
+            ready.appendleft(step)
+
+        self._loop.call_soon(put_back)
+        yield
+        return self.result()

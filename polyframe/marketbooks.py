@@ -154,8 +154,9 @@ class MarketBooks:
                     side.mismatches = 0
                 else:
                     self._mismatch(side)
-            if self.known:  # else there was one mismatch too many, and that was told
-                self._tell(side)
+                    if not self.known:  # one too many, and that was told
+                        continue
+            self._tell(side)
 
     def on_quote(self, message: BestQuote) -> None:
         """Compare with the venue's own top of book."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -127,8 +126,9 @@ class ExchangeSession:
         self._user_gate = user_gate
         self._state = SessionState.OPEN
         self._stream: DataStream | None = None
-        self._subscribers: list[Subscriber] = []
-        self._book_subscribers: list[Subscriber] = []
+        # Never changed in place: one who is told may leave meanwhile.
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._book_subscribers: tuple[Subscriber, ...] = ()
         self._outcomes = {market.up_token: Outcome.UP, market.down_token: Outcome.DOWN}
         self._books = MarketBooks(market, clock=clock, counters=counters, listener=self)
         self._books_known = asyncio.Event()
@@ -154,8 +154,7 @@ class ExchangeSession:
         """Shut the gate, at once and for good: subscribers first, then the stream's deliveries."""
         if self._state is SessionState.OPEN:
             self._state = SessionState.CLOSING
-        self._subscribers.clear()
-        self._book_subscribers.clear()
+        self._subscribers = self._book_subscribers = ()
         if self._stream is not None:
             self._stream.detach()
 
@@ -236,9 +235,9 @@ class ExchangeSession:
         if self._state is not SessionState.OPEN:
             what = "session.subscribe"
             raise StaleCycleError(what, self.generation, None)
-        self._subscribers.append(subscriber)
+        self._subscribers += (subscriber,)
         if subscriber.wants_books:
-            self._book_subscribers.append(subscriber)
+            self._book_subscribers += (subscriber,)
             self._books.tells_books = True
         if self._books.known:
             for outcome in Outcome:
@@ -248,13 +247,12 @@ class ExchangeSession:
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Remove a subscriber; unknown ones are ignored."""
-        for subscribers in (self._subscribers, self._book_subscribers):
-            if subscriber in subscribers:
-                subscribers.remove(subscriber)
+        self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
+        self._book_subscribers = tuple(s for s in self._book_subscribers if s is not subscriber)
 
     def publish(self, change: OrderChanged | TradeChanged | ReconcileReport) -> None:
         """Hand a change that the engine made, or a comparison, to the subscribers."""
-        for subscriber in tuple(self._subscribers):
+        for subscriber in self._subscribers:
             try:
                 if isinstance(change, OrderChanged):
                     subscriber.order_changed(change)
@@ -265,15 +263,15 @@ class ExchangeSession:
             except Exception as error:  # noqa: BLE001
                 self._subscriber_failed(error)
 
-    def _tell_price(self, outcome: Outcome, subscribers: Iterable[Subscriber]) -> None:
-        for subscriber in tuple(subscribers):
+    def _tell_price(self, outcome: Outcome, subscribers: tuple[Subscriber, ...]) -> None:
+        for subscriber in subscribers:
             try:
                 subscriber.price_changed(outcome)
             except Exception as error:  # noqa: BLE001
                 self._subscriber_failed(error)
 
-    def _tell_book(self, outcome: Outcome, subscribers: Iterable[Subscriber]) -> None:
-        for subscriber in tuple(subscribers):
+    def _tell_book(self, outcome: Outcome, subscribers: tuple[Subscriber, ...]) -> None:
+        for subscriber in subscribers:
             try:
                 subscriber.book_changed(outcome)
             except Exception as error:  # noqa: BLE001
@@ -344,7 +342,7 @@ class ExchangeSession:
             side=message.side,
             timestamp_ms=message.timestamp_ms,
         )
-        for subscriber in tuple(self._subscribers):
+        for subscriber in self._subscribers:
             try:
                 subscriber.market_traded(event)
             except Exception as error:  # noqa: BLE001

@@ -39,8 +39,18 @@ MARKET_TRADES_KEPT = 1_000
 """Public trades that may wait for a slow strategy; older ones are dropped and counted."""
 
 _OPEN = SessionState.OPEN
-_PRICE_UP, _PRICE_DOWN = ("price", Outcome.UP), ("price", Outcome.DOWN)
-_BOOK_UP, _BOOK_DOWN = ("book", Outcome.UP), ("book", Outcome.DOWN)
+
+_PRICE = {Outcome.UP: 1, Outcome.DOWN: 2}
+_BOOK = {Outcome.UP: 4, Outcome.DOWN: 8}
+"""Bits of what is marked; the lower goes first."""
+
+_TURNS = tuple(
+    tuple(
+        (bit, outcome) for bits in (_PRICE, _BOOK) for outcome, bit in bits.items() if marks & bit
+    )
+    for marks in range(16)
+)
+"""What is to be told for each combination of marks."""
 
 
 class StrategyRun:
@@ -77,8 +87,8 @@ class StrategyRun:
         self._on_failed = on_failed
         self._own: deque[OwnEvent] = deque()
         self._prints: deque[MarketTraded] = deque()
-        self._prices = dict.fromkeys(Outcome, False)
-        self._books = dict.fromkeys(Outcome, False)
+        self._marks = 0
+        self._hook = ""
         self._waker: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
@@ -106,12 +116,12 @@ class StrategyRun:
     def price_changed(self, outcome: Outcome) -> None:
         """Mark one outcome's price as new."""
         if self._wants_price:
-            self._prices[outcome] = True
+            self._marks |= _PRICE[outcome]
             self._wake()
 
     def book_changed(self, outcome: Outcome) -> None:
         """Mark one outcome's book as new."""
-        self._books[outcome] = True
+        self._marks |= _BOOK[outcome]
         self._wake()
 
     def market_traded(self, event: MarketTraded) -> None:
@@ -178,8 +188,13 @@ class StrategyRun:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _guard(self, call: Callable[[], Awaitable[Any]], label: str) -> Any:
-        """Call and await code of the user's; an exception is reported and ends the cycle."""
+    async def _guard(self, call: Callable[[], Awaitable[Any]], label: str = "") -> Any:
+        """Call and await code of the user's; an exception is reported and ends the cycle.
+
+        Args:
+            call: What is called.
+            label: Under which name it is reported; by default as the hook that is running.
+        """
         task = asyncio.current_task()
         try:
             return await call()
@@ -187,13 +202,13 @@ class StrategyRun:
             if self._ending or (task is not None and task.cancelling()):
                 raise
             # Nobody asked: the user's code let a cancellation of its own escape.
-            self._fail(label, RuntimeError("a cancellation escaped from it"))
+            self._fail(label or self._hook, RuntimeError("a cancellation escaped from it"))
         except StaleCycleError as error:
             # The switch came between an answer and its caller: no mistake of the strategy's.
             if not self._is_over:
-                self._fail(label, error)
+                self._fail(label or self._hook, error)
         except Exception as error:  # noqa: BLE001
-            self._fail(label, error)
+            self._fail(label or self._hook, error)
         return None
 
     def _fail(self, where: str, error: Exception) -> None:
@@ -218,60 +233,54 @@ class StrategyRun:
         await self._guard(strategy.on_cycle_start, "on_cycle_start")
         if overrides(strategy, "run") and not self._stopped:
             self._add_task(self._guard(strategy.run, "run"), "run")
-        turn: deque[tuple[str, Outcome | None]] = deque()
+        if not self._stopped:
+            # One guard for all of them: the first that raises is the last.
+            await self._guard(self._deliver_events)
+
+    async def _deliver_events(self) -> None:
+        """Call the hooks, one after another, for as long as the cycle lives."""
+        strategy, session, own, prints = self.strategy, self.session, self._own, self._prints
+        create_future = asyncio.get_running_loop().create_future
+        # One turn: everything that was marked at one time, once. What is marked again meanwhile waits
+        # for the next turn, so that a slow hook of one kind or outcome cannot keep the others waiting
+        # for ever.
+        turn: deque[tuple[int, Outcome]] = deque()
+        is_prints_turn = False
         while not self._stopped:
-            if self._own:
-                await self._deliver_own(self._own.popleft())
-            elif turn:
-                await self._deliver_marked(*turn.popleft())
-            elif marked := self._marked():
-                turn.extend(marked)
+            if own:
+                await self._deliver_own(own.popleft())
+                continue
+            if not turn and not is_prints_turn:
+                turn.extend(_TURNS[self._marks])
+                is_prints_turn = bool(prints)
+            if turn:
+                mark, outcome = turn.popleft()
+                self._marks ^= mark
+                if mark >= _BOOK[Outcome.UP]:
+                    self._hook = "on_book"
+                    await strategy.on_book(outcome)
+                else:
+                    self._hook = "on_price"
+                    await strategy.on_price(session.price(outcome))
+            elif is_prints_turn:
+                is_prints_turn = False
+                self._hook = "on_market_trade"
+                await strategy.on_market_trade(prints.popleft())
             else:
-                self._waker = asyncio.get_running_loop().create_future()
+                self._waker = create_future()
                 await self._waker
-
-    def _marked(self) -> list[tuple[str, Outcome | None]]:
-        """Return one turn: everything that is marked now, once.
-
-        What is marked again meanwhile waits for the next turn, so that a slow hook of one kind or
-        outcome cannot keep the others waiting for ever.
-        """
-        marked: list[tuple[str, Outcome | None]] = []
-        # Spelled out, because this is what a strategy does most often.
-        prices, books = self._prices, self._books
-        if prices[Outcome.UP]:
-            marked.append(_PRICE_UP)
-        if prices[Outcome.DOWN]:
-            marked.append(_PRICE_DOWN)
-        if books[Outcome.UP]:
-            marked.append(_BOOK_UP)
-        if books[Outcome.DOWN]:
-            marked.append(_BOOK_DOWN)
-        if self._prints:
-            marked.append(("market_trade", None))
-        return marked
 
     async def _deliver_own(self, event: OwnEvent) -> None:
         strategy = self.strategy
         if isinstance(event, OrderChanged):
-            await self._guard(lambda: strategy.on_order(event), "on_order")
+            self._hook = "on_order"
+            await strategy.on_order(event)
         elif isinstance(event, TradeChanged):
-            await self._guard(lambda: strategy.on_trade(event), "on_trade")
+            self._hook = "on_trade"
+            await strategy.on_trade(event)
         else:
-            await self._guard(lambda: strategy.on_reconcile(event), "on_reconcile")
-
-    async def _deliver_marked(self, kind: str, outcome: Outcome | None) -> None:
-        strategy = self.strategy
-        if outcome is None:
-            trade = self._prints.popleft()
-            await self._guard(lambda: strategy.on_market_trade(trade), "on_market_trade")
-        elif kind == "price":
-            self._prices[outcome] = False
-            price = self.session.price(outcome)
-            await self._guard(lambda: strategy.on_price(price), "on_price")
-        else:
-            self._books[outcome] = False
-            await self._guard(lambda: strategy.on_book(outcome), "on_book")
+            self._hook = "on_reconcile"
+            await strategy.on_reconcile(event)
 
     @property
     def _is_over(self) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
+import socket
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polyframe import clock as clock_module
 from polyframe.clock import Clock, ScaledClock, VirtualClock, WallClock
 from polyframe.errors import ConfigError
 
@@ -272,14 +276,12 @@ def test_idle_work_runs_before_time_jumps_and_lets_others_have_their_turn() -> N
                 story.append(("hook", clock.time()))
 
         def work() -> bool:
-            did = False
-            while rows and rows[0] - 100.0 <= clock.next_timer():
-                clock.pass_to(rows.pop(0) - 100.0)
-                story.append(("row", clock.time()))
-                woken.set()
-                did = True
-                assert clock.let_others_run()
-            return did
+            if not rows or rows[0] - 100.0 > clock.next_timer():
+                return False
+            clock.pass_to(rows.pop(0) - 100.0)
+            story.append(("row", clock.time()))
+            woken.set()
+            return True
 
         clock.when_idle(work)
         waiting = asyncio.create_task(hook())
@@ -301,28 +303,184 @@ def test_idle_work_runs_before_time_jumps_and_lets_others_have_their_turn() -> N
     ]
 
 
-def test_a_task_that_stays_busy_does_not_keep_idle_work_for_ever() -> None:
-    """Whom work wakes may never wait for anything: work is told so, and gives the loop back."""
+@pytest.mark.parametrize("is_in_place", [True, False])
+def test_idle_work_and_whom_it_wakes_do_not_keep_the_loop_for_ever(is_in_place: bool) -> None:
+    """Sockets are served although there is always more to do, in place or by tasks that never wait."""
     clock = VirtualClock()
-    answers: list[bool] = []
-
-    async def spin() -> None:
-        while not answers:  # noqa: ASYNC110 - being busy is the point
-            await asyncio.sleep(0)
+    heard: list[bytes] = []
 
     async def main() -> None:
-        spinning: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        loop.add_reader(ours, lambda: heard.append(ours.recv(1)))
+        waiting: list[asyncio.Future[None]] = []
+        turns = 0
+
+        async def stay_busy() -> None:
+            nonlocal turns
+            while not heard:
+                turns += 1
+                assert turns < 100_000
+                if is_in_place:
+                    waiting.append(loop.create_future())
+                    await waiting[-1]
+                else:
+                    await asyncio.sleep(0)
 
         def work() -> bool:
-            clock.when_idle(None)
-            spinning.append(asyncio.create_task(spin()))
-            answers_before = clock.let_others_run()
-            answers.append(answers_before)
+            if not turns:
+                theirs.send(b"x")
+            waiting.pop().set_result(None)
             return True
 
         clock.when_idle(work)
-        await clock.sleep(1.0)
-        await spinning[0]
+        waiting.append(loop.create_future())
+        await waiting[-1]
+        await stay_busy()
+        clock.when_idle(None)
+        loop.remove_reader(ours)
+        ours.close()
+        theirs.close()
 
     clock.run(main())
-    assert answers == [False]
+    assert heard
+
+
+def test_idle_work_has_a_context_of_its_own() -> None:
+    """What a task does to its decimal context is not done to those whose work it does in place."""
+    clock = VirtualClock()
+    seen: list[tuple[str, int]] = []
+
+    async def main() -> None:
+        waiting: list[asyncio.Future[None]] = []
+
+        def work() -> bool:
+            seen.append(("work", decimal.getcontext().prec))
+            waiting.pop().set_result(None)
+            return True
+
+        clock.when_idle(work)
+        with decimal.localcontext() as context:
+            context.prec = 3
+            for _ in range(3):
+                waiting.append(asyncio.get_running_loop().create_future())
+                await waiting[-1]
+                seen.append(("task", decimal.getcontext().prec))
+        clock.when_idle(None)
+
+    clock.run(main())
+    assert set(seen) == {("work", 28), ("task", 3)}
+    assert len(seen) == 6
+
+
+def test_work_in_place_costs_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that waits for nothing but idle work is not put to sleep at all."""
+    clock = VirtualClock()
+    handles = 0
+
+    class Counting(asyncio.Handle):
+        def __init__(self, *args: Any) -> None:
+            nonlocal handles
+            handles += 1
+            super().__init__(*args)
+
+    async def main() -> None:
+        waiting: list[asyncio.Future[None]] = []
+
+        def work() -> bool:
+            waiting.pop().set_result(None)
+            return True
+
+        clock.when_idle(work)
+        monkeypatch.setattr(asyncio.events, "Handle", Counting)
+        for _ in range(100):
+            waiting.append(asyncio.get_running_loop().create_future())
+            await waiting[-1]
+        clock.when_idle(None)
+
+    clock.run(main())
+    assert handles < 20
+
+
+@given(st.data())
+def test_work_in_place_changes_the_order_of_nothing(data: st.DataObject) -> None:
+    """Whoever is woken, by whom and when: all happens as if each had waited for a turn of the loop."""
+    count = data.draw(st.integers(1, 4), label="workers")
+    number = st.integers(0, count - 1)
+    wakes = st.lists(number, max_size=4)
+    instants = data.draw(
+        st.lists(st.tuples(st.integers(1, 3), wakes), max_size=12), label="instants"
+    )
+    # After being woken, a worker gives way so many times, wakes others, and perhaps sleeps.
+    habits = data.draw(
+        st.lists(
+            st.tuples(st.integers(0, 2), wakes, st.sampled_from([0, 0, 0, 2])),
+            min_size=count,
+            max_size=count,
+        ),
+        label="habits",
+    )
+
+    def course(*, in_place: bool) -> list[tuple[float, str, int]]:
+        clock = VirtualClock()
+        story: list[tuple[float, str, int]] = []
+        left = list(instants)
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            waiting: dict[int, asyncio.Future[None]] = {}
+            when = 0
+
+            def wake(one: int) -> None:
+                if one in waiting:
+                    waiting.pop(one).set_result(None)
+
+            async def worker(me: int) -> None:
+                ways, others, nap = habits[me]
+                # Two who wake each other would never let time pass.
+                while len(story) < 200:
+                    waiting[me] = loop.create_future()
+                    await waiting[me]
+                    story.append((loop.time(), "woken", me))
+                    for _ in range(ways):
+                        await asyncio.sleep(0)
+                        story.append((loop.time(), "way", me))
+                    for other in others:
+                        wake(other)
+                    if nap:
+                        await asyncio.sleep(nap)
+                        story.append((loop.time(), "slept", me))
+
+            def work() -> bool:
+                nonlocal when
+                if not left or when + left[0][0] > clock.next_timer():
+                    return False
+                after, woken = left.pop(0)
+                when += after
+                clock.pass_to(when)
+                story.append((loop.time(), "work", len(woken)))
+                for one in woken:
+                    wake(one)
+                return True
+
+            tasks = [asyncio.create_task(worker(me)) for me in range(count)]
+            clock.when_idle(work)
+            try:
+                async with asyncio.timeout(40):
+                    while left:  # noqa: ASYNC110 - time has to pass
+                        await asyncio.sleep(1)
+            except TimeoutError:
+                story.append((loop.time(), "timeout", 0))
+            clock.when_idle(None)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+        with pytest.MonkeyPatch.context() as patch:
+            if not in_place:
+                plain = asyncio.SelectorEventLoop.create_future
+                patch.setattr(clock_module._VirtualLoop, "create_future", plain)
+            clock.run(main())
+        return story
+
+    assert course(in_place=True) == course(in_place=False)

@@ -151,26 +151,22 @@ class Player:
             heappush(self._due, (tape.next_ms, number, tape))
 
     def _run(self) -> bool:
-        """Play until a timer is due or somebody stays busy; say whether anything was played."""
+        """Play the next instant, unless a timer is due before; say whether there was one."""
         clock, due = self._clock, self._due
-        played = False
+        if not due:
+            return False
+        due_ms = due[0][0]
+        when = due_ms / 1000 - self._origin
+        # At the same instant rows come first: an order meets the book with them in it.
+        if when > clock.next_timer():
+            return False
+        clock.pass_to(when)
         try:
-            while due:
-                due_ms = due[0][0]
-                when = self.loop_time(due_ms)
-                # At the same instant rows come first: an order meets the book with them in it.
-                if when > clock.next_timer():
-                    break
-                clock.pass_to(when)
-                self._play(due_ms)
-                played = True
-                if not clock.let_others_run():
-                    break
+            self._play(due_ms)
         except Exception as error:  # noqa: BLE001 - a reader may raise whatever it likes
             self.stop()
             self._on_error(error)
-            return True
-        return played
+        return True
 
     def _play(self, now_ms: int) -> None:
         due = self._due

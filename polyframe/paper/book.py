@@ -81,17 +81,18 @@ class PaperBook:
 
     def apply(self, message: MarketMessage, now_ms: int) -> bool:
         """Take a message; return whether levels may be different."""
-        if isinstance(message, BookSnapshot):
-            changed = self._snapshot(message)
-        elif isinstance(message, BookDelta):
+        if isinstance(message, BookDelta):
             changed = self._delta(message)
+        elif isinstance(message, BookSnapshot):
+            changed = self._snapshot(message)
         else:
             if isinstance(message, TickSizeChange) and message.token in (self._up, self._down):
                 self._book.set_tick(message.new_tick)
             return False
         if changed:
             self._changed_ms = now_ms
-            self._review()
+            if self._taken:
+                self._review()
         return changed
 
     def _snapshot(self, message: BookSnapshot) -> bool:
@@ -115,18 +116,19 @@ class PaperBook:
         return applied
 
     def _delta(self, message: BookDelta) -> bool:
-        book, changed = self._book, False
+        book, up, changed = self._book, self._up, False
         if not book.known:
             self._ignore("unknown_book")
             return False
         for change in message.changes:
-            if not 0 < change.price < PRICE_UNITS:
+            price, token = change.price, change.token
+            if not 0 < price < PRICE_UNITS:
                 self._ignore("price")
-            elif change.token == self._up:
-                book.apply_change(change.is_bid, change.price, change.size)
+            elif token == up:
+                book.apply_change(change.is_bid, price, change.size)
                 changed = True
-            elif change.token == self._down:
-                book.apply_change(not change.is_bid, PRICE_UNITS - change.price, change.size)
+            elif token == self._down:
+                book.apply_change(not change.is_bid, PRICE_UNITS - price, change.size)
                 changed = True
             else:
                 self._ignore("token")
@@ -149,6 +151,11 @@ class PaperBook:
         if price <= self._book.bid_units:
             return True
         return False if price >= self._book.ask_units else None
+
+    def meets(self, is_bid: bool, limit: int) -> bool:
+        """Return whether others show anything at which a bid (an ask) of `limit` could trade."""
+        book = self._book
+        return limit >= book.ask_units if is_bid else limit <= book.bid_units
 
     def shown(self, is_bid: bool, price: int) -> int:
         """Return the total size at one price."""

@@ -113,10 +113,10 @@ class PaperVenue:
 
     def on_message(self, slug: str, message: MarketMessage, now_ms: int) -> None:
         """Take a message of the feed of one market, after all that was due before it."""
-        self.advance(now_ms)
+        self._schedule.advance(now_ms)
         found = self.markets.get(slug)
-        if found is not None:
-            self._made(found, found.on_message(message, now_ms), now_ms)
+        if found is not None and (fills := found.on_message(message, now_ms)):
+            self._made(found, fills, now_ms)
 
     def on_gap(self, slug: str) -> None:
         """Know nothing of a market's book until the next snapshot."""

@@ -123,16 +123,18 @@ class PaperMarket:
         changed = self.book.apply(message, now_ms)
         if not changed or not self.resting or not self.book.is_tradable(now_ms):
             return []
+        book, is_met = self.book, False
         was_lost, self._was_lost = self._was_lost, False
         for order in self.resting.values():
-            size = self.book.shown(order.is_bid, order.limit)
-            if order.place is None:
+            is_bid, limit, place = order.is_bid, order.limit, order.place
+            if place is None:
                 self._join(order)
             elif was_lost:
-                order.place.regained(size)
+                place.regained(book.shown(is_bid, limit))
             else:
-                order.place.shown(size, now_ms)
-        return self._crossed()
+                place.shown(book.shown(is_bid, limit), now_ms)
+            is_met = is_met or book.meets(is_bid, limit)
+        return self._crossed() if is_met else []
 
     def _crossed(self) -> list[Fill]:
         """Fill what others now offer at our price or better: they would have met our order."""
