@@ -149,6 +149,19 @@ def test_the_favourite_earns_the_same_cents_as_without_the_framework(
     assert report.profit == total
 
 
+def test_the_figures_of_the_sample_are_these(report: Report) -> None:
+    """They are the figures that the documents show, and the same on every machine."""
+    total = report.total
+    told = {name: getattr(total, name) for name in ("orders", "trades", "fills", "maker_volume")}
+    assert told == {"orders": 5, "trades": 5, "fills": 9, "maker_volume": 0}
+    assert [total.volume, total.fees] == [Decimal("386.8113"), Decimal("6.0593")]
+    assert [total.exposure, total.seconds_in_market] == [Decimal("85.4476"), Decimal("595.952")]
+    assert [total.slippage_mid, total.slippage_touch] == [Decimal("4.3113"), Decimal("1.8113")]
+    assert [report.drawdown, total.marked_drawdown] == [0, Decimal("16.68125")]
+    assert [report.hit_rate, report.strategies["Favourite"]] == [1, report.whole]
+    assert [order.view and order.view.limit_size >= 100 for order in report.orders] == [True] * 5
+
+
 def test_every_recorded_market_is_lived(recording: ResolvedMarkets, report: Report) -> None:
     """All 18 cycles are run, resolved as they were recorded."""
     assert [(c.slug, c.winner) for c in report.cycles] == [
