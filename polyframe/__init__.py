@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from polyframe.trader import Trader, TraderSettings
     from polyframe.trading.account import Account
     from polyframe.trading.engine import OrderEngine
+    from polyframe.trading.guards import EntryGuards
     from polyframe.trading.handle import StrategyTrading
     from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
     from polyframe.trading.legs import Leg, LegsResult
@@ -117,6 +118,7 @@ __all__ = [
     "CycleRecord",
     "CycleStatus",
     "EmpiricalLatency",
+    "EntryGuards",
     "Environment",
     "Exchange",
     "ExchangeError",
@@ -373,6 +375,7 @@ _HOMES = {
     ),
     "trading.account": ("Account",),
     "trading.engine": ("OrderEngine",),
+    "trading.guards": ("EntryGuards",),
     "trading.handle": ("StrategyTrading",),
     "trading.ledger": (
         "CycleRecord",

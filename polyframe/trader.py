@@ -21,6 +21,8 @@ from polyframe.session import ExchangeSession, SessionState
 from polyframe.strategy import Strategy, check_definition, fresh
 from polyframe.strategyrun import ErrorPolicy, StrategyRun
 from polyframe.tasks import see_through
+from polyframe.trading.flatten import Flattener
+from polyframe.trading.guards import EntryGuards
 from polyframe.trading.service import TradingService
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class _Mount:
     template: Strategy
     name: str
     on_error: ErrorPolicy
+    guards: EntryGuards
     is_halted: bool = False
 
 
@@ -67,6 +70,7 @@ class _Desk:
     mounts: list[_Mount] = field(factory=list)
     runs: list[StrategyRun] = field(factory=list)
     failed: set[asyncio.Task[None]] = field(factory=set)
+    flattening: list[asyncio.Task[None]] = field(factory=list)
     is_first: bool = True
     starting: asyncio.Task[None] | None = None
     scheduler: MarketScheduler | None = None
@@ -108,6 +112,7 @@ class Trader:
         on: str | Series | Iterable[str | Series],
         name: str | None = None,
         on_error: ErrorPolicy = "skip_cycle",
+        guards: EntryGuards | None = None,
     ) -> None:
         """Mount a strategy on one or more series.
 
@@ -117,10 +122,12 @@ class Trader:
             name: Under which it trades; the class name by default. Unique per series.
             on_error: What happens when it raises: ``"skip_cycle"`` sits out the rest of the cycle,
                 ``"halt"`` the rest of the run, ``"raise"`` stops the trader.
+            guards: When it may enter a cycle, and how far; on each series by itself.
 
         Raises:
             StrategyDefinitionError: The class would leak state between cycles.
-            ConfigError: A duplicate name, an unknown policy or series, or the trader runs already.
+            ConfigError: A duplicate name, an unknown policy or series, guards that are none, or the
+                trader runs already.
         """
         if self._failure is not None:
             msg = "add: the trader is running; mount strategies before run()"
@@ -128,6 +135,10 @@ class Trader:
         check_definition(strategy)
         if on_error not in _POLICIES:
             msg = f"on_error: expected one of {', '.join(_POLICIES)}, got {on_error!r}"
+            raise ConfigError(msg)
+        guards = EntryGuards() if guards is None else guards
+        if not isinstance(guards, EntryGuards):
+            msg = f"guards: expected EntryGuards(…), got {guards!r}"
             raise ConfigError(msg)
         label = type(strategy).__name__ if name is None else name
         if not label.strip():
@@ -146,7 +157,9 @@ class Trader:
                 raise ConfigError(msg)
         for series in parsed:
             desk = self._desk(series)
-            desk.mounts.append(_Mount(strategy, label, on_error))
+            desk.mounts.append(_Mount(strategy, label, on_error, guards))
+            if guards != EntryGuards():
+                desk.trading.guard(label, guards)
             desk.trading.strategies.add(label)
 
     def _desk(self, series: Series) -> _Desk:
@@ -283,6 +296,9 @@ class Trader:
         starting, desk.starting = desk.starting, None
         if starting is not None:
             starting.cancel()
+        flattening, desk.flattening = desk.flattening, []
+        for task in flattening:
+            task.cancel()
         if old is not None:
             failed = tuple(desk.failed)
             self._background(
@@ -331,7 +347,23 @@ class Trader:
             is_resumed=is_resumed,
         )
         desk.runs.append(run)
+        desk.trading.strategy_starts(mount.name)
         run.start()
+        if mount.guards.flattens:
+            desk.flattening.append(self._flatten(desk, mount, session))
+
+    def _flatten(self, desk: _Desk, mount: _Mount, session: ExchangeSession) -> asyncio.Task[None]:
+        """Start what sells the strategy's shares; it goes on if the strategy fails."""
+        flattener = Flattener(
+            desk.trading,
+            desk.trading.handle(mount.name),
+            session.market,
+            session,
+            strategy=mount.name,
+            guards=mount.guards,
+            clock=self._env.clock,
+        )
+        return self._background(flattener.run(), f"flattening of {mount.name} on {session.slug}")
 
     def _on_failed(
         self, desk: _Desk, mount: _Mount, run: StrategyRun, where: str, error: Exception

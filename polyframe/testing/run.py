@@ -23,6 +23,7 @@ from polyframe.testing.simtrader import Seen, SimTrader
 from polyframe.testing.simvenue import SimVenue
 from polyframe.testing.stage import Stage
 from polyframe.trader import TraderSettings
+from polyframe.trading.guards import EntryGuards
 from polyframe.trading.ledger import CycleRecord
 from polyframe.trading.limits import RiskLimits
 
@@ -84,6 +85,7 @@ def run_strategy(
     services: Iterable[object] = (),
     keep_events: bool = True,
     strict: Iterable[str] = (),
+    guards: EntryGuards | None = None,
 ) -> RunResult:
     """Run strategies on a simulated venue, until the last trade of the last cycle is settled.
 
@@ -106,6 +108,7 @@ def run_strategy(
         keep_events: Whether to keep what was published, for `RunResult.events`.
         strict: Names of strategies that must not raise: what a hook of theirs raises is a violation of
             ``no_defect``.
+        guards: Of each strategy, as for `Trader.add`.
 
     Raises:
         ConfigError: No strategy, no series, or a venue together with a seed, faults or cash.
@@ -124,7 +127,7 @@ def run_strategy(
 
     def mount(trader: SimTrader) -> None:
         for strategy in strategies:
-            trader.add(strategy, on=wanted, on_error=on_error)
+            trader.add(strategy, on=wanted, on_error=on_error, guards=guards)
 
     stage = Stage(
         site,

@@ -86,6 +86,10 @@ class OrderTable:
         """Return the shares of `outcome` that may still be bought or sold, by all orders together."""
         return self._shares_to_come.get((side, outcome), ZERO)
 
+    def to_come(self, client_id: str) -> tuple[Decimal, Decimal]:
+        """Return the shares that one order may still trade, and the USD that buying them may cost."""
+        return self._to_come.get(client_id, (ZERO, ZERO))
+
     @property
     def open_count(self) -> int:
         """How many orders may still fill."""

@@ -28,6 +28,7 @@ from polyframe.trading.commands import (
     Denied,
     PlaceOrder,
 )
+from polyframe.trading.guards import Call, EntryBook
 from polyframe.trading.ownorders import OwnOrders
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.riskfacts import risk_facts
@@ -105,6 +106,7 @@ class Placing:
         counters: Where stale calls are counted.
         own: Is told which orders are about to leave.
         risk: Is asked before every order.
+        guards: Are asked after it.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Placing:
         counters: Counters,
         own: OwnOrders,
         risk: RiskGuard,
+        guards: EntryBook,
     ) -> None:
         self._desk = desk
         self._sender = sender
@@ -125,6 +128,7 @@ class Placing:
         self._counters = counters
         self._own = own
         self._risk = risk
+        self._guards = guards
         self._ids = count(1)
 
     def go_on_after(self, state: CycleState) -> None:
@@ -137,7 +141,7 @@ class Placing:
     async def place(self, generation: int, strategy: str, request: OrderRequest) -> Order:
         """Place one order; see `TradingService.place`."""
         cycle = self._current(generation, "place")
-        sending = self._register(cycle, strategy, request)
+        sending = self._register(cycle, strategy, request, Call())
         (answer,) = await self._sender.send(cycle.market, [sending])
         return self._placed(cycle.market, sending.client_id, answer)
 
@@ -146,11 +150,11 @@ class Placing:
     ) -> tuple[Placed, ...]:
         """Place several orders at once; see `TradingService.place_many`."""
         cycle = self._current(generation, "place_many")
-        tried: list[tuple[OrderRequest, Sending | OrderDenied]] = []
+        call, tried = Call(), list[tuple[OrderRequest, Sending | OrderDenied]]()
         try:
             for request in requests:
                 try:
-                    tried.append((request, self._register(cycle, strategy, request)))
+                    tried.append((request, self._register(cycle, strategy, request, call)))
                 except OrderDenied as denied:
                     tried.append((request, denied))
         except Exception:
@@ -175,11 +179,11 @@ class Placing:
             OrderDenied: One of them is denied; the text says which.
         """
         cycle = self._current(generation, "place_legs")
-        sendings: list[Sending] = []
+        call, sendings = Call(is_one=True), list[Sending]()
         try:
             for number, request in enumerate(requests, 1):
                 which = f"leg {number} of {len(requests)}: "
-                sendings.append(self._register(cycle, strategy, request, which))
+                sendings.append(self._register(cycle, strategy, request, call, which))
         except Exception:
             self._withdraw(cycle.market, sendings, "another leg cannot leave")
             raise
@@ -218,7 +222,12 @@ class Placing:
     # ------------------------------------------------------------------ before it leaves
 
     def _register(
-        self, cycle: OpenCycle, strategy: str, request: OrderRequest, which: str = ""
+        self,
+        cycle: OpenCycle,
+        strategy: str,
+        request: OrderRequest,
+        call: Call,
+        which: str = "",
     ) -> Sending:
         """Check one order, sign it, and register it with the engine, the guard and our own orders.
 
@@ -226,6 +235,7 @@ class Placing:
             cycle: The current cycle.
             strategy: Whose order it is.
             request: What is wanted.
+            call: The call that it is part of.
             which: What the text of a denial begins with.
 
         Raises:
@@ -245,8 +255,12 @@ class Placing:
         )
         if (denied := self._risk.check(strategy, request, facts)) is not None:
             raise self._desk.denied(denied.rule, which + denied.text)
+        asked = (strategy, request, cycle.state, quote, self._clock.time(), call)
+        if (denied := self._guards.check(*asked)) is not None:
+            raise self._desk.denied(denied.rule, which + denied.text)
         prepared = self._exchange.prepare_order(market, request)
         client_id = f"{market.slug}-{next(self._ids)}"
+        self._guards.admit(client_id, *asked)
         reply = self._desk.submit(
             PlaceOrder(
                 generation=market.generation,
@@ -270,6 +284,7 @@ class Placing:
             client_id, text = sending.client_id, f"not sent: {why}"
             self._own.answered(sending.prepared.venue_id, is_lost=False)
             self._risk.withdrawn(client_id)
+            self._guards.withdrawn(client_id)
             self._desk.denied("withdrawn", text)
             self._desk.submit(
                 ApplyPlaceAnswer(

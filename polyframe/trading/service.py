@@ -51,6 +51,7 @@ from polyframe.trading.commands import (
 )
 from polyframe.trading.conversions import Conversions
 from polyframe.trading.engine import OrderEngine
+from polyframe.trading.guards import EntryBook, EntryGuards
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Journal, record_of
 from polyframe.trading.legs import LegsPlan, LegsResult
@@ -158,6 +159,7 @@ class TradingService:
             risk=risk,
             requests=self._requests,
         )
+        self._guards = EntryBook()
         self._placing = Placing(
             self,
             sender=self._sender,
@@ -166,6 +168,7 @@ class TradingService:
             counters=counters,
             own=self._own,
             risk=risk,
+            guards=self._guards,
         )
         self._legs = LegsPlacing(
             self,
@@ -229,6 +232,7 @@ class TradingService:
             self._placing.go_on_after(resumed)
         self.reconciler.end()
         self._market, self._view = market, view
+        self._guards.begin_cycle()
         self._bell.ring()
         if old is not None:
             self._risk.end_cycle(old)
@@ -256,6 +260,14 @@ class TradingService:
         if self._market is None:
             raise self.denied("paused", f"{self.series} has no market now")
         return StrategyTrading(self, self._market, strategy)
+
+    def guard(self, strategy: str, guards: EntryGuards) -> None:
+        """Guard the entries of a strategy, in every cycle."""
+        self._guards.set(strategy, guards)
+
+    def strategy_starts(self, strategy: str) -> None:
+        """Take note that a strategy starts in the current cycle, now."""
+        self._guards.started(strategy, self._clock.time())
 
     async def wait_idle(self) -> None:
         """Return once no request to the venue is under way, for orders or of a cycle that is over."""

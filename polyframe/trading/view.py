@@ -78,6 +78,13 @@ class CycleView:
         """Return the shares of `outcome` that orders may still buy or sell, foreign ones included."""
         return self._table.shares_to_come(side, outcome)
 
+    def to_come(self, client_id: str) -> tuple[Decimal, Decimal]:
+        """Return the shares that one order may still trade, and the USD that buying them may cost.
+
+        Without fees; matches whose trades are not told yet are among them.
+        """
+        return self._table.to_come(client_id)
+
     @property
     def cost_to_come(self) -> Decimal:
         """USD that buys may still pay for shares, without fees, foreign ones included."""

@@ -48,6 +48,7 @@ from tests.support.produce_events import (
     staged,
     tell,
 )
+from tests.support.produce_guards import GUARDS
 from tests.support.produce_ledger import LEDGER
 from tests.support.produce_reconcile import RECONCILE
 from tests.support.produce_risk import RISK
@@ -448,4 +449,4 @@ CYCLES: dict[tuple[Count, str], Producer] = {
     (Count.EVENTS_DISCARDED, "market_trade"): discarded(lambda stage: push(stage, PRINT)),
 }
 
-RUNTIME = EVENTS | ORDERS | CYCLES | LEDGER | RECONCILE | RISK | SNAPSHOTS
+RUNTIME = EVENTS | GUARDS | ORDERS | CYCLES | LEDGER | RECONCILE | RISK | SNAPSHOTS
