@@ -341,6 +341,61 @@ def test_a_merge_is_written_down_before_it_leaves_and_goes_on_after_a_restart() 
     assert not again.sent
 
 
+def test_the_cash_is_counted_after_the_end_of_what_an_earlier_run_has_left() -> None:
+    """A merge that is mined and not confirmed yet is in the venue's cash: it is waited for."""
+    store, exchange, copies = MemoryStore(), ConvertingExchange(), list[MemoryStore]()
+
+    async def before(stage: Stage) -> None:
+        await stage.open_cycle()
+        await give_pairs(stage)
+        merge = await stage.trading.handle("me").merge(Decimal(6))
+        await settle()
+        assert stage.trading.handle("me").conversions()[0].transaction_id == "0xtx1"
+        assert merge.is_open
+        assert stage.env.snapshots is not None
+        await stage.env.snapshots.write_now(FIRST.slug)
+        copies.append(MemoryStore())
+        copies[0].files.update(store.files)
+
+    play(before, exchange=exchange, snapshots=store)
+
+    class Slow(ConvertingExchange):
+        """Its node does not know our shares; the transaction is confirmed at the third question."""
+
+        async def fetch_receipt(self, transaction_id: str) -> Receipt:
+            self.questions += 1
+            is_over = self.questions > 2
+            return Receipt(CONFIRMED if is_over else ReceiptState.SUBMITTED, transaction_id)
+
+    async def after(stage: Stage) -> None:
+        await stage.open_cycle()
+        await asyncio.sleep(60)
+        assert stage.trading.handle("me").conversions()[0].status is ConversionStatus.CONFIRMED
+        assert stage.env.account.cash == again.balance
+
+    again = Slow()
+    again.balance, again.known = dec("996.50"), exchange.known
+    play(after, exchange=again, snapshots=copies[0])
+
+
+def test_what_cannot_be_written_down_is_not_sent() -> None:
+    """A full disk fails the merge here: nobody would know of it after a kill."""
+
+    class Full(MemoryStore):
+        def write(self, key: str, data: bytes) -> None:
+            msg = "no space left"
+            raise OSError(msg)
+
+    async def act(_: Stage, trading: StrategyTrading, exchange: ConvertingExchange) -> None:
+        done = await trading.wait_conversion(await trading.merge())
+        assert done.status is ConversionStatus.FAILED
+        assert "written down" in done.text
+        assert exchange.sent == []
+        assert trading.mergeable() == 10
+
+    with_pairs(act, snapshots=Full())
+
+
 def test_redeeming_turns_a_claim_into_cash_once() -> None:
     """Where the venue does not pay by itself, the payout stays a claim until it is redeemed."""
     exchange = ConvertingExchange()
