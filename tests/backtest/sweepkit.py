@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from polyframe import Outcome, SweepResult, sweep
 from polyframe.model.order import OrderType
+from polyframe.recording.tape import TapeEvent, TapeMarket
 from polyframe.strategy import Strategy
 from tests.backtest.kit import MODELS, Eager, Made, wandering
 
@@ -83,6 +84,21 @@ class Killer(Strategy):
         if self.mark:
             Path(self.mark).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@define(eq=False)
+class Logged(Made):
+    """A recording that notes in a file each time a market of it is read, in whatever process."""
+
+    log: str = ""
+
+    @override
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        """Note it, and yield the rows."""
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.write(f"{market.market.slug}\n")
+        return Made.events(self, market)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 _AHEAD = 64
 """Tasks that are handed to somebody else's executor at a time."""
 
-_ENOUGH_DEATHS = 2
-"""Of workers that had one task and nothing else to do: then it is the task."""
+_DEADLY = 2
+"""Workers that died of a task; then it is the task."""
 
 _STILLBORN = 2
-"""Pools in a row of which no worker could begin: then it is not the tasks."""
+"""Workers in a row that could not begin; then it is none of the tasks."""
 
 
 class Runner(Protocol):
@@ -91,7 +91,10 @@ class ExecutorRunner:
 
 
 class ProcessRunner:
-    """Runs tasks on processes of its own, and makes new ones where they die.
+    """Runs tasks on processes of its own, and makes a new one where one dies.
+
+    Each process has one task at a time, so it is known which one it died of, and stays with the
+    markets that it has read as long as there are tasks on them.
 
     Args:
         workers: How many.
@@ -99,89 +102,121 @@ class ProcessRunner:
     """
 
     def __init__(self, workers: int, files: dict[str, str]) -> None:
-        self._workers = workers
-        self._files = files
-        # Python's way to begin a process that is the same everywhere, and safe beside threads.
-        self._context = multiprocessing.get_context("spawn")
-        self._lifeline: tuple[Connection, Connection] | None = None
-        self._has_begun = self._context.Event()
-        self._pool: ProcessPoolExecutor | None = None
+        self._workers = [_Worker(files) for _ in range(workers)]
 
     def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
         """Yield results as they come, in any order.
 
         Raises:
-            ConfigError: Workers die before they have done anything.
+            ConfigError: Workers cannot begin.
         """
-        waiting, suspects = deque(tasks), deque[Task]()
+        groups: dict[tuple[str, ...], deque[Task]] = {}
+        for task in tasks:
+            groups.setdefault(task.names, deque()).append(task)
         deaths: Counter[str] = Counter()
         stillborn = 0
-        flying: dict[Future[TaskResult], Task] = {}
-        while waiting or suspects or flying:
-            # One of the suspects is the killer: alone it cannot take others with it.
-            source, limit = (suspects, 1) if suspects else (waiting, 2 * self._workers)
-            is_alone = source is suspects and len(flying) == 0
-            lost = []
-            while source and len(flying) < limit:
-                task = source.popleft()
-                try:
-                    flying[self._opened().submit(run_task, task)] = task
-                except BrokenExecutor:
-                    lost.append(task)
-                    break
-            done, _ = wait(flying, return_when=FIRST_COMPLETED) if flying else (set(flying), None)
+        flying: dict[Future[TaskResult], tuple[_Worker, Task]] = {}
+        idle = list(self._workers)
+        while flying or groups:
+            while idle and groups:
+                worker = idle.pop()
+                names = _choose(groups, worker, [busy for busy, _ in flying.values()])
+                task = groups[names].popleft()
+                if not groups[names]:
+                    del groups[names]
+                flying[worker.submit(task)] = worker, task
+            done, _ = wait(flying, return_when=FIRST_COMPLETED)
             for future in done:
-                task = flying.pop(future)
-                if isinstance(future.exception(), BrokenExecutor):
-                    lost.append(task)
-                else:
+                worker, task = flying.pop(future)
+                idle.append(worker)
+                if not isinstance(future.exception(), BrokenExecutor):
                     yield future.result()
-            if not lost:
-                continue
-            has_begun = self._has_begun.is_set()
-            self._end()
-            stillborn = 0 if has_begun else stillborn + 1
-            if stillborn >= _STILLBORN:
-                raise ConfigError(_STILLBORN_TEXT)
-            # Who was with them may have come to an end, or died with them.
-            for future, task in flying.items():
-                if isinstance(future.exception(), BrokenExecutor | CancelledError):
-                    lost.append(task)
-                else:
-                    yield future.result()
-            flying.clear()
-            log.warning("sweep: a worker died; %d tasks are run again", len(lost))
-            if has_begun and is_alone and len(lost) == 1:
-                deaths[lost[0].key] += 1
-                if deaths[lost[0].key] >= _ENOUGH_DEATHS:
-                    yield _death(lost.pop())
-            suspects.extend(lost)
+                    continue
+                has_begun = worker.end()
+                stillborn = 0 if has_begun else stillborn + 1
+                if stillborn >= _STILLBORN:
+                    raise ConfigError(_STILLBORN_TEXT)
+                deaths[task.key] += has_begun
+                if deaths[task.key] >= _DEADLY:
+                    yield _death(task)
+                    continue
+                log.warning("sweep: a worker died; its task is run again")
+                groups.setdefault(task.names, deque()).appendleft(task)
 
     def close(self) -> None:
         """End the workers, whatever they are doing."""
-        self._end()
+        for worker in self._workers:
+            worker.cut()
+        for worker in self._workers:
+            worker.end()
+
+
+class _Worker:
+    """One process that begins with its first task.
+
+    Attributes:
+        names: The markets that it has read last.
+    """
+
+    def __init__(self, files: dict[str, str]) -> None:
+        self.names: tuple[str, ...] = ()
+        self._files = files
+        # Python's way to begin a process that is the same everywhere, and safe beside threads.
+        self._context = multiprocessing.get_context("spawn")
+        self._lifeline: tuple[Connection, Connection] | None = None
+        self._has_begun: Event | None = None
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, task: Task) -> Future[TaskResult]:
+        """Hand it a task; it has no other one."""
+        self.names = task.names
+        try:
+            return self._opened().submit(run_task, task)
+        except BrokenExecutor:  # it died while it had nothing to do
+            self.end()
+            return self._opened().submit(run_task, task)
+
+    def cut(self) -> None:
+        """Have it end at once, whatever it is doing."""
+        if self._lifeline is not None:
+            self._lifeline[1].close()
+
+    def end(self) -> bool:
+        """End it, and return whether it ever began; the next task makes a new one."""
+        self.cut()
+        pool, lifeline, has_begun = self._pool, self._lifeline, self._has_begun
+        self._pool = self._lifeline = self._has_begun = None
+        self.names = ()
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+        if lifeline is not None:
+            lifeline[0].close()
+        return has_begun is not None and has_begun.is_set()
 
     def _opened(self) -> ProcessPoolExecutor:
         if self._pool is None:
             self._lifeline = self._context.Pipe(duplex=False)
             self._has_begun = self._context.Event()
             self._pool = ProcessPoolExecutor(
-                self._workers,
+                1,
                 mp_context=self._context,
                 initializer=_begin,
                 initargs=(self._lifeline[0], self._has_begun, self._files),
             )
         return self._pool
 
-    def _end(self) -> None:
-        pool, self._pool = self._pool, None
-        lifeline, self._lifeline = self._lifeline, None
-        if lifeline is not None:
-            lifeline[1].close()  # whoever is still at work ends at once
-        if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
-        if lifeline is not None:
-            lifeline[0].close()
+
+def _choose(
+    groups: Mapping[tuple[str, ...], deque[Task]], worker: _Worker, busy: Sequence[_Worker]
+) -> tuple[str, ...]:
+    """Return the markets that a worker goes on with: its own, those of nobody, those with most left."""
+    if worker.names in groups:
+        return worker.names
+    taken = {other.names for other in busy}
+    return next(
+        (names for names in groups if names not in taken),
+        max(groups, key=lambda names: len(groups[names])),
+    )
 
 
 _STILLBORN_TEXT = (
@@ -192,7 +227,7 @@ _STILLBORN_TEXT = (
 
 
 def _death(task: Task) -> TaskResult:
-    text = f"the worker died {_ENOUGH_DEATHS} times while it had this task and no other"
+    text = f"the worker died {_DEADLY} times while it had this task"
     return TaskResult(task.key, "lost", failure=Failure("WorkerDied", text))
 
 
