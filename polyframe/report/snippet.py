@@ -21,9 +21,10 @@ def html(report: Report) -> str:
     """Return a few lines of HTML, whatever the report's size."""
     total, whole = report.total, report.whole
     traded = sum(bool(cycle.figures.trades) for cycle in report.cycles)
+    is_known = total.profit is not None
     share = number(total.maker_share) or "-"
     rows = (
-        ("net profit", "not known yet" if total.profit is None else amount(total.profit)),
+        ("net profit", amount(report.known_profit) + ("" if is_known else " where it is known")),
         ("cycles", f"{len(report.cycles)}, {traded} traded, {whole.won} with a profit"),
         ("trades", f"{total.trades} of {total.orders} orders, {number(total.shares)} shares"),
         ("volume", f"{amount(total.volume)}, maker share {share}, fees {amount(total.fees)}"),

@@ -161,7 +161,7 @@
         type: "bar", orientation: "h", x: rows.map((row) => row[1]), y: rows.map((row) => plain(row[0])),
         marker: { color: colour("down") }, hovertemplate: "%{y}: %{x}<extra></extra>",
       }],
-      layout: { yaxis: { type: "category", tickfont: { size: 11 } }, xaxis: { rangemode: "tozero" } },
+      layout: { yaxis: { type: "category", tickfont: { size: 11 }, range: [-.5, Math.max(rows.length, 5) - .5] }, xaxis: { rangemode: "tozero" } },
     };
   };
 
@@ -214,6 +214,7 @@
       xaxis: { type: "date", range: [start, cycle.end * 1000], anchor: cycle.marks ? "y2" : "y" },
       yaxis: { title: { text: "price of Up" }, domain: cycle.marks ? [.34, 1] : [0, 1] },
     };
+    if (!cycle.path) axes.yaxis.range = [0, 1];
     if (cycle.marks) {
       traces.push({
         type: "scatter", mode: "lines", name: "profit at the bids", yaxis: "y2", line: { color: colour("soft"), width: 1.5, shape: "hv" },
