@@ -46,6 +46,10 @@ CASH = Decimal(1_000_000)
 LIMITS = RiskLimits(max_run_notional=None, max_run_loss=None, max_losing_cycles=None)
 
 
+FORGETFUL = frozenset({Fault.STORE_LOST, Fault.STORE_ROT})
+"""What makes a new process forget what the old one merged: nobody else knows it."""
+
+
 @frozen
 class Plan:
     """What to simulate.
@@ -59,6 +63,8 @@ class Plan:
         series: Which series.
         intensity: Multiplies the chances of all faults.
         shrinks: Whether to look for the smallest run after a violation.
+        converts: Whether the venue splits and merges. A disk that loses files loses what was merged,
+            so without the faults `FORGETFUL` then.
     """
 
     cycles: int = 100
@@ -68,6 +74,7 @@ class Plan:
     series: tuple[str, ...] = SERIES
     intensity: float = 1.0
     shrinks: bool = True
+    converts: bool = False
 
     def command(self) -> str:
         """Return the command line that repeats it."""
@@ -76,6 +83,7 @@ class Plan:
             f"python -m polyframe.testing.simulate --cycles {self.cycles} --seed {self.seed} "
             f"--faults {kinds or 'none'} --strategies {','.join(self.strategies)} "
             f"--series {','.join(self.series)} --intensity {self.intensity:g}"
+            f"{' --converts' if self.converts else ''}"
         )
 
 
@@ -103,7 +111,12 @@ def _simulate(plan: Plan) -> RunResult:
         *strategies.values(),
         series=plan.series,
         cycles=-(-plan.cycles // len(plan.series)),
-        venue=SimVenue(plan.seed, cash=CASH, faults=Faults(plan.faults, plan.seed, rates)),
+        venue=SimVenue(
+            plan.seed,
+            cash=CASH,
+            faults=Faults(plan.faults - (FORGETFUL if plan.converts else set()), plan.seed, rates),
+            converts=plan.converts,
+        ),
         on_error="skip_cycle",
         risk=LIMITS,
         services=[Keepsakes()],
@@ -253,6 +266,11 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     parser.add_argument(
         "--no-shrink", action="store_true", help="tell of a violation as it was found"
     )
+    parser.add_argument(
+        "--converts",
+        action="store_true",
+        help=f"let the venue split and merge; then without {', '.join(sorted(FORGETFUL))}",
+    )
     given = parser.parse_args(arguments)
     names = tuple(given.strategies.split(","))
     for name in names:
@@ -272,6 +290,7 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
         series=series,
         intensity=given.intensity,
         shrinks=not given.no_shrink,
+        converts=given.converts,
     )
 
 
