@@ -233,26 +233,65 @@ def test_a_notebook_gets_a_few_lines_without_a_program() -> None:
     assert "<svg" not in report_of()._repr_html_()
 
 
-def test_a_browser_draws_the_page(tmp_path: Path) -> None:
-    """Its program runs to the end, under its own policy, with hostile names and with no cycle."""
+def dom(page: Path) -> str:
+    """Return what a browser makes of a page; skip if none is named."""
     browser = os.environ.get("POLYFRAME_BROWSER")
     if not browser:
         pytest.skip("POLYFRAME_BROWSER names no browser, for example chromium")
+    done = subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+            *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+            *("--disable-component-update", "--virtual-time-budget=8000", "--dump-dom"),
+            *(f"--user-data-dir={page.parent / 'profile'}", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_a_browser_draws_the_page(tmp_path: Path) -> None:
+    """Its program runs to the end, under its own policy, with hostile names and with no cycle."""
     for number, report in enumerate((hostile(), report_of(), report_of(*many(30)))):
         page = tmp_path / f"{number}.html"
         report.save_html(page)
-        done = subprocess.run(
-            [
-                *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-                *("--no-first-run", "--disable-background-networking", "--disable-sync"),
-                *("--disable-component-update", "--virtual-time-budget=8000", "--dump-dom"),
-                *(f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-        assert re.search(r'<html [^>]*data-ready="\d+"', done.stdout)
-        charts = re.findall(r'<div class="chart[^"]*js-plotly-plot', done.stdout)
+        made = dom(page)
+        assert re.search(r'<html [^>]*data-ready="\d+"', made)
+        charts = re.findall(r'<div class="chart[^"]*js-plotly-plot', made)
         assert bool(charts) == bool(report.cycles)
+
+
+USER = """
+const said = [];
+const say = (...what) => said.push(what.join(" "));
+const heads = [...document.querySelectorAll("#cycles th button")];
+const column = (at) => [...document.querySelectorAll("#cycles tbody tr")].map((row) => row.cells[at].textContent);
+const chosen = () => document.getElementById("pick").value;
+heads[9].click(); say(...column(9));
+heads[9].click(); say(...column(9));
+heads[0].click(); document.querySelectorAll("#cycles tbody tr")[2].click(); say(chosen(), document.querySelectorAll("#orders tbody tr").length);
+document.getElementById("after").click(); say(chosen());
+document.getElementById("profits").emit("plotly_click", { points: [{ customdata: 0 }] }); say(chosen());
+say(performance.getEntriesByType("resource").length);
+document.body.dataset.said = said.join("|");
+"""
+
+
+def test_a_page_does_what_its_reader_clicks(tmp_path: Path) -> None:
+    """Headings sort both ways, rows, buttons and bars choose a cycle, and nothing is loaded."""
+    report = report_of(*many(5))
+    report.save_html(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    # Somebody who clicks: a script that the page's own policy would not let in.
+    text = re.sub(r"<meta http-equiv[^>]*>", "", text)
+    (tmp_path / "page.html").write_text(text.replace("</body>", f"<script>{USER}</script></body>"))
+    found = re.search(r'data-said="([^"]*)"', dom(tmp_path / "page.html"))
+    assert found is not None
+    profits = sorted(cycle.figures.profit or 0 for cycle in report.cycles)
+    rising = " ".join(f"{profit:.2f}" for profit in profits)
+    falling = " ".join(f"{profit:.2f}" for profit in reversed(profits))
+    orders = len(report.cycles[2].orders)
+    assert found[1].split("|") == [rising, falling, f"2 {orders}", "3", "0", "0"]
