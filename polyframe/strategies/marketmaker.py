@@ -252,12 +252,11 @@ class MarketMaker(Strategy):
 
         Until then each counts in full.
         """
-        is_full = len(wanted) == len(Outcome) and all(q.size == self.size for q in wanted.values())
-        has_budget = self.budget - self._bought.cost() >= 2 * self.size
         now = self.clock.time()
-        if (is_full and has_budget) or self._pause or now < self._next_check:
+        if self._pause or now < self._next_check or self._bought.is_certain:
             return False
-        if self._bought.is_certain:
+        is_full = len(wanted) == len(Outcome) and all(q.size == self.size for q in wanted.values())
+        if is_full and self.budget - self._bought.cost() >= 2 * self.size:
             return False
         self._next_check = now + CHECK_PAUSE
         await self._bought.ascertain()
@@ -270,15 +269,15 @@ class MarketMaker(Strategy):
 
     def _admitted(self, wanted: dict[Outcome, _Quote]) -> list[OrderRequest]:
         """Return the bids to place now: none beside one that is open, none beyond a bound."""
-        left = self.budget - self._bought.cost()
-        requests = []
+        requests: list[OrderRequest] = []
         for outcome, quote in wanted.items():
-            others = [order.price for order in self._bids(outcome.other)]
-            size = min(quote.size, self._room(outcome))
-            is_free = not self._bids(outcome) and size >= self.market.min_size
-            if not is_free or max(others, default=ZERO) + quote.price > ONE - self.edge:
+            if self._bids(outcome):
                 continue
-            if (cost := quote.price * size) <= left:
-                left -= cost
+            others = [order.price for order in self._bids(outcome.other)]
+            if max(others, default=ZERO) + quote.price > ONE - self.edge:
+                continue
+            size = min(quote.size, self._room(outcome))
+            cost = quote.price * size + sum((r.price * r.size for r in requests), ZERO)
+            if size >= self.market.min_size and self._bought.cost() + cost <= self.budget:
                 requests.append(OrderRequest(outcome, Side.BUY, quote.price, size, post_only=True))
         return requests

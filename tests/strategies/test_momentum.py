@@ -218,6 +218,12 @@ def test_without_a_price_to_beat_nothing_is_bought(caplog: pytest.LogCaptureFixt
     assert "small_move" in text
 
 
+def test_a_price_that_comes_late_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """Prices half a second old are too old for who wants them within 0.4 seconds."""
+    text = skips(caplog, rising, 90, max_age=0.4)
+    assert "seconds without an entry: no_fresh_price 90" in text
+
+
 def test_after_a_gap_the_window_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
     """A move that nobody saw is none: prices that were away for six seconds warm up again."""
 
