@@ -119,6 +119,12 @@ class Fault(StrEnum):
     """Events of all kinds come between two steps of a switch."""
 
 
+CONVERTING = frozenset(
+    {Fault.CONVERT_LOST, Fault.CONVERT_VANISHED, Fault.CONVERT_FAILED, Fault.CONVERT_LATE}
+)
+"""Kinds that only happen at a venue that splits and merges."""
+
+
 RATES: Mapping[Fault, float] = {
     Fault.USER_DELAY: 0.03,
     Fault.USER_DUPLICATE: 0.08,
