@@ -97,6 +97,21 @@ def test_each_cycle_begins_anew() -> None:
     guarded(act, warm_up=10, max_entries=1, max_budget=Decimal(4))
 
 
+def test_the_memory_of_a_cycle_ends_with_it() -> None:
+    """A program that trades for days does not keep what it knew of the orders of every cycle."""
+
+    async def act(stage: Stage, trading: StrategyTrading) -> None:
+        await trading.buy(UP, price=FORTY, size=TEN)
+        book = stage.trading._guards
+        assert book._calls
+        assert book._reach
+        await stage.open_cycle(END)
+        assert not (book._calls or book._reach or book._exempt)
+        assert list(book._started) == ["Recorder"]
+
+    guarded(act, max_entries=1)
+
+
 def test_the_entry_window() -> None:
     """Nothing is entered before `entry_after` and after `entry_before_end`."""
 
@@ -353,6 +368,29 @@ def test_a_killing_order_may_buy_more_than_it_names() -> None:
         await trading.buy(UP, price=FORTY, size=TEN, order_type=OrderType.FAK)
 
     guarded(act, max_unhedged=Decimal(12))
+
+
+def test_a_killing_order_in_flight_counts_with_what_it_may_bring() -> None:
+    """Two at once: the second is judged by all the shares that the first one's USD may buy."""
+    request = OrderRequest(UP, Side.BUY, HALF, TEN, OrderType.FAK)
+
+    async def act(stage: Stage, trading: StrategyTrading) -> None:
+        show(stage, UP, 39, 40)
+        await settle()
+        placed = await trading.place_many([request] * 2)
+        assert [getattr(one.error, "rule", "") for one in placed] == ["", "guard_unhedged"]
+
+    guarded(act, max_unhedged=Decimal(24))
+
+
+def test_orders_of_others_are_no_entries() -> None:
+    """What another strategy buys is not counted, spent or waited for."""
+
+    async def act(stage: Stage, trading: StrategyTrading) -> None:
+        await stage.trading.handle("another").buy(UP, price=HALF, size=Decimal(100))
+        await trading.buy(UP, price=FORTY, size=TEN)
+
+    guarded(act, max_entries=1, max_budget=Decimal(5), cool_down=60, max_unhedged=TEN)
 
 
 # ---------------------------------------------------------------------- selling
