@@ -289,7 +289,7 @@ def test_what_an_order_got_is_certain_before_the_next(caplog: pytest.LogCaptureF
     assert caplog.text.count("no entry: uncertain") == 1
 
 
-def test_the_budget_ends_the_entries() -> None:
+def test_the_budget_ends_the_entries(caplog: pytest.LogCaptureFixture) -> None:
     """Three entries of ten fit into 29.50, the last one smaller; what is left of it buys no more."""
 
     async def act(stage: Stage) -> None:
@@ -301,8 +301,11 @@ def test_the_budget_ends_the_entries() -> None:
 
     exchange = FakeExchange()
     exchange.answers = [FILLED] * 9
-    found = perform(rising, act, exchange, cool_down=0, budget=Decimal("29.50"), leave=None)
+    with caplog.at_level(logging.INFO, "polyframe.strategy"):
+        found = perform(rising, act, exchange, cool_down=0, budget=Decimal("29.50"), leave=None)
     assert [request.usd for request in found] == [10, 10, Decimal("9.50")]
+    assert "no entry: budget_spent" in caplog.text
+    assert "denied" not in caplog.text
 
 
 def test_the_opposite_of_what_is_held_is_not_bought() -> None:
