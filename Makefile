@@ -7,6 +7,7 @@ ARGS ?=
 
 TEST_ENV := .venv-test
 DEMO_ENV := .venv
+CLEAN_ENV := .venv-clean
 OFFICIAL_ENVS := .venv-polymarket-client .venv-py-clob-client-v2
 # Two files at a time, in their order: the longest are single tests, and must not begin last. Many tests
 # use real sockets, processes and time: one that fails is tried once more, and both tries are shown.
@@ -14,13 +15,13 @@ PYTEST := $(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-r
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help test explore guards demo official clean check-python
+.PHONY: help test explore guards demo official clean-environment clean check-python
 
 help: ## say what there is (this text)
 	@echo "make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
 
-test: $(TEST_ENV)/.installed official ## lint, formatting, types, import contracts and tests; stops at the first failure
+test: $(TEST_ENV)/.installed official clean-environment ## lint, formatting, types, import contracts and tests; stops at the first failure
 	@echo "== ruff check"
 	@$(TEST_ENV)/bin/ruff check
 	@echo "== ruff format --check"
@@ -30,7 +31,7 @@ test: $(TEST_ENV)/.installed official ## lint, formatting, types, import contrac
 	@echo "== lint-imports"
 	@$(TEST_ENV)/bin/lint-imports
 	@echo "== pytest"
-	@$(PYTEST)
+	@POLYFRAME_CLEAN_PYTHON=$(abspath $(CLEAN_ENV))/bin/python $(PYTEST)
 
 explore: $(TEST_ENV)/.installed ## the property tests with new cases, other ones each time
 	@$(PYTEST) --hypothesis-profile explore -m hypothesis $(ARGS)
@@ -43,8 +44,14 @@ demo: $(DEMO_ENV)/.installed ## run `polyframe demo`; ARGS="..." passes options 
 
 official: $(OFFICIAL_ENVS:%=%/.installed) ## install the venue's official packages, which tests compare with
 
+clean-environment: $(TEST_ENV)/.installed $(CLEAN_ENV)/.installed ## install the built wheel, for the tests of examples, notebooks and new projects
+	@echo "== install the wheel into $(CLEAN_ENV)"
+	@rm -rf build/wheel
+	@$(TEST_ENV)/bin/python -m hatchling build -t wheel -d build/wheel 2>/dev/null
+	@$(CLEAN_ENV)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps build/wheel/*.whl
+
 clean: ## remove the virtual environments, caches and builds
-	rm -rf $(TEST_ENV) $(DEMO_ENV) $(OFFICIAL_ENVS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(TEST_ENV) $(DEMO_ENV) $(CLEAN_ENV) $(OFFICIAL_ENVS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find polyframe tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(TEST_ENV)/.installed: pyproject.toml | check-python
@@ -57,6 +64,13 @@ $(DEMO_ENV)/.installed: pyproject.toml | check-python
 	@echo "== install into $(DEMO_ENV)"
 	@$(PYTHON) -m venv $(DEMO_ENV)
 	@$(DEMO_ENV)/bin/python $(PIP_INSTALL) -e '.[venue,data]'
+	@touch $@
+
+# What polyframe depends on; polyframe itself comes as a wheel, anew each time.
+$(CLEAN_ENV)/.installed: pyproject.toml | check-python
+	@echo "== install into $(CLEAN_ENV)"
+	@$(PYTHON) -m venv $(CLEAN_ENV)
+	@$(CLEAN_ENV)/bin/python $(PIP_INSTALL) '.[venue,data,live,report,dask]' pytest jupytext
 	@touch $@
 
 .venv-%/.installed: tests/conformance/clients/%.txt | check-python

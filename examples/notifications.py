@@ -4,8 +4,8 @@ What is told comes from the ledger's records and from the log. It goes through a
 its own, so that a web hook that hangs holds up no trading. Tokens of a real web hook belong into an
 environment variable; records and log lines hold no secrets.
 
-Run it with ``python examples/notifications.py``. A web hook on this machine stands for yours; it prints
-what it was sent.
+Run it with ``python examples/notifications.py``. It prints what a web hook on this
+machine, which stands for yours, was sent.
 """
 
 import asyncio

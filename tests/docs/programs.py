@@ -61,8 +61,9 @@ def side_by_side(
             own = folder / name
             own.mkdir()
             found[name] = pool.submit(run, arguments, own)
+        begun = list(found.values())
         try:
             yield found
         finally:
-            for future in found.values():
+            for future in begun:
                 future.cancel()

@@ -71,9 +71,10 @@ def runs(
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_the_example_runs(name: str, runs: dict[str, Future[Done]]) -> None:
+def test_the_example_runs(name: str, runs: dict[str, Future[Done]], tmp_path: Path) -> None:
     """It ends by itself, with exit code 0, nothing on standard error, and what it promises."""
-    done = runs[name].result()
+    begun = runs.pop(name, None)  # a second try begins anew
+    done = run([str(FOLDER / f"{name}.py")], tmp_path) if begun is None else begun.result()
     assert (done.returncode, LATE.sub("", done.stderr)) == (0, "")
     assert re.fullmatch(EXPECTED[name], done.stdout), done.stdout
 
