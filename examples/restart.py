@@ -3,8 +3,8 @@
 The environment keeps a snapshot in a folder. What comes back is what the venue knows (orders, fills,
 positions), and the fields that are marked with `PERSIST`. Other cycles get none of it.
 
-Run it with ``python examples/restart.py``. It plays two programs, one after the other, on one venue and
-one folder, and prints what each of them finds at its start.
+Run it with ``python examples/restart.py``. It prints what each of two programs finds at its start, which
+are played one after the other on one venue and one folder.
 """
 
 import asyncio
