@@ -186,17 +186,17 @@ class VirtualClock:
         parts = vars(asyncio.get_running_loop())
         self._loop_parts, self._ready, self._timers = parts, parts["_ready"], parts["_scheduled"]
 
-    def next_timer(self) -> float:
-        """Return the loop time of the next timer, infinity without one.
+    def pass_to(self, when: float) -> bool:
+        """Go on to loop time `when`, unless a timer is due before; say whether it is `when` now.
 
         Only for what `when_idle` calls.
         """
-        return self._timers[0].when() if self._timers else inf
-
-    def pass_to(self, when: float) -> None:
-        """Go on to loop time `when`, but not beyond `next_timer`; only for what `when_idle` calls."""
+        timers = self._timers
+        if timers and when > timers[0].when():
+            return False
         if when > self._elapsed:
             self._elapsed = when
+        return True
 
     def _work(self) -> bool:
         """Do idle work, and let those run whom it wakes; say whether there was any."""

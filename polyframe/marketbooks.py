@@ -156,7 +156,11 @@ class MarketBooks:
                     self._mismatch(side)
                     if not self.known:  # one too many, and that was told
                         continue
-            self._tell(side)
+            if self.tells_books:
+                self._listener.tell_book(side.outcome)
+            told = side.told
+            if book.bid_units != told[0] or book.ask_units != told[1]:
+                self._tell_price(side)
 
     def on_quote(self, message: BestQuote) -> None:
         """Compare with the venue's own top of book."""
@@ -221,8 +225,9 @@ class MarketBooks:
     def _tell(self, side: _Side) -> None:
         if self.tells_books:
             self._listener.tell_book(side.outcome)
-        book = side.book
-        told = side.told
-        if book.bid_units != told[0] or book.ask_units != told[1]:
-            side.told = (book.bid_units, book.ask_units)
-            self._listener.tell_price(side.outcome)
+        if side.told != (side.book.bid_units, side.book.ask_units):
+            self._tell_price(side)
+
+    def _tell_price(self, side: _Side) -> None:
+        side.told = (side.book.bid_units, side.book.ask_units)
+        self._listener.tell_price(side.outcome)

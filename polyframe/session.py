@@ -243,7 +243,7 @@ class ExchangeSession:
             for outcome in Outcome:
                 self._tell_price(outcome, (subscriber,))
                 if subscriber.wants_books:
-                    self._tell_book(outcome, (subscriber,))
+                    self.tell_book(outcome, (subscriber,))
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Remove a subscriber; unknown ones are ignored."""
@@ -267,13 +267,6 @@ class ExchangeSession:
         for subscriber in subscribers:
             try:
                 subscriber.price_changed(outcome)
-            except Exception as error:  # noqa: BLE001
-                self._subscriber_failed(error)
-
-    def _tell_book(self, outcome: Outcome, subscribers: tuple[Subscriber, ...]) -> None:
-        for subscriber in subscribers:
-            try:
-                subscriber.book_changed(outcome)
             except Exception as error:  # noqa: BLE001
                 self._subscriber_failed(error)
 
@@ -358,9 +351,13 @@ class ExchangeSession:
             self._books_known.clear()
         self._tell_price(outcome, self._subscribers)
 
-    def tell_book(self, outcome: Outcome) -> None:
-        """Hand on that a book changed; called by the books."""
-        self._tell_book(outcome, self._book_subscribers)
+    def tell_book(self, outcome: Outcome, to: tuple[Subscriber, ...] | None = None) -> None:
+        """Hand on that a book changed (to all who want it); called by the books."""
+        for subscriber in self._book_subscribers if to is None else to:
+            try:
+                subscriber.book_changed(outcome)
+            except Exception as error:  # noqa: BLE001
+                self._subscriber_failed(error)
 
     def tell_foreign(self, token: str) -> None:
         """Count a message or change whose token is not of this market."""

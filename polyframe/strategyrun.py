@@ -41,7 +41,8 @@ MARKET_TRADES_KEPT = 1_000
 _OPEN = SessionState.OPEN
 
 _PRICE = {Outcome.UP: 1, Outcome.DOWN: 2}
-_BOOK = {Outcome.UP: 4, Outcome.DOWN: 8}
+_BOOK_UP = 4
+_BOOK = {Outcome.UP: _BOOK_UP, Outcome.DOWN: 8}
 """Bits of what is marked; the lower goes first."""
 
 _TURNS = tuple(
@@ -246,17 +247,14 @@ class StrategyRun:
         # for ever.
         turn: deque[tuple[int, Outcome]] = deque()
         is_prints_turn = False
-        while not self._stopped:
+        # What `_stopped` says, spelled out: it is asked twice for each event.
+        while not (self._failed or self._ending or session.state is not _OPEN):
             if own:
                 await self._deliver_own(own.popleft())
-                continue
-            if not turn and not is_prints_turn:
-                turn.extend(_TURNS[self._marks])
-                is_prints_turn = bool(prints)
-            if turn:
+            elif turn:
                 mark, outcome = turn.popleft()
                 self._marks ^= mark
-                if mark >= _BOOK[Outcome.UP]:
+                if mark >= _BOOK_UP:
                     self._hook = "on_book"
                     await strategy.on_book(outcome)
                 else:
@@ -266,6 +264,9 @@ class StrategyRun:
                 is_prints_turn = False
                 self._hook = "on_market_trade"
                 await strategy.on_market_trade(prints.popleft())
+            elif self._marks or prints:
+                turn.extend(_TURNS[self._marks])
+                is_prints_turn = bool(prints)
             else:
                 self._waker = create_future()
                 await self._waker
@@ -289,8 +290,7 @@ class StrategyRun:
 
     @property
     def _stopped(self) -> bool:
-        # Not by way of `_is_over`: it is asked three times for each event.
-        return self._failed or self._ending or self.session.state is not _OPEN
+        return self._failed or self._is_over
 
     # ------------------------------------------------------------------ the end
 

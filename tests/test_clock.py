@@ -276,9 +276,9 @@ def test_idle_work_runs_before_time_jumps_and_lets_others_have_their_turn() -> N
                 story.append(("hook", clock.time()))
 
         def work() -> bool:
-            if not rows or rows[0] - 100.0 > clock.next_timer():
+            if not rows or not clock.pass_to(rows[0] - 100.0):
                 return False
-            clock.pass_to(rows.pop(0) - 100.0)
+            rows.pop(0)
             story.append(("row", clock.time()))
             woken.set()
             return True
@@ -453,11 +453,10 @@ def test_work_in_place_changes_the_order_of_nothing(data: st.DataObject) -> None
 
             def work() -> bool:
                 nonlocal when
-                if not left or when + left[0][0] > clock.next_timer():
+                if not left or not clock.pass_to(when + left[0][0]):
                     return False
                 after, woken = left.pop(0)
                 when += after
-                clock.pass_to(when)
                 story.append((loop.time(), "work", len(woken)))
                 for one in woken:
                     wake(one)

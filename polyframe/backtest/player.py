@@ -152,15 +152,12 @@ class Player:
 
     def _run(self) -> bool:
         """Play the next instant, unless a timer is due before; say whether there was one."""
-        clock, due = self._clock, self._due
-        if not due:
+        if not self._due:
             return False
-        due_ms = due[0][0]
-        when = due_ms / 1000 - self._origin
+        due_ms = self._due[0][0]
         # At the same instant rows come first: an order meets the book with them in it.
-        if when > clock.next_timer():
+        if not self._clock.pass_to(due_ms / 1000 - self._origin):
             return False
-        clock.pass_to(when)
         try:
             self._play(due_ms)
         except Exception as error:  # noqa: BLE001 - a reader may raise whatever it likes

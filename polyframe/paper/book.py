@@ -82,18 +82,21 @@ class PaperBook:
     def apply(self, message: MarketMessage, now_ms: int) -> bool:
         """Take a message; return whether levels may be different."""
         if isinstance(message, BookDelta):
-            changed = self._delta(message)
-        elif isinstance(message, BookSnapshot):
+            return self._delta(message, now_ms)
+        if isinstance(message, BookSnapshot):
             changed = self._snapshot(message)
         else:
             if isinstance(message, TickSizeChange) and message.token in (self._up, self._down):
                 self._book.set_tick(message.new_tick)
             return False
         if changed:
-            self._changed_ms = now_ms
-            if self._taken:
-                self._review()
+            self._changed(now_ms)
         return changed
+
+    def _changed(self, now_ms: int) -> None:
+        self._changed_ms = now_ms
+        if self._taken:
+            self._review()
 
     def _snapshot(self, message: BookSnapshot) -> bool:
         if message.token == self._up:
@@ -115,7 +118,7 @@ class PaperBook:
             self._ignore("older_snapshot")
         return applied
 
-    def _delta(self, message: BookDelta) -> bool:
+    def _delta(self, message: BookDelta, now_ms: int) -> bool:
         book, up, changed = self._book, self._up, False
         if not book.known:
             self._ignore("unknown_book")
@@ -134,6 +137,7 @@ class PaperBook:
                 self._ignore("token")
         if changed:
             book.touch(message.timestamp_ms)
+            self._changed(now_ms)
         return changed
 
     def is_tradable(self, now_ms: int) -> bool:
