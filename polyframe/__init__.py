@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         VenueOverloaded,
         VenueRestarting,
     )
-    from polyframe.exchange.base import Exchange
+    from polyframe.exchange.base import Exchange, PositionContracts
     from polyframe.exchange.polymarket import (
         Credentials,
         LocalSigner,
@@ -47,7 +47,15 @@ if TYPE_CHECKING:
         WalletSigner,
     )
     from polyframe.exchange.polymarket.login import create_or_derive_credentials
+    from polyframe.exchange.polymarket.sdk import SdkContracts
     from polyframe.model.book import Book
+    from polyframe.model.conversion import (
+        Conversion,
+        ConversionKind,
+        ConversionStatus,
+        Receipt,
+        ReceiptState,
+    )
     from polyframe.model.events import (
         CycleEndReason,
         MarketTraded,
@@ -110,6 +118,9 @@ __all__ = [
     "Clock",
     "ConfigError",
     "ConstantLatency",
+    "Conversion",
+    "ConversionKind",
+    "ConversionStatus",
     "Count",
     "Counters",
     "Credentials",
@@ -158,6 +169,7 @@ __all__ = [
     "PolymarketExchange",
     "PolymarketHosts",
     "Position",
+    "PositionContracts",
     "PostOnlyMode",
     "Power2",
     "PriceChanged",
@@ -169,6 +181,8 @@ __all__ = [
     "RandomSampler",
     "RateLimited",
     "RateLimits",
+    "Receipt",
+    "ReceiptState",
     "ReconcileReport",
     "ReconcileSettings",
     "Recorder",
@@ -187,6 +201,7 @@ __all__ = [
     "Sampler",
     "ScaledClock",
     "ScheduleSettings",
+    "SdkContracts",
     "Series",
     "SessionEventRouter",
     "SharedService",
@@ -270,7 +285,7 @@ _HOMES = {
         "VenueOverloaded",
         "VenueRestarting",
     ),
-    "exchange.base": ("Exchange",),
+    "exchange.base": ("Exchange", "PositionContracts"),
     "exchange.polymarket": (
         "Credentials",
         "LocalSigner",
@@ -281,7 +296,15 @@ _HOMES = {
         "WalletSigner",
     ),
     "exchange.polymarket.login": ("create_or_derive_credentials",),
+    "exchange.polymarket.sdk": ("SdkContracts",),
     "model.book": ("Book",),
+    "model.conversion": (
+        "Conversion",
+        "ConversionKind",
+        "ConversionStatus",
+        "Receipt",
+        "ReceiptState",
+    ),
     "model.events": (
         "CycleEndReason",
         "MarketTraded",
