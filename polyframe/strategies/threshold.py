@@ -9,11 +9,11 @@ from typing import Any
 from attrs import Attribute, define, field
 from typing_extensions import override
 
-from polyframe.errors import ConfigError, OrderError
+from polyframe.errors import ConfigError, ExchangeError, OrderError
 from polyframe.model.events import CycleEndReason, PriceChanged
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE
-from polyframe.model.order import OrderType
+from polyframe.model.order import OrderType, Side
 from polyframe.strategy import Strategy
 
 _Validator = Callable[[Any, "Attribute[Any]", Any], None]
@@ -45,18 +45,22 @@ def _amount(
 
 @define
 class Threshold(Strategy):
-    """Buys the outcome whose ask climbs through `trigger`, once per cycle.
+    """Buys the outcome whose ask climbs through `trigger`, once per cycle; either one, or `outcome`.
 
     *Crossing*: the ask was below `trigger` earlier in this cycle and is at or above it now. An ask
     that is above from the start is no crossing, and what was seen before a gap in the data (a
     reconnect) does not count. A crossing at which the spread is wider than `max_spread`, the ask is
     above `max_price`, or the window has less than `cutoff` seconds left is let go; the ask has to
     fall below the trigger and climb again. There is one entry a cycle, whatever becomes of its
-    order.
+    order, and after a restart in the middle of a cycle it is still one.
 
     With `take` or `stop` it sells what it holds once the bid of that outcome is at or beyond them,
     and goes on selling until less than the market's minimum order is left. Otherwise the shares are
-    held to the end.
+    held to the end. A stop is a sale, not a purchase of the other outcome: it gives the cash back.
+
+    Bound: it never buys more than `size` shares in a cycle (a FAK that is filled at a better price
+    than its limit spends its USD and gets a little more), pays no more than `max_price` for each,
+    and sells nothing but what it holds.
 
     What to expect: the settings claim no edge. A share bought at 0.60 pays 1 if that outcome wins, so
     it earns only if outcomes that climb to 0.60 win more often than 60 times in 100, *plus* the
@@ -65,6 +69,7 @@ class Threshold(Strategy):
 
     Attributes:
         trigger: Ask in USD to climb through, between 0 and 1.
+        outcome: Buy this one only; either by default.
         size: Shares to buy. As FAK an order spends whole cents: a multiple of 10 does at any price of
             these markets, another size is denied (rule ``cents``) where it does not.
         max_price: Never bid more than this, in USD.
@@ -80,6 +85,13 @@ class Threshold(Strategy):
     trigger: Decimal = field(
         default=Decimal("0.60"),
         validator=_amount("between 0 and 1", lambda _, price: 0 < price < 1),
+    )
+    outcome: Outcome | None = field(
+        default=None,
+        validator=_must(
+            "Outcome.UP, Outcome.DOWN or None",
+            lambda _, outcome: outcome is None or type(outcome) is Outcome,
+        ),
     )
     size: Decimal = field(
         default=Decimal(10), validator=_amount("above 0", lambda _, shares: shares > 0)
@@ -132,9 +144,16 @@ class Threshold(Strategy):
     _is_leaving: bool = field(init=False, default=False)
 
     @override
+    async def on_cycle_start(self) -> None:
+        # After a restart: what it has bought in this cycle was its entry.
+        for order in self.trading.orders():
+            if order.side is Side.BUY:
+                self._entered = order.outcome
+
+    @override
     async def on_price(self, event: PriceChanged) -> None:
         if self._entered is None:
-            if self._crosses(event):
+            if self.outcome in (None, event.outcome) and self._crosses(event):
                 await self._enter(event)
         elif event.outcome is self._entered:
             await self._leave_if_due(event)
@@ -142,7 +161,10 @@ class Threshold(Strategy):
     @override
     async def on_cycle_end(self, reason: CycleEndReason) -> None:
         # The rest of a GTC entry would wait in a market that nobody watches any more.
-        await self.trading.cancel_all()
+        try:
+            await self.trading.cancel_all()
+        except ExchangeError as error:
+            self.log.warning("not cancelled: %s", error)
 
     def _crosses(self, event: PriceChanged) -> bool:
         if not event.known:
@@ -188,7 +210,10 @@ class Threshold(Strategy):
             if not (taken or stopped):
                 return
             self._is_leaving = True
-            await self.trading.cancel_all()
+            try:
+                await self.trading.cancel_all()
+            except ExchangeError as error:
+                self.log.warning("not cancelled: %s", error)
         held = _down_to(self.trading.sellable(event.outcome), Decimal("0.01"))
         if held < self.market.min_size:
             return

@@ -57,6 +57,14 @@ ONE_LIFE = frozenset(
 )
 """All that goes wrong around a strategy in one life of a program."""
 
+UNDAMAGED = frozenset(Fault) - {
+    Fault.STORE_FULL,
+    Fault.STORE_TORN,
+    Fault.STORE_ROT,
+    Fault.STORE_LOST,
+}
+"""All but damage to the files that tell a program after a kill which orders were whose."""
+
 LOOSE = RiskLimits(max_run_notional=None, max_run_loss=None, max_losing_cycles=None)
 """The losses of hundreds of random cycles must not end the trading."""
 
@@ -187,7 +195,8 @@ def hostile(
     """Run a strategy with everything that can go wrong, next to one that does its worst.
 
     Its hooks must not raise, whatever the venue does. With `Fault.KILL` among the faults (by default)
-    the program is killed and started again: a bound then has to hold over the lives of a cycle.
+    the program is killed and started again: a bound then has to hold over all lives of a cycle. With
+    damaged files nobody knows whose orders those of before were; give `UNDAMAGED` if it matters.
 
     Args:
         strategy: The template, with its settings.
