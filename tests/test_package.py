@@ -34,6 +34,7 @@ def test_public_names() -> None:
 def test_extras_are_optional() -> None:
     """The package and all its names can be imported without what only its extras need."""
     extras = ["rich", "starlette", "typer", "uvicorn", "pyarrow", "resolvedkit"]
+    extras += ["cloudpickle", "distributed", "optuna", "pandas", "polars"]
     extras += ["coincurve", "eth_account", "eth_hash", "eth_keys", "eth_utils"]
     code = f"import sys; sys.modules.update(dict.fromkeys({extras})); from polyframe import *"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -496,3 +498,46 @@ def test_progress_counts_each_task() -> None:
     assert told[0] == Progress(0, 4)
     assert told[-1] == Progress(4, 4, failed=2)
     assert [each.done for each in told] == [0, 1, 2, 3, 4]
+
+
+def test_a_bar_shows_tasks_failures_and_what_was_done_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, on request; without a terminal nothing is shown by default."""
+
+    def shown(*, progress: bool | None) -> str:
+        with threads(1) as executor:
+            sweep(
+                Odd,
+                grid(number=[0, 1]),
+                data=wandering(1, cycles=1),
+                executor=executor,
+                folder=tmp_path,
+                progress=progress,
+            )
+        return capsys.readouterr().err
+
+    assert shown(progress=None) == ""
+    text = shown(progress=True)
+    assert "2/2" in text
+    assert "1 failed, 2 done before" in text
+
+
+def test_a_program_with_an_event_loop_sweeps_in_a_thread(found: SweepResult) -> None:
+    """The loop goes on, and the result is the same."""
+
+    async def main() -> SweepResult:
+        return await asyncio.to_thread(eager_sweep)
+
+    assert asyncio.run(main()).encoded() == found.encoded()
+
+
+def test_a_table_says_which_package_is_missing(
+    found: SweepResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pandas and polars are nobody's dependencies."""
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(
+        ConfigError, match="table: the package polars is not installed: pip install"
+    ):
+        found.table("polars")
