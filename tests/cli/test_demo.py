@@ -84,7 +84,7 @@ def test_help_tells_how_to_end_it() -> None:
         (["--speed", "0"], "expected a number above 0, got 0"),
         (["--speed", "nan"], "expected a number above 0, got nan"),
         (["--source", "tape"], "--source"),
-        (["--strategy", "martingale"], "strategy: expected a name that ships (datarecorder, "),
+        (["--strategy", "martingale"], "strategy: expected a name that ships ("),
         (["--strategy", "nowhere.py:Mine"], "strategy: there is no file nowhere.py"),
         (["--strategy", "no.where:Mine"], "strategy: there is no module no.where"),
         (

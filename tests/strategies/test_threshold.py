@@ -6,16 +6,31 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from polyframe.counters import Count
 from polyframe.errors import ConfigError
 from polyframe.exchange.base import PlaceAnswer
-from polyframe.model.events import OrderEventKind, StreamState
+from polyframe.model.events import OrderEventKind, StreamState, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.strategies import Threshold
+from polyframe.testing import assert_held, run_strategy
 from polyframe.trader import TraderSettings
+from polyframe.trading.guards import EntryGuards
+from tests.strategies.kit import (
+    UNDAMAGED,
+    Bound,
+    Standing,
+    World,
+    hostile,
+    live,
+    regime_reports,
+    worlds,
+)
 from tests.support.fake import (
     START,
     FakeExchange,
@@ -419,6 +434,7 @@ def test_the_rest_of_an_entry_is_cancelled_at_the_end_of_the_cycle() -> None:
         ({"take": Decimal("0.5")}, "take"),
         ({"stop": Decimal("0.7")}, "stop"),
         ({"stop": "0.5"}, "stop"),
+        ({"outcome": "Up"}, "outcome"),
     ],
 )
 def test_bad_settings_name_the_field(settings: dict[str, Any], field: str) -> None:
@@ -436,3 +452,80 @@ def test_runs_under_a_trader_without_help() -> None:
 
     settings = TraderSettings()
     assert play(main, NEVER_LATE, settings=settings) == 2
+
+
+def test_buys_one_outcome_only_if_told_so() -> None:
+    """With `outcome` the other one may climb as it likes."""
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, UP, 60, 61)
+        assert asked(stage) == []
+        await quote(stage, DOWN, 60, 61)
+
+    (request,) = perform(act, Threshold(outcome=DOWN))
+    assert request.outcome is DOWN
+
+
+# ---------------------------------------------------------------------- its bound
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"trigger": Decimal("0.52"), "stop": Decimal("0.45"), "take": Decimal("0.60"), "cutoff": 5},
+    {"trigger": Decimal("0.52"), "order_type": OrderType.GTC, "stop": Decimal("0.48"), "cutoff": 0},
+    {"trigger": Decimal("0.51"), "outcome": UP, "size": Decimal(20), "max_price": Decimal("0.60")},
+]
+
+
+def bound_of(strategy: Threshold) -> Bound:
+    """Return what it promises, whatever the market does."""
+    # A FAK spends the USD of its limit: at a better price it gets more than its size.
+    most = strategy.size * strategy.max_price / strategy.trigger
+
+    def bound(standing: Standing) -> None:
+        buys = standing.sent(Side.BUY)
+        assert len(buys) <= 1, buys
+        for order in buys:
+            assert order.price <= strategy.max_price
+            assert order.size == strategy.size
+            assert order.outcome is (strategy.outcome or order.outcome)
+        assert standing.spent() <= strategy.size * strategy.max_price
+        for outcome in Outcome:
+            assert 0 <= standing.held(outcome) <= standing.most(outcome) <= most
+
+    return bound
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_survives_everything(settings: dict[str, Any]) -> None:
+    """Killed, cut off, refused and lied to, next to one that does its worst: its bound holds."""
+    strategy = Threshold(**settings)
+    result = hostile(strategy, cycles=10, seed=3, faults=UNDAMAGED, bound=bound_of(strategy))
+    assert result.starts > 1
+
+
+@hypothesis.settings(max_examples=20)
+@given(world=worlds(), number=st.integers(0, len(SETTINGS) - 1))
+def test_never_more_than_one_entry_of_its_size(world: World, number: int) -> None:
+    """Whatever the market does: one buy a cycle, no dearer and no larger than it may be."""
+    strategy = Threshold(**SETTINGS[number])
+    live(strategy, world, bound_of(strategy), cycles=2)
+
+
+def test_in_every_kind_of_market() -> None:
+    """It enters where something climbs, as a taker, and its books are the venue's."""
+    for kind, report in regime_reports(Threshold()).items():
+        assert 0 < report.total.trades <= len(report.cycles), kind
+        assert report.total.maker_share == 0
+        assert all(cycle.booked == cycle.figures.profit for cycle in report.cycles)
+
+
+def test_guards_hold_for_it_as_well() -> None:
+    """Mounted with guards it is refused what they forbid, and flat before the end."""
+    guards = EntryGuards(max_price=Decimal("0.62"), flatten_before_end=60.0)
+    strategy = Threshold(trigger=Decimal("0.52"), cutoff=0)
+    result = run_strategy(strategy, cycles=8, seed=5, guards=guards, strict=["Threshold"])
+    assert_held(result)
+    sold = [fill.fill for fill in result.of(TradeChanged) if fill.fill.side is Side.SELL]
+    assert sold
+    bought = [fill.fill for fill in result.of(TradeChanged) if fill.fill.side is Side.BUY]
+    assert all(fill.price <= Decimal("0.62") for fill in bought)
