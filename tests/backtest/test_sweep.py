@@ -535,7 +535,7 @@ def test_a_program_with_an_event_loop_sweeps_in_a_thread(found: SweepResult) -> 
 def test_a_table_says_which_package_is_missing(
     found: SweepResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """pandas and polars are nobody's dependencies."""
+    """Nobody depends on pandas and polars."""
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(
         ConfigError, match="table: the package polars is not installed: pip install"
