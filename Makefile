@@ -15,13 +15,13 @@ PYTEST := $(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-r
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help test explore guards demo official clean-environment clean check-python
+.PHONY: help test explore guards demo official wheel clean check-python
 
 help: ## say what there is (this text)
 	@echo "make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
 
-test: $(TEST_ENV)/.installed official clean-environment ## lint, formatting, types, import contracts and tests; stops at the first failure
+test: $(TEST_ENV)/.installed official wheel ## lint, formatting, types, import contracts and tests; stops at the first failure
 	@echo "== ruff check"
 	@$(TEST_ENV)/bin/ruff check
 	@echo "== ruff format --check"
@@ -44,10 +44,10 @@ demo: $(DEMO_ENV)/.installed ## run `polyframe demo`; ARGS="..." passes options 
 
 official: $(OFFICIAL_ENVS:%=%/.installed) ## install the venue's official packages, which tests compare with
 
-clean-environment: $(TEST_ENV)/.installed $(CLEAN_ENV)/.installed ## install the built wheel, for the tests of examples, notebooks and new projects
+wheel: $(TEST_ENV)/.installed $(CLEAN_ENV)/.installed ## install the built wheel, for the tests of examples, notebooks and new projects
 	@echo "== install the wheel into $(CLEAN_ENV)"
 	@rm -rf build/wheel
-	@$(TEST_ENV)/bin/python -m hatchling build -t wheel -d build/wheel 2>/dev/null
+	@$(TEST_ENV)/bin/python -m hatchling build -t wheel -d build/wheel
 	@$(CLEAN_ENV)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps build/wheel/*.whl
 
 clean: ## remove the virtual environments, caches and builds

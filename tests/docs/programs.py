@@ -1,7 +1,7 @@
 """Programs that people get from us, run as they would run them.
 
 `POLYFRAME_CLEAN_PYTHON` names the interpreter of an environment in which the built wheel is installed
-(``make clean-environment``); by default they run here, from the source.
+(``make wheel``); by default they run here, from the source.
 """
 
 from __future__ import annotations
