@@ -26,6 +26,7 @@ from polyframe.model.conversion import (
     ReceiptState,
 )
 from polyframe.model.market import Market, Outcome
+from polyframe.model.money import ZERO
 from polyframe.trading.commands import (
     ApplyReceipt,
     BeginConversion,
@@ -56,7 +57,6 @@ GIVE_UP_AFTER = 6 * 3600.0
 RESTART_PATIENCE = 30.0
 """Network seconds that a start waits for the end of what an earlier run has left."""
 
-_TOLERANCE = Decimal("0.01")
 _DONE = ReceiptState.CONFIRMED
 
 
@@ -86,7 +86,8 @@ def judge(
 ) -> ReceiptState:
     """Return what the shares on chain tell of a conversion: it happened, it did not, or nothing.
 
-    Of trades that are under way the chain may have any part, so each outcome has a range that fits.
+    The shares have to be exactly those with it, or exactly those without it. While a trade is under way
+    they tell nothing: the chain may have any part of it, and what fits by chance would be believed.
 
     Args:
         state: The books of its cycle, in which it is not booked.
@@ -94,15 +95,11 @@ def judge(
         shares: What is on chain.
     """
     moved = conversion.shares if conversion.kind is ConversionKind.SPLIT else -conversion.shares
-    slack = min(_TOLERANCE, conversion.shares / 4)
-    fits_not = fits = True
-    for outcome in Outcome:
-        low, high = state.on_chain(outcome)
-        fits_not &= low - slack <= shares[outcome] <= high + slack
-        fits &= low - slack <= shares[outcome] - moved <= high + slack
-    if fits is fits_not:
+    differences = {shares[outcome] - state.settled(outcome) for outcome in Outcome}
+    if state.trades_under_way or len(differences) > 1:
         return ReceiptState.UNKNOWN
-    return ReceiptState.CONFIRMED if fits else ReceiptState.FAILED
+    told = {moved: ReceiptState.CONFIRMED, ZERO: ReceiptState.FAILED}
+    return told.get(differences.pop(), ReceiptState.UNKNOWN)
 
 
 class Conversions:

@@ -105,11 +105,6 @@ class OrderTable:
         """Whether matched shares wait for their trade, or a trade for its settlement."""
         return bool(self._awaiting or self._unsettled)
 
-    def under_way(self, outcome: Outcome) -> Decimal:
-        """Return the shares of `outcome` in fills that are neither confirmed nor failed."""
-        fills = (self._fills[key] for key in self._unsettled)
-        return sum((fill.size for fill in fills if fill.outcome is outcome), ZERO)
-
     def cash_held(self, client_id: str) -> Decimal:
         """Return the USD that an order holds of the account's cash, 0 if none."""
         return self._cash_held.get(client_id, ZERO)

@@ -139,15 +139,18 @@ class CycleView:
             ZERO,
         )
 
-    def on_chain(self, outcome: Outcome) -> tuple[Decimal, Decimal]:
-        """Return the least and the most shares that the chain can have of the account's.
+    def settled(self, outcome: Outcome) -> Decimal:
+        """Return the shares whose trades are confirmed, less all that was sold: the account's in all.
 
-        The least are those whose trades are confirmed, less all that was sold; trades that are under
-        way may have brought theirs already, or not have taken theirs yet. Splits and merges count
-        when they are booked. After the resolution it is as before it.
+        That is what the chain has once no trade is under way, unless something was split or merged
+        that is not booked. After the resolution it is as before it.
         """
-        least = self._holdings.settled(outcome)
-        return least, least + self._table.under_way(outcome)
+        return self._holdings.settled(outcome)
+
+    @property
+    def trades_under_way(self) -> bool:
+        """Whether matched shares wait for their trade, or a trade for its settlement."""
+        return self._table.in_motion
 
     def _given(self, outcome: Outcome, strategy: str) -> Decimal:
         """Return the shares of a strategy that are about to be sold or merged."""
@@ -222,7 +225,7 @@ class CycleView:
     @property
     def in_motion(self) -> bool:
         """Whether matched shares wait for their trade, or a trade or conversion for its end."""
-        return self._table.in_motion or self._conversions.open is not None
+        return self.trades_under_way or self._conversions.open is not None
 
     def snapshot(self) -> Snapshot:
         """Return everything as one value."""

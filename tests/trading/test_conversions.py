@@ -23,7 +23,7 @@ from polyframe.model.conversion import (
 from polyframe.model.market import Outcome
 from polyframe.model.trade import TradeStatus
 from polyframe.trading.account import Account
-from polyframe.trading.commands import AdjustPosition, BeginConversion
+from polyframe.trading.commands import AdjustPosition, ApplyTradeReport, BeginConversion
 from polyframe.trading.conversions import GONE_AFTER, judge
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import Ledger
@@ -463,7 +463,13 @@ def test_the_chain_tells_what_happened_when_nothing_else_moves(
 
 
 def test_the_chain_tells_nothing_when_it_could_be_either_or_neither() -> None:
-    """Shares that fit no story, or that others explain as well, leave it open."""
+    """Shares that fit no story leave it open, and so do all while a trade is under way."""
     state, conversion = a_case(ConversionKind.MERGE, "4")
     assert judge(state, conversion, {UP: Decimal(6), DOWN: Decimal(10)}) is UNKNOWN
     assert judge(state, conversion, dict.fromkeys(Outcome, Decimal(3))) is UNKNOWN
+    merged = dict.fromkeys(Outcome, Decimal(6))
+    assert judge(state, conversion, merged) is CONFIRMED
+    state.apply(
+        ApplyTradeReport(START, trade_report(FIRST, "t9", "v9", status=TradeStatus.MINED), 2)
+    )
+    assert judge(state, conversion, merged) is UNKNOWN
