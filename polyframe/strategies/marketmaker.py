@@ -268,7 +268,10 @@ class MarketMaker(Strategy):
         return self.requote.decide(order, price, size, tick, self.clock.time())
 
     def _admitted(self, wanted: dict[Outcome, _Quote]) -> list[OrderRequest]:
-        """Return the bids to place now: none beside one that is open, none beyond a bound."""
+        """Return the bids to place now: none beside one that is open, none beyond a bound.
+
+        Where nothing is open the wanted size keeps the bounds already.
+        """
         requests: list[OrderRequest] = []
         for outcome, quote in wanted.items():
             if self._bids(outcome):
@@ -276,8 +279,9 @@ class MarketMaker(Strategy):
             others = [order.price for order in self._bids(outcome.other)]
             if max(others, default=ZERO) + quote.price > ONE - self.edge:
                 continue
-            size = min(quote.size, self._room(outcome))
-            cost = quote.price * size + sum((r.price * r.size for r in requests), ZERO)
-            if size >= self.market.min_size and self._bought.cost() + cost <= self.budget:
-                requests.append(OrderRequest(outcome, Side.BUY, quote.price, size, post_only=True))
+            cost = quote.price * quote.size + sum((r.price * r.size for r in requests), ZERO)
+            if self._bought.cost() + cost <= self.budget:
+                requests.append(
+                    OrderRequest(outcome, Side.BUY, quote.price, quote.size, post_only=True)
+                )
         return requests
