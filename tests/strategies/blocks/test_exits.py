@@ -26,7 +26,7 @@ from tests.support.stage import Stage, play, settle
 
 MARKET = make_market()
 CENTS = st.integers(1, 98).map(lambda cents: Decimal(cents) / 100)
-SIZES = st.decimals(0, 200, places=6)
+SIZES = st.integers(0, 20_000_000).map(lambda millionths: Decimal(millionths) / 1_000_000)
 TICKS = st.sampled_from([Decimal("0.01"), Decimal("0.001"), Decimal("0.0001")])
 
 
@@ -36,7 +36,7 @@ TICKS = st.sampled_from([Decimal("0.01"), Decimal("0.001"), Decimal("0.0001")])
     sellable=SIZES,
     bid=st.none() | CENTS,
     tick=TICKS,
-    slippage=st.decimals(0, "0.05", places=4),
+    slippage=st.integers(0, 500).map(lambda units: Decimal(units) / 10_000),
 )
 def test_relief_is_legal_reduces_the_excess_and_never_turns_it_around(
     outcome: Outcome,
