@@ -501,9 +501,9 @@ def test_progress_counts_each_task() -> None:
 
 
 def test_a_bar_shows_tasks_failures_and_what_was_done_before(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On standard error, on request; without a terminal nothing is shown by default."""
+    """On standard error, on request; without a terminal or without rich nothing by default."""
 
     def shown(*, progress: bool | None) -> str:
         with threads(1) as executor:
@@ -521,6 +521,11 @@ def test_a_bar_shows_tasks_failures_and_what_was_done_before(
     text = shown(progress=True)
     assert "2/2" in text
     assert "1 failed, 2 done before" in text
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert shown(progress=None) == ""
+    with pytest.raises(ConfigError, match=r"progress: the package rich.console is not installed"):
+        shown(progress=True)
 
 
 def test_a_program_with_an_event_loop_sweeps_in_a_thread(found: SweepResult) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from attrs import evolve, frozen
 
+from polyframe.errors import ConfigError
+
 
 @frozen
 class Progress:
@@ -100,15 +102,22 @@ def listener(progress: bool | Tell | None) -> AbstractContextManager[Any]:
     Args:
         progress: A callable, ``False`` for nothing, ``True`` for a bar, ``None`` for a bar on a
             terminal where rich is installed.
+
+    Raises:
+        ConfigError: A bar was asked for, and rich is not installed.
     """
     if callable(progress):
         return nullcontext(progress)
     if progress or (progress is None and sys.stderr.isatty()):
         try:
             return Bar()
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
             if progress:
-                raise
+                msg = (
+                    f"progress: the package {error.name} is not installed: pip install '.[venue]', "
+                    "or pass a callable"
+                )
+                raise ConfigError(msg) from error
     return nullcontext(_nothing)
 
 
