@@ -108,7 +108,8 @@ def _asset(name: str) -> str:
 
 
 def _closed(script: str) -> str:
-    """Return a script that does not end its own element."""
+    """Return a script that does not end its own element, with the ends of lines that browsers hash."""
+    script = script.replace("\r\n", "\n").replace("\r", "\n")
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
