@@ -18,7 +18,7 @@ from polyframe.model.events import OrderEventKind, StreamState, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.strategies import Threshold
-from polyframe.testing import assert_held, run_strategy
+from polyframe.testing import Fault, assert_held, run_strategy
 from polyframe.trader import TraderSettings
 from polyframe.trading.guards import EntryGuards
 from tests.strategies.kit import (
@@ -501,6 +501,15 @@ def test_survives_everything(settings: dict[str, Any]) -> None:
     strategy = Threshold(**settings)
     result = hostile(strategy, cycles=10, seed=3, faults=UNDAMAGED, bound=bound_of(strategy))
     assert result.starts > 1
+
+
+def test_a_program_that_is_started_again_does_not_enter_again() -> None:
+    """The entry of an earlier life of the cycle counts."""
+    strategy = Threshold(trigger=Decimal("0.51"), cutoff=0)
+    result = hostile(
+        strategy, cycles=8, faults={Fault.KILL}, intensity=6, bound=bound_of(strategy), alone=True
+    )
+    assert result.starts > 3
 
 
 @hypothesis.settings(max_examples=20)
