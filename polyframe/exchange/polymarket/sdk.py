@@ -93,7 +93,7 @@ class SdkContracts(SharedService):
             if not wallet:
                 msg = "wallet: name the address that holds the funds; real money is never guessed"
                 raise ConfigError(msg)
-            if confirm_live != f"real money of {wallet}":
+            if confirm_live.lower() != f"real money of {wallet}".lower():
                 msg = f'confirm_live: expected "real money of {wallet}" to move real money'
                 raise ConfigError(msg)
             if hosts is not None:
