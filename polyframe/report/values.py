@@ -137,7 +137,7 @@ class Report:
         total: All of them together.
         drawdown: The largest fall of the summed profits from their peak, in USD, looked at when
             cycles end. `Figures.marked_drawdown` looks within them.
-        strategies: What each strategy came to, by name.
+        strategies: What each strategy that sent an order came to, by name.
         cash: USD of the account at the end, what resolved markets paid included; ``None`` if it was
             not recorded.
         models: What stood between orders and their fills, ``None`` where nothing was modelled or
