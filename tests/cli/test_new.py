@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -51,6 +52,59 @@ def test_it_trades_at_the_local_venue(project: Path) -> None:
     assert "Traceback" not in done.stderr
     read = run(["-m", "polyframe.cli", "report", "data/local.sqlite"], project)
     assert read.returncode == 0, read.stderr
+
+
+ELSEWHERE = """
+import asyncio, os, pathlib, secrets
+from attrs import evolve
+from my_bot import main as program
+from my_bot.settings import load
+from polyframe import PolymarketExchange, PolymarketHosts, ScaledClock
+from polyframe.venue import LocalVenue, SyntheticSource
+
+START = 1_893_456_000
+derive = program.create_or_derive_credentials
+os.environ["POLYMARKET_PRIVATE_KEY"] = secrets.token_hex(32)
+
+
+async def play(mode, speed=100):
+    clock = ScaledClock(speed, start=START)
+    async with LocalVenue(SyntheticSource("btc-updown-5m", seed=7), clock=clock) as venue:
+        hosts = PolymarketHosts.local(venue.url)
+
+        def exchange(credentials=None, signer=None, confirm_live=""):
+            return PolymarketExchange(hosts, credentials, signer, confirm_live=confirm_live)
+
+        program.PolymarketExchange, program.WallClock = exchange, lambda: clock
+        program.create_or_derive_credentials = lambda s: derive(s, host=hosts.clob, clock=clock)
+        settings = load(pathlib.Path("settings.toml"))
+        settings = evolve(settings, mode=mode, series=("btc-updown-5m",))
+        if mode == "paper":
+            await program.go_paper(settings, 1)
+        else:
+            signer = program.WalletSigner.from_env()
+            await program.go_live(settings, 1, f"real money of {signer.maker}")
+        print(mode, "sent", venue.stats.orders + venue.stats.refused > 0)
+
+
+asyncio.run(play("paper"))
+asyncio.run(play("live"))
+"""
+"""The program's own functions for real markets, with a venue on this machine in their place."""
+
+
+def test_its_modes_for_real_markets_trade_too(project: Path) -> None:
+    """On paper it sends the venue no order; with a wallet and the sentence its orders are signed."""
+    places = [project / "src"] if CLEAN else [project / "src", ROOT]
+    done = run(["-c", ELSEWHERE], project, PYTHONPATH=os.pathsep.join(map(str, places)))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(
+        r"btc-updown-5m-\d+: \d orders, \d fills, \S+\npaper sent False\n"
+        r"btc-updown-5m-\d+: \d orders, \d fills, \S+\nlive sent (?:True|False)\n",
+        done.stdout,
+    ), done.stdout
+    assert (project / "data" / "paper.sqlite").exists()
+    assert (project / "data" / "account").is_dir()
 
 
 @pytest.mark.skipif(bool(CLEAN), reason="linters are not part of the clean environment")
