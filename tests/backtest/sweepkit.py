@@ -101,6 +101,11 @@ class Logged(Made):
         return Made.events(self, market)
 
 
+def small(cycles: int = 3) -> Made:
+    """Return a recording that is quick to play."""
+    return wandering(1, cycles, rows=50)
+
+
 @contextmanager
 def threads(count: int = 2) -> Iterator[Executor]:
     """Give an executor that needs no processes."""
@@ -110,7 +115,7 @@ def threads(count: int = 2) -> Iterator[Executor]:
 
 def eager_sweep(data: Made | None = None, **more: object) -> SweepResult:
     """Sweep four variants of `Eager` on threads."""
-    recording = wandering(1) if data is None else data
+    recording = small() if data is None else data
     with threads() as executor:
         given = {"executor": executor, "models": MODELS} | more
         return sweep(Eager, SETTINGS, data=recording, **given)  # type: ignore[arg-type]

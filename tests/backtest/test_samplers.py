@@ -11,8 +11,8 @@ import pytest
 from polyframe import Between, ConfigError, OptunaSampler, RandomSampler, SweepResult, sweep
 from polyframe.backtest.sweeps.progress import Progress
 from polyframe.backtest.sweeps.result import VariantResult
-from tests.backtest.kit import MODELS, Eager, wandering
-from tests.backtest.sweepkit import Odd, threads
+from tests.backtest.kit import MODELS, Eager
+from tests.backtest.sweepkit import Odd, small, threads
 
 SPACE = {"every": range(3, 40)}
 
@@ -20,9 +20,7 @@ SPACE = {"every": range(3, 40)}
 def sampled(sampler: Any, count: int = 2, strategy: Any = Eager, **more: Any) -> SweepResult:
     """Sweep what a sampler asks for, on threads."""
     with threads(count) as executor:
-        return sweep(
-            strategy, sampler, data=wandering(1, cycles=1), executor=executor, models=MODELS, **more
-        )
+        return sweep(strategy, sampler, data=small(1), executor=executor, models=MODELS, **more)
 
 
 def test_chance_is_seeded() -> None:

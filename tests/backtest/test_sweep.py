@@ -32,8 +32,8 @@ from polyframe.backtest.sweeps.task import Part
 from polyframe.backtest.sweeps.variants import label, make_variants, read_settings
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 from polyframe.strategy import Strategy
-from tests.backtest.kit import MODELS, Eager, Made, both, make_entry, wandering
-from tests.backtest.sweepkit import SETTINGS, Buyer, Odd, eager_sweep, threads
+from tests.backtest.kit import MODELS, Eager, Made, both, make_entry
+from tests.backtest.sweepkit import SETTINGS, Buyer, Odd, eager_sweep, small, threads
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def found() -> SweepResult:
 def test_each_variant_is_what_a_back_test_with_its_settings_is(found: SweepResult) -> None:
     """Every figure of every cycle and of the total is that of `run_backtest`."""
     for variant, given_settings in zip(found.variants, SETTINGS, strict=True):
-        report = run_backtest(Eager(**given_settings), data=wandering(1), models=MODELS)
+        report = run_backtest(Eager(**given_settings), data=small(), models=MODELS)
         assert [(c.slug, c.figures) for c in report.cycles] == [
             (c.slug, c.figures) for c in variant.cycles
         ]
@@ -58,7 +58,7 @@ def test_each_variant_is_what_a_back_test_with_its_settings_is(found: SweepResul
             variant.hit_rate,
         )
         assert report.total.trades
-    assert found.markets == tuple(tape.market.slug for tape in wandering(1).markets())
+    assert found.markets == tuple(tape.market.slug for tape in small().markets())
 
 
 def test_chunks_add_up_to_the_same_cycles(found: SweepResult) -> None:
@@ -100,7 +100,7 @@ def test_each_chunk_begins_with_its_own_cash() -> None:
 def test_a_failed_variant_is_kept_with_its_error_and_the_others_go_on() -> None:
     """What a hook raises, and what a validator refuses, is in the row of that variant."""
     with threads() as executor:
-        result = sweep(Odd, grid(number=[0, 1, 2, 9]), data=wandering(1), executor=executor)
+        result = sweep(Odd, grid(number=[0, 1, 2, 9]), data=small(), executor=executor)
     good, luck, two, nine = result.variants
     assert good.failure is None
     assert good.profit == 0
@@ -123,7 +123,7 @@ def test_a_failed_variant_is_kept_with_its_error_and_the_others_go_on() -> None:
 
 def test_the_best_says_how_many_were_tried() -> None:
     """Beside the best figure stand the variants, the markets, the failures, and the median."""
-    data = wandering(1)
+    data = small()
     with threads() as executor:
         result = sweep(
             Eager, [*SETTINGS, {"every": 0}], data=data, executor=executor, models=MODELS
@@ -145,14 +145,14 @@ def test_the_best_says_how_many_were_tried() -> None:
 def test_of_equals_the_first_is_the_best() -> None:
     """A tie is no matter of chance."""
     with threads() as executor:
-        result = sweep(Odd, grid(number=[3, 0]), data=wandering(1), executor=executor)
+        result = sweep(Odd, grid(number=[3, 0]), data=small(), executor=executor)
     assert result.best().variant.settings == {"number": 3}
 
 
 def test_without_any_figure_there_is_no_best() -> None:
     """The error says how many failed, and the first reason."""
     with threads() as executor:
-        result = sweep(Odd, grid(number=[1, 2]), data=wandering(1), executor=executor)
+        result = sweep(Odd, grid(number=[1, 2]), data=small(), executor=executor)
     with pytest.raises(ConfigError, match="2 of 2 failed: no <luck>"):
         result.best()
     assert "no variant has a profit" in result.text()
@@ -199,7 +199,7 @@ def test_a_setting_named_like_a_figure_has_a_column_of_its_own() -> None:
 
     with threads() as executor:
         variants = grid(trades=[7], side=list(Outcome))
-        result = sweep(Named, variants, data=wandering(1), executor=executor)
+        result = sweep(Named, variants, data=small(), executor=executor)
     rows = result.table().to_pylist()
     assert [(row["trades_setting"], row["trades"], row["side"]) for row in rows] == [
         (7, 0, "Up"),
@@ -215,7 +215,7 @@ def test_a_sweep_is_the_same_after_it_was_saved(found: SweepResult, tmp_path: Pa
     assert SweepResult.load(path).encoded() == path.read_bytes()
     with threads() as executor:
         variants = grid(limit=[Decimal("0.50")], side=[Outcome.DOWN])
-        typed = sweep(Buyer, variants, data=wandering(1), executor=executor)
+        typed = sweep(Buyer, variants, data=small(), executor=executor)
     typed.save(path)
     assert SweepResult.load(path).variants[0].settings == {"limit": Decimal("0.50"), "side": "Down"}
     path.write_text("{}")
@@ -266,7 +266,7 @@ def test_variants_that_cannot_be_are_refused_before_anything_runs(
 ) -> None:
     """The error names the setting, what it may be, and what was given."""
     with threads() as executor, pytest.raises(ConfigError, match=match):
-        sweep(Buyer, variants, data=wandering(1), executor=executor)
+        sweep(Buyer, variants, data=small(), executor=executor)
 
 
 def test_values_of_settings_are_read_from_text() -> None:
@@ -345,7 +345,7 @@ def _resumed(folder: Path, data: Made | ParquetRecording, **more: Any) -> tuple[
 
 def test_finished_tasks_are_not_run_again(tmp_path: Path) -> None:
     """The second call finds all of it; whatever a result depends on makes it run again."""
-    made, data = wandering(1), tmp_path / "data"
+    made, data = small(), tmp_path / "data"
     for tape in made.markets():
         write_market(data, tape, made.events(tape))
     folder = tmp_path / "run"
@@ -364,20 +364,20 @@ def test_finished_tasks_are_not_run_again(tmp_path: Path) -> None:
 
 def test_a_recording_without_files_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     """Other events are another recording, although the markets are the same."""
-    assert [_resumed(tmp_path, wandering(seed, cycles=1))[0] for seed in (1, 1)] == [0, 4]
-    data = wandering(1, cycles=1)
+    assert [_resumed(tmp_path, small(1))[0] for _ in range(2)] == [0, 4]
+    data = small(1)
     data.rows[0][1].pop()
     assert _resumed(tmp_path, data)[0] == 0
 
 
 def test_a_damaged_result_is_run_again(tmp_path: Path) -> None:
     """A file that cannot be read, or that is of another task, counts as none."""
-    _, result = _resumed(tmp_path, wandering(1))
+    _, result = _resumed(tmp_path, small())
     first, second, third, _ = sorted((tmp_path / "tasks").iterdir())
     first.write_bytes(first.read_bytes()[:100])
     second.write_bytes(third.read_bytes())
-    assert _resumed(tmp_path, wandering(1)) == (2, result)
-    assert _resumed(tmp_path, wandering(1)) == (4, result)
+    assert _resumed(tmp_path, small()) == (2, result)
+    assert _resumed(tmp_path, small()) == (4, result)
 
 
 def test_failures_are_kept_until_somebody_wants_them_tried_again(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_failures_are_kept_until_somebody_wants_them_tried_again(tmp_path: Path)
             sweep(
                 Odd,
                 grid(number=[0, 1]),
-                data=wandering(1),
+                data=small(),
                 executor=executor,
                 folder=tmp_path,
                 progress=watched,
@@ -460,7 +460,7 @@ reads: list[str] = []
 def test_a_worker_reads_each_market_once_for_all_variants() -> None:
     """It remembers the events of the chunk at hand."""
     reads.clear()
-    data = Counted(wandering(1).rows)
+    data = Counted(small().rows)
     with threads(1) as executor:
         sweep(Eager, SETTINGS, data=data, executor=executor, chunk=2, models=MODELS)
     assert reads == [tape.market.slug for tape in data.markets()]
@@ -469,7 +469,7 @@ def test_a_worker_reads_each_market_once_for_all_variants() -> None:
 @pytest.mark.parametrize("limit", [0, 50, 900, 10**9])
 def test_what_is_remembered_is_bounded_and_the_same(limit: int) -> None:
     """Beyond the bound events come from the recording each time, the same ones in the same order."""
-    data = wandering(1)
+    data = small()
     part = Part(data, [file_name(tape.market) for tape in data.markets()[:2]], limit)
     assert list(part.markets()) == list(data.markets()[:2])
     for _ in range(2):
@@ -494,7 +494,7 @@ def test_progress_counts_each_task() -> None:
     told: list[Progress] = []
     with threads(1) as executor:
         variants = grid(number=[0, 1, 9])
-        sweep(Odd, variants, data=wandering(1), executor=executor, chunk=2, progress=told.append)
+        sweep(Odd, variants, data=small(), executor=executor, chunk=2, progress=told.append)
     assert told[0] == Progress(0, 4)
     assert told[-1] == Progress(4, 4, failed=2)
     assert [each.done for each in told] == [0, 1, 2, 3, 4]
@@ -510,7 +510,7 @@ def test_a_bar_shows_tasks_failures_and_what_was_done_before(
             sweep(
                 Odd,
                 grid(number=[0, 1]),
-                data=wandering(1, cycles=1),
+                data=small(1),
                 executor=executor,
                 folder=tmp_path,
                 progress=progress,

@@ -20,7 +20,7 @@ import pytest
 
 from polyframe import ConfigError, grid, sweep
 from polyframe.backtest.sweeps.progress import Progress
-from tests.backtest.kit import MODELS, Eager, Made, wandering
+from tests.backtest.kit import MODELS, Eager, Made
 from tests.backtest.sweepkit import (
     SETTINGS,
     Buyer,
@@ -28,6 +28,7 @@ from tests.backtest.sweepkit import (
     Logged,
     eager_sweep,
     forget_this,
+    small,
     threads,
 )
 from tests.cli.command import ROOT, environment
@@ -89,7 +90,7 @@ def group_is_empty(group: int) -> bool:
 
 def test_own_processes_and_threads_make_the_same_bytes(tmp_path: Path) -> None:
     """Table, cycles and file do not tell what ran the tasks; a process stays with what it has read."""
-    rows, log = wandering(1).rows, tmp_path / "log"
+    rows, log = small().rows, tmp_path / "log"
     on_threads = eager_sweep(Made(rows), chunk=1)
     data = Logged(rows, str(log))
     on_processes = sweep(Eager, SETTINGS, data=data, workers=2, models=MODELS, chunk=1)
@@ -103,7 +104,7 @@ def test_own_processes_and_threads_make_the_same_bytes(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_costs_no_result(tmp_path: Path) -> None:
     """Tasks that were lost with it are run again, and the table is what it would have been."""
     mark = tmp_path / "mark"
-    variants, data = grid(number=range(6)), wandering(1, cycles=1)
+    variants, data = grid(number=range(6)), small(1)
     done = sweep(Killer(mark=str(mark)), variants, data=data, workers=2)
     assert mark.exists()
     assert not done.failures
@@ -114,7 +115,7 @@ def test_a_worker_that_is_killed_costs_no_result(tmp_path: Path) -> None:
 
 def test_a_task_that_kills_each_worker_fails_alone(tmp_path: Path) -> None:
     """It is found out, nobody else pays for it, and nothing of it is kept: the next run tries it again."""
-    variants, data = grid(number=range(4)), wandering(1, cycles=1)
+    variants, data = grid(number=range(4)), small(1)
     told: list[Progress] = []
     found = sweep(Killer, variants, data=data, workers=2, folder=tmp_path, progress=told.append)
     assert [each.number for each in found.failures] == [2]
@@ -130,8 +131,8 @@ def test_workers_that_cannot_begin_end_the_sweep(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from polyframe import sweep\n"
-        "from tests.backtest.kit import Eager, wandering\n"
-        "sweep(Eager, [{}], data=wandering(1, cycles=1), workers=1)\n"
+        "from tests.backtest.sweepkit import Eager, small\n"
+        "sweep(Eager, [{}], data=small(1), workers=1)\n"
     )
     with child(script) as process:
         _, errors = process.communicate(timeout=LIMIT)
@@ -168,7 +169,7 @@ def test_dask_makes_the_same_table_although_a_worker_is_killed(tmp_path: Path) -
 def _whole() -> str:
     """Return what the program prints of the whole table."""
     with threads() as executor:
-        variants, data = grid(number=range(8)), wandering(1, cycles=1)
+        variants, data = grid(number=range(8)), small(1)
         found = sweep(Slow, variants, data=data, executor=executor)
     return "table " + hashlib.sha256(found.csv().encode()).hexdigest()
 
@@ -181,11 +182,11 @@ def test_a_class_without_a_file_travels_as_a_whole_or_not_at_all(*, has_cloudpic
         f"if not {has_cloudpickle}: sys.modules['cloudpickle'] = None\n"
         "from attrs import define\n"
         "from polyframe import Strategy, grid, sweep\n"
-        "from tests.backtest.kit import wandering\n"
+        "from tests.backtest.sweepkit import small\n"
         "@define\n"
         "class Mine(Strategy):\n"
         "    number: int = 0\n"
-        "data = wandering(1, cycles=1)\n"
+        "data = small(1)\n"
         "print(sweep(Mine, grid(number=[1, 2]), data=data, workers=1).csv())\n"
     )
     with child("-c", program) as process:
@@ -207,7 +208,7 @@ def test_a_worker_that_cannot_load_the_strategy_ends_the_sweep(tmp_path: Path) -
         sweep(
             Buyer,
             grid(limit=[Decimal("0.5")]),
-            data=wandering(1, cycles=1),
+            data=small(1),
             executor=executor,
             folder=tmp_path,
         )
@@ -216,7 +217,7 @@ def test_a_worker_that_cannot_load_the_strategy_ends_the_sweep(tmp_path: Path) -
 
 def test_somebody_elses_broken_executor_ends_the_sweep(tmp_path: Path) -> None:
     """It is not ours to make anew; what was done is in the folder."""
-    variants, data = grid(number=range(4)), wandering(1, cycles=1)
+    variants, data = grid(number=range(4)), small(1)
     with (
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor,
         pytest.raises(BrokenProcessPool),

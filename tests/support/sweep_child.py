@@ -60,7 +60,7 @@ def tell(progress: Progress) -> None:
 
 def run(folder: str, on: str, mark: str, seconds: float) -> SweepResult:
     """Sweep on processes of this machine, or on a cluster of Dask's with two workers."""
-    variants, data = grid(number=range(8)), wandering(1, cycles=1)
+    variants, data = grid(number=range(8)), wandering(1, cycles=1, rows=50)
     strategy = Slow(mark=mark, seconds=seconds)
     if on == "own":
         return sweep(strategy, variants, data=data, workers=2, folder=folder, progress=tell)
