@@ -45,6 +45,7 @@ from polyframe.testing import (
 from polyframe.testing.actors import Hostile, Keepsakes
 from polyframe.testing.faults import RATES
 from polyframe.testing.stage import KEEPS_SNAPSHOTS
+from polyframe.trading.guards import EntryGuards
 from polyframe.trading.limits import RiskLimits
 
 SERIES = "btc-updown-5m"
@@ -191,6 +192,7 @@ def hostile(
     bound: Bound | None = None,
     alone: bool = False,
     services: Iterable[object] = (),
+    guards: EntryGuards | None = None,
 ) -> RunResult:
     """Run a strategy with everything that can go wrong, next to one that does its worst.
 
@@ -207,6 +209,7 @@ def hostile(
         bound: Asserted after every change of its orders and fills.
         alone: Whether nobody else trades on the account.
         services: Objects for ``env.provide``.
+        guards: Of every strategy in the run.
     """
     rates = _rates(intensity)
     name = type(strategy).__name__
@@ -221,6 +224,7 @@ def hostile(
         risk=LOOSE,
         services=[Keepsakes(), *services],
         strict=[name],
+        guards=guards,
     )
     check(result, name, bound)
     return result
