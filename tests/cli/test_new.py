@@ -93,8 +93,13 @@ asyncio.run(play("live"))
 """The program's own functions for real markets, with a venue on this machine in their place."""
 
 
-def test_its_modes_for_real_markets_trade_too(project: Path) -> None:
-    """On paper it sends the venue no order; with a wallet and the sentence its orders are signed."""
+def test_its_modes_for_real_markets_trade_too(tmp_path: Path) -> None:
+    """On paper it sends the venue no order; with a wallet and the sentence its orders are signed.
+
+    A project of its own, in which nothing was run before.
+    """
+    project = tmp_path / "my-bot"
+    NewProject("my-bot", project).write()
     places = [project / "src"] if CLEAN else [project / "src", ROOT]
     done = run(["-c", ELSEWHERE], project, PYTHONPATH=os.pathsep.join(map(str, places)))
     assert done.returncode == 0, done.stderr
