@@ -124,18 +124,20 @@ class Listed:
 
 
 def columns_loop(path: Path) -> int:
-    """Read the columns that a change has, and go through them."""
-    parquet = load_optional("pyarrow.parquet", "benchmark")
+    """Read the columns that a change has, words as the numbers that stand for them."""
+    pa, parquet = (load_optional(name, "benchmark") for name in ("pyarrow", "pyarrow.parquet"))
     names = ["received", "time", "outcome", "side", "price_e4", "size_e6"]
     count = 0
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=65_536, columns=names):
-            columns = [
-                batch.column(name).cast("int64").to_pylist()
-                if name in ("received", "time")
-                else batch.column(name).to_pylist()
-                for name in names
-            ]
+            columns = []
+            for name in names:
+                column = batch.column(name)
+                if pa.types.is_timestamp(column.type):
+                    column = column.cast(pa.int64())
+                elif pa.types.is_dictionary(column.type):
+                    column = column.indices
+                columns.append(column.to_pylist())
             for _ in zip(*columns, strict=True):
                 count += 1
     return count

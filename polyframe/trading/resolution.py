@@ -30,31 +30,34 @@ class ResolutionHint:
     def __init__(self, market: Market, counters: Counters) -> None:
         self._market = market
         self._counters = counters
-        self._told = asyncio.Event()
+        self._is_told = False
+        self._woken = asyncio.Event()
 
     def on_market_message(self, message: MarketMessage) -> None:
         """Take one message; only the resolution of this market matters."""
         if not isinstance(message, MarketResolved):
             return
-        if message.market == self._market.condition_id and not self._told.is_set():
+        if message.market == self._market.condition_id and not self._is_told:
             self._counters.add(Count.RESOLUTIONS, "told")
             log.info("%s: the venue says that it is resolved", self._market.slug)
-            self._told.set()
+            self._is_told = True
+            self._woken.set()
 
     def on_market_stream(self, state: StreamState, reason: str) -> None:
         """Take a change of the connection: what was missed in between is asked for anyway."""
 
     async def pause(self, clock: Clock, seconds: float) -> bool:
         """Return after market `seconds`, or as soon as it is told: then True."""
-        told = asyncio.ensure_future(self._told.wait())
-        over = asyncio.ensure_future(clock.sleep(seconds))
-        try:
-            await asyncio.wait({told, over}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            told.cancel()
-            over.cancel()
-        was_told = self._told.is_set()
-        self._told.clear()
+        if not self._is_told:
+            # A fresh one: the end of a sleep that was cancelled must not end the next pause.
+            woken = self._woken = asyncio.Event()
+            sleeping = asyncio.ensure_future(clock.sleep(seconds))
+            sleeping.add_done_callback(lambda _: woken.set())
+            try:
+                await woken.wait()
+            finally:
+                sleeping.cancel()
+        was_told, self._is_told = self._is_told, False
         return was_told
 
 

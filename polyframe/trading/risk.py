@@ -120,7 +120,7 @@ class RiskGuard:
         self._committed_before = ZERO
         self._results: dict[str, _Result] = {}
         self._profit = ZERO
-        self._losing_cycles = 0
+        self._losing_cycles: int | None = 0
 
     # ------------------------------------------------------------------ from outside
 
@@ -165,6 +165,12 @@ class RiskGuard:
     @property
     def losing_cycles(self) -> int:
         """Resolved cycles with trades that lost money, since the last that did not."""
+        if self._losing_cycles is None:
+            self._losing_cycles = 0
+            for result in reversed(self._results.values()):
+                if result.is_losing is False:
+                    break
+                self._losing_cycles += result.is_losing is True
         return self._losing_cycles
 
     # ------------------------------------------------------------------ orders
@@ -282,11 +288,7 @@ class RiskGuard:
         self._results[slug] = result
         if len(self._results) > RESULTS_KEPT:
             del self._results[next(iter(self._results))]
-        self._losing_cycles = 0
-        for earlier in reversed(self._results.values()):
-            if earlier.is_losing is False:
-                break
-            self._losing_cycles += earlier.is_losing is True
+        self._losing_cycles = None  # counted anew when somebody asks
 
     # ------------------------------------------------------------------ the rules
 
