@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
@@ -21,6 +23,27 @@ PriceAt = Callable[[PriceSource, int], Decimal | None]
 
 LAG = 0.5
 """Seconds after the instant that a price speaks of, at which it is told."""
+
+
+def swings(seed: int | str, base: Decimal = Decimal(100_000)) -> PriceAt:
+    """Return a price that swings by tens of basis points within minutes; always the same for the same seed.
+
+    About one price in a hundred is missing.
+
+    Args:
+        seed: Any text or number.
+        base: USD around which it swings.
+    """
+    chance = random.Random(f"swings:{seed}")
+    waves = [(chance.uniform(5, 20), seconds, 6 * chance.random()) for seconds in (10, 30, 90, 270)]
+
+    def price(source: PriceSource, second: int) -> Decimal | None:
+        if random.Random(f"{seed}:{source}:{second}").random() < 0.01:
+            return None
+        moved = sum(size * math.sin(second / length + phase) for size, length, phase in waves)
+        return base + (base * round(moved * 100)).scaleb(-6)
+
+    return price
 
 
 class FeedVenue(SharedService):

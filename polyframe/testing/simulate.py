@@ -22,12 +22,15 @@ from attrs import evolve, field, frozen
 from polyframe import strategies as shipped
 from polyframe.errors import ConfigError
 from polyframe.model.series import Series
+from polyframe.reference import ReferencePrices
 from polyframe.strategy import Strategy, check_definition
 from polyframe.testing.actors import Careful, Hostile, Keepsakes
 from polyframe.testing.faults import RATES, Fault, Faults, parse_faults
+from polyframe.testing.feeds import FeedVenue, swings
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.run import RunResult, run_strategy
 from polyframe.testing.simvenue import SimVenue
+from polyframe.testing.stage import PerProcess
 from polyframe.trading.limits import RiskLimits
 
 SERIES = ("btc-updown-5m", "eth-updown-5m")
@@ -119,10 +122,17 @@ def _simulate(plan: Plan) -> RunResult:
         ),
         on_error="skip_cycle",
         risk=LIMITS,
-        services=[Keepsakes()],
+        services=[Keepsakes(), *_prices(plan)],
         keep_events=False,
         strict=[type(s).__name__ for name, s in strategies.items() if name not in STRATEGIES],
     )
+
+
+def _prices(plan: Plan) -> list[PerProcess]:
+    """Return reference prices for strategies that want some; those of the simulation do not."""
+    if STRATEGIES.keys() >= set(plan.strategies):
+        return []
+    return [PerProcess(lambda: ReferencePrices(FeedVenue(swings(plan.seed)), *plan.series))]
 
 
 def make_strategy(name: str, seed: int) -> Strategy:
