@@ -120,10 +120,11 @@ class ArbitragePlan:
             return {}
         behind = min(Outcome, key=bought.__getitem__)
         ahead = behind.other
-        if bought[ahead] > bought[behind]:
-            # What completes pairs may bid higher, as far as they leave the target; the other bid
-            # makes room for it.
-            prices[behind] = max(prices[behind], self._completing(behind, quotes[behind], legs))
+        missing = bought[ahead] - bought[behind]
+        if missing > 0:
+            # What completes pairs bids as they leave the target, whatever the others bid; what would
+            # begin the next pair makes room for it.
+            prices[behind] = self._completing(ahead, missing, quotes[behind], legs)
             prices[ahead] = min(prices[ahead], (ONE - self.target - prices[behind]) // tick * tick)
         wanted = {}
         for outcome, price in prices.items():
@@ -135,15 +136,21 @@ class ArbitragePlan:
                 wanted[outcome] = Wish(price, size)
         return wanted
 
-    def _completing(self, behind: Outcome, quote: Quoted, legs: Collection[Leg]) -> Decimal:
-        """Return the highest bid at which the pairs that it completes leave the target."""
-        others = [leg for leg in legs if leg.outcome is not behind and leg.most]
-        shares = sum((leg.most for leg in others), ZERO)
-        if not shares:
-            return ZERO
-        cost = sum((leg.most * leg.price for leg in others), ZERO)
-        highest = min(ONE - self.target - cost / shares, quote.ask - quote.tick)
-        return max(highest // quote.tick * quote.tick, ZERO)
+    def _completing(
+        self, ahead: Outcome, missing: Decimal, quote: Quoted, legs: Collection[Leg]
+    ) -> Decimal:
+        """Return the highest bid at which the pairs that it completes leave the target.
+
+        Without a partner are the shares that were bought last.
+        """
+        left, cost = missing, ZERO
+        for leg in reversed([leg for leg in legs if leg.outcome is ahead]):
+            part = min(leg.most, left)
+            left -= part
+            cost += part * leg.price
+        # Shares of which no leg tells count as if they cost all that they pay.
+        dearest = ONE - self.target - (cost + left) / missing
+        return max(min(dearest, quote.ask - quote.tick) // quote.tick * quote.tick, ZERO)
 
     def _locking(
         self, quotes: Mapping[Outcome, Quoted], bought: Mapping[Outcome, Decimal]
