@@ -314,3 +314,12 @@ def test_a_market_without_a_winner_leaves_the_others_theirs() -> None:
     report = run_backtest(Eager(), data=data)
     assert [cycle.winner is None for cycle in report.cycles] == [False, True]
     assert report.profit is None
+
+
+def test_guards_of_a_strategy_hold_in_a_back_test() -> None:
+    """What they refuse is told by the report, and nothing that they forbid was sent."""
+    guards = EntryGuards(max_entries=2, entry_before_end=60.0)
+    report = run_backtest(Eager(), data=wandering(3), guards=guards)
+    assert report.total.refusals["guard_entries"] > 0
+    for cycle in report.cycles:
+        assert sum(trade.request.side is Side.BUY for trade in cycle.trades) <= 2

@@ -402,6 +402,21 @@ def test_failures_are_kept_until_somebody_wants_them_tried_again(tmp_path: Path)
     assert resumed(retry_failed=True) == (1, 1)
 
 
+class Torn(Made):
+    """Cannot be read."""
+
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        raise OSError("torn tape")
+
+
+def test_an_error_of_the_disk_is_no_result_that_is_kept(tmp_path: Path) -> None:
+    """It is told as the variant's failure, and the next run tries again."""
+    found = eager_sweep(Torn(small().rows), folder=tmp_path)
+    assert len(found.failures) == 4
+    assert found.table().to_pylist()[0]["error"] == "OSError: torn tape"
+    assert not list((tmp_path / "tasks").iterdir())
+
+
 def test_one_sweep_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
     """The second is refused; the folder is free when the first has ended, also with an error."""
 

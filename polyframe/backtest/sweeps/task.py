@@ -115,6 +115,9 @@ class CycleFigures:
     figures: Figures
 
 
+State = Literal["done", "failed", "lost", "unable"]
+
+
 @frozen
 class TaskResult:
     """What came of a task.
@@ -122,7 +125,8 @@ class TaskResult:
     Attributes:
         key: The task's.
         state: ``"done"``; ``"failed"`` while it ran; ``"unable"`` if a worker could not even begin,
-            which is a fault of the set-up and not of the variant; ``"lost"`` with a worker.
+            which is a fault of the set-up and not of the variant; ``"lost"`` with a worker, or for
+            want of memory or of a disk: the next time it may be done.
         cycles: The cycles that were lived, in order.
         total: All of them together.
         failure: Why it is not done.
@@ -130,7 +134,7 @@ class TaskResult:
     """
 
     key: str
-    state: Literal["done", "failed", "lost", "unable"]
+    state: State
     cycles: tuple[CycleFigures, ...] = ()
     total: Figures | None = None
     failure: Failure | None = None
@@ -154,7 +158,9 @@ def run_task(task: Task) -> TaskResult:
         report = run_backtest(strategy, data=data, **options)
     except Exception as error:  # noqa: BLE001 - the others go on
         seconds = time.perf_counter() - began
-        return TaskResult(task.key, "failed", failure=Failure.of(error), seconds=seconds)
+        # What a strategy raises comes as StrategyFailed: this was the disk's fault, or the memory's.
+        state: State = "lost" if isinstance(error, OSError | MemoryError) else "failed"
+        return TaskResult(task.key, state, failure=Failure.of(error), seconds=seconds)
     seconds = time.perf_counter() - began
     return TaskResult(task.key, "done", _cycles(report, data), report.total, seconds=seconds)
 

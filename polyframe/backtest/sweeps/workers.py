@@ -130,6 +130,7 @@ class ProcessRunner:
                 worker, task = flying.pop(future)
                 idle.append(worker)
                 if not isinstance(future.exception(), BrokenExecutor):
+                    stillborn = 0
                     yield future.result()
                     continue
                 has_begun = worker.end()
