@@ -113,15 +113,16 @@ def perform(
     return play(main, strategy, exchange=exchange, start=start, **mount)
 
 
-def unhedged_at_most(shares: Decimal) -> Callable[[Standing], None]:
+def unhedged_at_most(shares: Decimal, *, counts_open: bool = True) -> Callable[[Standing], None]:
     """Return the bound of pair strategies: shares without a partner, whatever open orders do.
 
-    Shares that the venue has taken back (FAILED) come on top.
+    Shares that the venue has taken back (FAILED) come on top. Without `counts_open` only what is held
+    counts: nobody tells of an order that ended while the program was dead.
     """
 
     def bound(standing: Standing) -> None:
         low = high = standing.held(UP) - standing.held(DOWN)
-        for order in standing.open():
+        for order in standing.open() if counts_open else ():
             if _leads_up(order):
                 high += order.remaining
             else:

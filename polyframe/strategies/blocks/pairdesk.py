@@ -136,10 +136,15 @@ class PairDesk:
         return "" if error is None else str(error)
 
     def take_over(self) -> None:
-        """Make an end of whatever orders of this cycle an earlier run of the program has left."""
-        orders, now = self._orders, self.strategy.clock.time()
-        if orders:
-            self.plans.append(PairPlan.take_over(self.rules, (o.client_id for o in orders), now))
+        """Go on with the rounds of this cycle that an earlier run of the program has begun.
+
+        One pair was carried out at a time: what follows the first orders of a round belongs to it.
+        """
+        rounds: dict[int, list[Order]] = {}
+        for order in self._orders:
+            rounds.setdefault(max(_round(order), *rounds, 0), []).append(order)
+        now = self.strategy.clock.time()
+        self.plans += [PairPlan.take_over(self.rules, orders, now) for orders in rounds.values()]
 
     async def advance(self) -> None:
         """Do all that is due.

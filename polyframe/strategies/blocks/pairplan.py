@@ -16,7 +16,7 @@ reported after everything was over simply opens the plan again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
@@ -210,9 +210,15 @@ class PairPlan:
         return cls(rules=rules, client_ids=tuple(client_ids), since=now)
 
     @classmethod
-    def take_over(cls, rules: PairRules, client_ids: Iterable[str], now: float) -> PairPlan:
-        """Return a plan that makes an end of orders whose own plans are lost, as after a restart."""
-        return cls(rules=rules, client_ids=tuple(client_ids), since=now, state=PlanState.CLEARING)
+    def take_over(cls, rules: PairRules, orders: Sequence[Order], now: float) -> PairPlan:
+        """Return a plan of orders whose own plan is lost, as after a restart of the program.
+
+        What is open is cancelled; what is missing then is completed, or closed.
+        """
+        client_ids = tuple(order.client_id for order in orders)
+        is_open = any(order.is_open for order in orders)
+        state = PlanState.CLEARING if is_open else PlanState.DONE
+        return cls(rules=rules, client_ids=client_ids, since=now, state=state)
 
     # ------------------------------------------------------------------ what came of it
 

@@ -16,6 +16,7 @@ from polyframe.strategies.blocks.pairplan import (
     Cancel,
     Check,
     OnFail,
+    PairPlan,
     Place,
     PlanState,
     Tally,
@@ -309,11 +310,26 @@ def test_without_a_price_nothing_is_closed_until_there_is_one() -> None:
 def test_orders_of_a_lost_plan_are_cancelled_and_their_excess_completed() -> None:
     """After a restart what is there is looked at as one plan: nothing is forgotten."""
     world = PairWorld().begin(entry(), entry(10, "0.30", DOWN))
-    world.plan = world.plan.take_over(RULES, world.plan.client_ids, 0)
+    world.plan = PairPlan.take_over(RULES, world.true, 0)
     world.fill(0, 7, tell=False)
     world.run()
     assert isinstance(world.actions[0], Cancel)
     assert [(r.outcome, r.size) for r in world.requests()] == [(DOWN, Decimal(7))]
+
+
+def test_a_lost_plan_whose_orders_have_ended_is_completed_if_something_is_missing() -> None:
+    """What an earlier run left unpaired is asked about and bid for; a complete pair is left alone."""
+    world = PairWorld().begin(entry())
+    world.fill(0, 10)
+    world.plan = PairPlan.take_over(RULES, world.true, 0)
+    world.run()
+    assert world.actions[0] == Check()
+    assert [r.outcome for r in world.requests()] == [DOWN]
+    world.fill(1, 10)
+    world.plan = PairPlan.take_over(RULES, world.true, 0)
+    world.actions.clear()
+    world.run()
+    assert world.actions == []
 
 
 # ---------------------------------------------------------------------- any world
