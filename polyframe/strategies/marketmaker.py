@@ -58,7 +58,7 @@ class MarketMaker(Strategy):
     each outcome, and moved only as `requote` says.
 
     It bids while both books are known, not crossed, not wider than `max_spread`, and not older than
-    `max_age`, the fair value is within `lowest` of 0 and 1, and more than `cutoff` seconds are left.
+    `max_age`, the fair value is not within `lowest` of 0 or 1, and more than `cutoff` seconds are left.
     Otherwise it takes its bids back, as it does at the end of the cycle.
 
     *The bounds*, orders on their way included and whatever the venue does: it never buys more than
@@ -144,7 +144,10 @@ class MarketMaker(Strategy):
 
     @override
     async def on_cycle_end(self, reason: CycleEndReason) -> None:
-        await self.trading.cancel_all()
+        try:
+            await self.trading.cancel_all()
+        except (ExchangeError, OrderError) as error:
+            self.log.warning("bids may be left until the venue closes the market: %s", error)
 
     async def _listen(self, prices: ReferencePrices) -> None:
         async for price in prices.updates(self.market):

@@ -302,6 +302,21 @@ def test_bids_are_taken_back_at_the_end_of_the_cycle() -> None:
     perform(act)
 
 
+def test_a_venue_that_does_not_answer_at_the_end_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The strategy does not fail because of it; the log says that something may be left."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await look(stage)
+        exchange.cancel_error = ExchangeUnavailable("no answer")
+        await stage.shut_down()
+        exchange.cancel_error = None
+
+    perform(act, exchange)
+    assert "bids may be left until the venue closes the market: no answer" in caplog.text
+    assert "failed in" not in caplog.text
+
+
 # ---------------------------------------------------------------------- what is on its way
 
 
