@@ -93,6 +93,22 @@ def test_the_outcome_that_is_behind_bids_up_to_where_its_pairs_leave_the_target(
     assert got[UP].price == Decimal("0.45")
 
 
+def test_no_pair_is_completed_that_does_not_leave_the_target() -> None:
+    """20 Up at 0.49 lie there when Down is bid at 0.69: 0.49 is bid for it, until it locks."""
+    plan = ArbitragePlan()
+    got = plan.wishes(Phase.ADJUST, quotes(30, 31), settled(20, 0, "0.49"), bought(20, 0))
+    assert got[DOWN].price == Decimal("0.49")
+    locked = plan.wishes(Phase.LOCK, quotes(30, 31), settled(20, 0, "0.49"), bought(20, 0))
+    assert locked[DOWN].price == Decimal("0.69")
+
+
+def test_without_a_partner_are_the_shares_that_were_bought_last() -> None:
+    """The twenty at 0.60 have their Down already; what is missing belongs to the twenty at 0.40."""
+    legs = [*settled(20, 20, "0.60", "0.38"), *settled(20, 0, "0.40")]
+    got = ArbitragePlan().wishes(Phase.ADJUST, quotes(38, 42), legs, bought(40, 20))
+    assert got[DOWN].price == Decimal("0.58")
+
+
 def test_the_outcome_that_is_ahead_stays_within_the_bound() -> None:
     """40 ahead, no more of it; 30 ahead, ten more."""
     plan = ArbitragePlan()
