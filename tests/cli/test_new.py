@@ -104,8 +104,8 @@ def test_its_modes_for_real_markets_trade_too(tmp_path: Path) -> None:
     done = run(["-c", ELSEWHERE], project, PYTHONPATH=os.pathsep.join(map(str, places)))
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(
-        r"btc-updown-5m-\d+: \d orders, \d fills, \S+\npaper sent False\n"
-        r"btc-updown-5m-\d+: \d orders, \d fills, \S+\nlive sent (?:True|False)\n",
+        r"btc-updown-5m-\d+: \d orders, \d fills, .+\npaper sent False\n"
+        r"btc-updown-5m-\d+: \d orders, \d fills, .+\nlive sent (?:True|False)\n",
         done.stdout,
     ), done.stdout
     assert (project / "data" / "paper.sqlite").exists()
