@@ -30,6 +30,7 @@ from polyframe.scheduler import MarketScheduler
 from polyframe.strategy import Strategy
 from polyframe.strategyrun import ErrorPolicy
 from polyframe.trader import Trader, TraderSettings
+from polyframe.trading.guards import EntryGuards
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
 
@@ -56,6 +57,7 @@ class Options(TypedDict, total=False):
         risk: Limits for what the strategies may do, as for an `Environment`.
         settings: Settings of the trader.
         on_error: As for `Trader.add`; by default a strategy that raises ends the run.
+        guards: As for `Trader.add`, of each strategy.
         services: Objects for ``env.provide``.
         counters: Where everything is counted; a fresh set by default.
         ledger: A file that gets the whole story, as that of a run on paper (`Ledger`); none by default.
@@ -68,6 +70,7 @@ class Options(TypedDict, total=False):
     risk: RiskLimits
     settings: TraderSettings
     on_error: ErrorPolicy
+    guards: EntryGuards
     services: Iterable[object]
     counters: Counters
     ledger: str | Path | None
@@ -130,6 +133,7 @@ class _Job:
     risk: RiskLimits | None = None
     settings: TraderSettings | None = None
     on_error: ErrorPolicy = "raise"
+    guards: EntryGuards | None = None
     services: Iterable[object] = ()
     counters: Counters | None = None
     ledger: str | Path | None = None
@@ -220,7 +224,7 @@ class _Job:
             for series, found in chosen.items():
                 trader = _ReplayTrader(env, settings, rng=random.Random(str(series)))  # noqa: S311
                 for strategy in self.strategies:
-                    trader.add(strategy, on=series, on_error=self.on_error)
+                    trader.add(strategy, on=series, on_error=self.on_error, guards=self.guards)
                 group.create_task(trader.run(len(found)), name=f"back-test {series}")
 
 

@@ -24,6 +24,7 @@ from polyframe.paper.models import PaperModels
 from polyframe.paper.queues import QueuePlace
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
+from polyframe.trading.guards import EntryGuards
 from tests.backtest.kit import LENGTH, MODELS, START, Eager, Made, both, make_entry, wandering
 
 
@@ -319,7 +320,7 @@ def test_a_market_without_a_winner_leaves_the_others_theirs() -> None:
 def test_guards_of_a_strategy_hold_in_a_back_test() -> None:
     """What they refuse is told by the report, and nothing that they forbid was sent."""
     guards = EntryGuards(max_entries=2, entry_before_end=60.0)
-    report = run_backtest(Eager(), data=wandering(3), guards=guards)
+    report = run_backtest(Eager(), data=wandering(3), guards=guards, on_error="skip_cycle")
     assert report.total.refusals["guard_entries"] > 0
     for cycle in report.cycles:
         assert sum(trade.request.side is Side.BUY for trade in cycle.trades) <= 2
