@@ -26,10 +26,9 @@ from attrs import evolve, frozen
 from polyframe.model.events import PriceChanged
 from polyframe.model.grid import SIZE_STEP, Grid
 from polyframe.model.market import Market, Outcome
-from polyframe.model.money import ONE, ZERO
 from polyframe.model.order import Order, OrderRequest, OrderStatus, Side
 from polyframe.strategies.blocks.exits import relief
-from polyframe.strategies.blocks.pairs import Unpaired, completing_bid, unpaired
+from polyframe.strategies.blocks.pairs import Tally, Unpaired, completing_bid, unpaired
 
 OnFail = Literal["flatten", "pause"]
 
@@ -114,46 +113,6 @@ class Seen:
     deliverable: Mapping[Outcome, Decimal]
     market: Market
     must_close: bool = False
-
-
-@frozen
-class Tally:
-    """What the orders of a plan have come to.
-
-    Attributes:
-        held: Shares bought less shares sold, by outcome.
-        paid: USD paid for them less USD received, fees included.
-    """
-
-    held: Mapping[Outcome, Decimal]
-    paid: Decimal
-
-    @classmethod
-    def of(cls, orders: Iterable[Order]) -> Tally:
-        """Add up the fills of orders."""
-        held, paid = dict.fromkeys(Outcome, ZERO), ZERO
-        for order in orders:
-            sign = 1 if order.side is Side.BUY else -1
-            held[order.outcome] += sign * order.filled
-            paid += sign * order.filled * (order.average_price or ZERO) + order.fees
-        return cls(held, paid)
-
-    def budget(self, target: Decimal) -> Decimal:
-        """Return what a missing share may cost, fee included, so that each pair leaves `target` USD.
-
-        With all of them the plan has as many pairs as it holds shares of the fuller side, and they pay
-        1 USD each.
-        """
-        pairs, missing = max(self.held.values()), abs(self._difference)
-        return ((ONE - target) * pairs - self.paid) / missing
-
-    def unit_cost(self) -> Decimal:
-        """Return what a share of the excess cost in USD, if the pairs beside it are worth 1 each."""
-        return (self.paid - min(self.held.values())) / abs(self._difference)
-
-    @property
-    def _difference(self) -> Decimal:
-        return self.held[Outcome.UP] - self.held[Outcome.DOWN]
 
 
 @frozen

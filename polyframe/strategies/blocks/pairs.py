@@ -207,6 +207,46 @@ def most_unpaired(held: Mapping[Outcome, Decimal], orders: Iterable[Order]) -> D
     return max(high, -low, ZERO)
 
 
+@frozen
+class Tally:
+    """What orders have come to: shares and money.
+
+    Attributes:
+        held: Shares bought less shares sold, by outcome.
+        paid: USD paid for them less USD received, fees included.
+    """
+
+    held: Mapping[Outcome, Decimal]
+    paid: Decimal
+
+    @classmethod
+    def of(cls, orders: Iterable[Order]) -> Tally:
+        """Add up the fills of orders."""
+        held, paid = dict.fromkeys(Outcome, ZERO), ZERO
+        for order in orders:
+            sign = 1 if order.side is Side.BUY else -1
+            held[order.outcome] += sign * order.filled
+            paid += sign * order.filled * (order.average_price or ZERO) + order.fees
+        return cls(held, paid)
+
+    def budget(self, target: Decimal) -> Decimal:
+        """Return what a missing share may cost, fee included, so that each pair leaves `target` USD.
+
+        With all of them the plan has as many pairs as it holds shares of the fuller side, and they pay
+        1 USD each.
+        """
+        pairs, missing = max(self.held.values()), abs(self._difference)
+        return ((ONE - target) * pairs - self.paid) / missing
+
+    def unit_cost(self) -> Decimal:
+        """Return what a share of the excess cost in USD, if the pairs beside it are worth 1 each."""
+        return (self.paid - min(self.held.values())) / abs(self._difference)
+
+    @property
+    def _difference(self) -> Decimal:
+        return self.held[Outcome.UP] - self.held[Outcome.DOWN]
+
+
 # ---------------------------------------------------------------------------------- completing
 
 

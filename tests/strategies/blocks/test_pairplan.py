@@ -19,9 +19,8 @@ from polyframe.strategies.blocks.pairplan import (
     PairPlan,
     Place,
     PlanState,
-    Tally,
 )
-from polyframe.strategies.blocks.pairs import most_unpaired
+from polyframe.strategies.blocks.pairs import Tally, most_unpaired
 from tests.strategies.blocks.pairworld import DOWN, RULES, UP, PairWorld, entry, open_sizes
 
 
