@@ -23,6 +23,7 @@ from polyframe import (
     ConfigError,
     CycleEndReason,
     Environment,
+    Ledger,
     OrderError,
     Outcome,
     PolymarketExchange,
@@ -69,9 +70,11 @@ class SmallBid(Strategy):
         await self.trading.cancel_all()
 
 
-async def trade(exchange: PolymarketExchange, clock: Clock, cycles: int | None) -> None:
+async def trade(
+    exchange: PolymarketExchange, clock: Clock, cycles: int | None, ledger: Ledger
+) -> None:
     """Trade: the same for real money and for none."""
-    async with Environment(exchange, clock=clock, risk=LIMITS, ledger=None) as env:
+    async with Environment(exchange, clock=clock, risk=LIMITS, ledger=ledger) as env:
         trader = Trader(env, TraderSettings(cancel_on_exit=True))
         trader.add(SmallBid(), on=SERIES)
         await trader.run(cycles)
@@ -91,7 +94,7 @@ async def go_live(sentence: str) -> None:
         raise ConfigError(msg)
     credentials = await create_or_derive_credentials(signer)
     exchange = PolymarketExchange(credentials=credentials, signer=signer, confirm_live=sentence)
-    await trade(exchange, WallClock(), None)
+    await trade(exchange, WallClock(), None, Ledger("live.sqlite"))
 
 
 async def go_local() -> None:
@@ -101,7 +104,7 @@ async def go_local() -> None:
     async with LocalVenue(SyntheticSource(SERIES, seed=7), clock=clock) as venue:
         hosts = PolymarketHosts.local(venue.url)
         credentials = await create_or_derive_credentials(signer, host=hosts.clob, clock=clock)
-        await trade(PolymarketExchange(hosts, credentials, signer), clock, 1)
+        await trade(PolymarketExchange(hosts, credentials, signer), clock, 1, Ledger())
 
 
 def main() -> int:
