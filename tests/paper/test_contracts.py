@@ -8,6 +8,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyframe.clock import VirtualClock
 from polyframe.exchange.base import PreparedOrder
 from polyframe.model.conversion import ConversionKind, Receipt, ReceiptState
 from polyframe.model.market import Outcome
@@ -15,6 +16,8 @@ from polyframe.model.order import OrderRequest, Side
 from polyframe.paper import keeping
 from polyframe.paper.core import PaperVenue
 from polyframe.paper.models import ConstantLatency, PaperModels
+from polyframe.trading.snapshotstore import MemoryStore
+from tests.paper.scene import play, scene
 from tests.support.fake import START, make_market, snapshot
 
 UP, DOWN = Outcome.UP, Outcome.DOWN
@@ -150,3 +153,32 @@ def test_cash_and_pairs_together_never_change(
         assert min(cash, up) >= 0
     venue.advance(NOW + 100_000)
     assert all(one.state is not ReceiptState.SUBMITTED for one in venue.contracts.receipts.values())
+
+
+def test_a_paper_exchange_splits_merges_and_remembers() -> None:
+    """Through the exchange: submitted at once, confirmed in time, kept before it is told, once."""
+    store = MemoryStore()
+
+    async def first(clock: VirtualClock) -> None:
+        async with scene(clock, store) as found:
+            exchange, market = found.exchange, found.market
+            split = await exchange.split(market, Decimal(20))
+            assert split.state is ReceiptState.SUBMITTED
+            await clock.sleep(10)
+            done = await exchange.fetch_receipt(split.transaction_id)
+            assert done.state is ReceiptState.CONFIRMED
+            assert b'"confirmed"' in store.read(keeping.KEY)
+            assert await exchange.fetch_shares(market) == {UP: Decimal(20), DOWN: Decimal(20)}
+            await exchange.merge(market, Decimal(5))
+            await clock.sleep(10)
+            assert await exchange.fetch_balance() == 985
+            assert (await exchange.redeem(market)).state is ReceiptState.FAILED
+
+    async def second(clock: VirtualClock) -> None:
+        async with scene(clock, store) as found:
+            assert await found.exchange.fetch_balance() == 985
+            shares = await found.exchange.fetch_shares(found.market)
+            assert shares == {UP: Decimal(15), DOWN: Decimal(15)}
+
+    play(first)
+    play(second)
