@@ -29,11 +29,17 @@ GUARDS = EntryGuards(
 
 @define
 class Greedy(Strategy):
-    """Buys whatever it sees, in all the ways there are."""
+    """Buys whatever it sees, in all the ways there are.
+
+    Attributes:
+        outcome: Only of this one.
+    """
+
+    outcome: Outcome | None = None
 
     @override
     async def on_price(self, event: PriceChanged) -> None:
-        if event.ask is None or event.bid is None:
+        if event.ask is None or event.bid is None or self.outcome not in (None, event.outcome):
             return
         size, outcome = Decimal(10), event.outcome
         requests = [
@@ -70,3 +76,19 @@ def test_guards_hold_whatever_goes_wrong(seed: int) -> None:
     refused = {reason for record in result.records for reason in record.refusals}
     assert {"guard_budget", "guard_entries", "guard_entry_window"} & refused
     assert result.orders > 10
+
+
+def test_a_restart_forgets_no_entry() -> None:
+    """A program that is killed and started again within a cycle goes on with what it has entered."""
+
+    def no_more(standing: Standing) -> None:
+        entries = [o for o in standing.sent(Side.BUY) if o.is_open or o.filled]
+        assert len(entries) <= 3, entries
+        assert standing.spent() <= 20
+
+    guards = EntryGuards(max_entries=3, max_budget=Decimal(20))
+    greedy, faults = Greedy(outcome=Outcome.UP), {Fault.KILL}
+    result = hostile(
+        greedy, cycles=6, faults=faults, intensity=6, bound=no_more, alone=True, guards=guards
+    )
+    assert result.starts > 3
