@@ -219,14 +219,18 @@ class Momentum(Strategy):
 
     def _direction(self) -> Outcome | Skip:
         """Return where the price moved, or why that is not known or not enough."""
-        latest_ms, move = self._velocity.latest_ms, self._velocity.move
-        if latest_ms is None or self.clock.time() - latest_ms / 1000 > self.max_age:
+        move = self._velocity.move
+        if not self._is_fresh():
             return Skip.NO_FRESH_PRICE
         if move is None:
             return Skip.WARMING_UP
         if abs(move) < self.threshold:
             return Skip.SMALL_MOVE
         return Outcome.UP if move > 0 else Outcome.DOWN
+
+    def _is_fresh(self) -> bool:
+        latest_ms = self._velocity.latest_ms
+        return latest_ms is not None and self.clock.time() - latest_ms / 1000 <= self.max_age
 
     def _busy(self, outcome: Outcome) -> Skip | None:
         """Return why nothing may be bought now whatever it costs, ``None`` if it may."""
@@ -280,9 +284,10 @@ class Momentum(Strategy):
             return True
         if self.stop is not None and bid <= cost - self.stop:
             return True
-        fair = None if self.leave is None else self._value(outcome)
-        proceeds = bid - self.market.fees.taker_fee(ONE, bid)
-        return self.leave is not None and fair is not None and proceeds >= fair + self.leave
+        if self.leave is None or not self._is_fresh():
+            return False
+        fair, proceeds = self._value(outcome), bid - self.market.fees.taker_fee(ONE, bid)
+        return fair is not None and proceeds >= fair + self.leave
 
     async def _place(self, request: OrderRequest) -> None:
         try:

@@ -384,6 +384,29 @@ def test_sells_to_who_pays_more_than_the_model() -> None:
     assert (request.side, request.price) == (Side.SELL, Decimal("0.98"))
 
 
+def test_an_old_price_is_no_reason_to_sell() -> None:
+    """What the model said a while ago is not what a share is worth now; a stop needs no model."""
+
+    def ending(second: int) -> Decimal | None:
+        return rising(second) if second < 80 else None
+
+    def bids(price: int) -> Callable[[Stage], Awaitable[None]]:
+        async def act(stage: Stage) -> None:
+            await hold_up(stage)
+            await quote(stage, UP, price, 100)
+
+        return act
+
+    def sides(price: int, **strategy: Any) -> list[Side]:
+        exchange = FakeExchange()
+        exchange.answers = [FILLED]
+        requests = perform(ending, bids(price), exchange, cool_down=100, **strategy)
+        return [request.side for request in requests]
+
+    assert sides(99) == [Side.BUY]
+    assert sides(30, stop=Decimal("0.10")) == [Side.BUY, Side.SELL]
+
+
 def test_between_two_tries_to_sell_it_waits() -> None:
     """A book that takes nothing is not asked with every change of it."""
 
