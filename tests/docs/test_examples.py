@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import ROOT
-from tests.docs.programs import Done, run, side_by_side
+from tests.docs.programs import LATE, Done, run, side_by_side
 
 FOLDER = ROOT / "examples"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -47,9 +47,6 @@ EXPECTED = {
     r"4 variants were tried(?s:.*)",
 }
 """What an example prints, from its first line to its last."""
-
-LATE = re.compile(r"\[paper\] \S+: (?:the next market is not there yet|no market for).*\n")
-"""What is logged where the machine was too busy to open the next market in time; it is traded later."""
 
 OTHERWISE = {"live", "test_my_strategy"}
 """Examples with tests of their own, below."""
