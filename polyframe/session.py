@@ -114,6 +114,9 @@ class ExchangeSession:
         clock: Market time, for ages.
         counters: Where drops and passes are counted.
         user_gate: Takes order and trade reports behind the gate (the series' `TradingService`).
+
+    Attributes:
+        is_open: Whether the gate is open: `state` at the price of an attribute. Read it, never write.
     """
 
     def __init__(
@@ -125,6 +128,7 @@ class ExchangeSession:
         self._counters = counters
         self._user_gate = user_gate
         self._state = SessionState.OPEN
+        self.is_open = True
         self._stream: DataStream | None = None
         # Never changed in place: one who is told may leave meanwhile.
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -154,6 +158,7 @@ class ExchangeSession:
         """Shut the gate, at once and for good: subscribers first, then the stream's deliveries."""
         if self._state is SessionState.OPEN:
             self._state = SessionState.CLOSING
+        self.is_open = False
         self._subscribers = self._book_subscribers = ()
         if self._stream is not None:
             self._stream.detach()

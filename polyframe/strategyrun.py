@@ -18,7 +18,6 @@ from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
 from polyframe.model.events import CycleEndReason, MarketTraded, OrderChanged, TradeChanged
 from polyframe.model.market import Outcome
-from polyframe.session import SessionState
 from polyframe.strategy import Strategy, StrategyContext, overrides
 from polyframe.trading.reconcile import ReconcileReport
 
@@ -38,7 +37,6 @@ OwnEvent = OrderChanged | TradeChanged | ReconcileReport
 MARKET_TRADES_KEPT = 1_000
 """Public trades that may wait for a slow strategy; older ones are dropped and counted."""
 
-_OPEN = SessionState.OPEN
 
 _PRICE = {Outcome.UP: 1, Outcome.DOWN: 2}
 _BOOK_UP = 4
@@ -123,7 +121,8 @@ class StrategyRun:
     def book_changed(self, outcome: Outcome) -> None:
         """Mark one outcome's book as new."""
         self._marks |= _BOOK[outcome]
-        self._wake()
+        if self._waker is not None:  # else it is awake: spelled out, it comes with every level
+            self._wake()
 
     def market_traded(self, event: MarketTraded) -> None:
         """Queue a public trade, if the strategy wants them."""
@@ -248,10 +247,14 @@ class StrategyRun:
         turn: deque[tuple[int, Outcome]] = deque()
         is_prints_turn = False
         # What `_stopped` says, spelled out: it is asked twice for each event.
-        while not (self._failed or self._ending or session.state is not _OPEN):
+        while session.is_open and not (self._failed or self._ending):
             if own:
                 await self._deliver_own(own.popleft())
-            elif turn:
+                continue
+            if (self._marks or prints) and not turn and not is_prints_turn:
+                turn.extend(_TURNS[self._marks])
+                is_prints_turn = bool(prints)
+            if turn:
                 mark, outcome = turn.popleft()
                 self._marks ^= mark
                 if mark >= _BOOK_UP:
@@ -264,9 +267,6 @@ class StrategyRun:
                 is_prints_turn = False
                 self._hook = "on_market_trade"
                 await strategy.on_market_trade(prints.popleft())
-            elif self._marks or prints:
-                turn.extend(_TURNS[self._marks])
-                is_prints_turn = bool(prints)
             else:
                 self._waker = create_future()
                 await self._waker
@@ -286,7 +286,7 @@ class StrategyRun:
     @property
     def _is_over(self) -> bool:
         # After a switch the session is shut at once, while `end` comes with a task a moment later.
-        return self._ending or self.session.state is not SessionState.OPEN
+        return self._ending or not self.session.is_open
 
     @property
     def _stopped(self) -> bool:

@@ -136,8 +136,12 @@ class PaperBook:
             else:
                 self._ignore("token")
         if changed:
-            book.touch(message.timestamp_ms)
-            self._changed(now_ms)
+            # `touch` and `_changed`, spelled out: this is what a row costs.
+            if message.timestamp_ms > book.timestamp_ms:
+                book.timestamp_ms = message.timestamp_ms
+            self._changed_ms = now_ms
+            if self._taken:
+                self._review()
         return changed
 
     def is_tradable(self, now_ms: int) -> bool:
