@@ -64,11 +64,13 @@ class Receipt:
         state: How far it is.
         transaction_id: The venue's name of it, ``""`` while it has none.
         text: The venue's own words.
+        is_mined: Whether it has moved shares and cash already, though it is not confirmed yet.
     """
 
     state: ReceiptState
     transaction_id: str = ""
     text: str = ""
+    is_mined: bool = False
 
 
 @frozen

@@ -19,9 +19,6 @@ PAYS_BY_ITSELF = Receipt(ReceiptState.FAILED, "", "on paper, resolved markets pa
 REMEMBERED = 256
 """Transactions that are remembered: older ones ended long ago."""
 
-MINED = "mined"
-"""Said of a transaction that was carried out and is not confirmed yet."""
-
 
 class PaperContracts:
     """All transactions of a paper account.
@@ -74,7 +71,7 @@ class PaperContracts:
     def restore(self, receipts: Mapping[str, Receipt]) -> None:
         """Take over what an earlier run did; what was not carried out by then never is."""
         for name, receipt in receipts.items():
-            if receipt.text == MINED:
+            if receipt.is_mined:
                 self._confirm(name)
             elif receipt.state is ReceiptState.SUBMITTED:
                 self._note(name, ReceiptState.FAILED, "the exchange closed before it was mined")
@@ -101,7 +98,7 @@ class PaperContracts:
         for outcome in Outcome:
             account.move(market.token(outcome), moved, -moved * HALF)
         # Carried out, and kept as such over a restart: it is told a little later.
-        self._note(name, ReceiptState.SUBMITTED, MINED)
+        self._note(name, ReceiptState.SUBMITTED, is_mined=True)
         later = self._models.confirmed.sample_ms(self._chance)
         self._schedule.at(now_ms + later, lambda _: self._confirm(name))
         self._on_change(now_ms)
@@ -109,8 +106,10 @@ class PaperContracts:
     def _confirm(self, name: str) -> None:
         self._note(name, ReceiptState.CONFIRMED)
 
-    def _note(self, name: str, state: ReceiptState, text: str = "") -> Receipt:
-        receipt = self._receipts[name] = Receipt(state, name, text)
+    def _note(
+        self, name: str, state: ReceiptState, text: str = "", *, is_mined: bool = False
+    ) -> Receipt:
+        receipt = self._receipts[name] = Receipt(state, name, text, is_mined)
         while len(self._receipts) > REMEMBERED:
             del self._receipts[next(iter(self._receipts))]
         return receipt

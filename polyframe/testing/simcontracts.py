@@ -119,6 +119,7 @@ class SimContracts:
             self._under_way -= 1
             return
         self._markets[market.slug].pairs += pairs
+        self._receipts[name] = Receipt(ReceiptState.SUBMITTED, name, is_mined=True)
         later = self._rng.uniform(*self._habits.confirmed)
         asyncio.get_running_loop().call_later(later, self._confirm, name)
 

@@ -36,6 +36,7 @@ from polyframe.trading.commands import (
     Reply,
 )
 from polyframe.trading.ledger import Journal
+from polyframe.trading.reconcile import ReconcileReport
 from polyframe.trading.requests import Bell
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.settlement import Settlement
@@ -78,6 +79,10 @@ class ConversionDesk(Protocol):
 
     def denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
         """Count a denial."""
+        ...
+
+    async def reconcile(self, trigger: str) -> ReconcileReport:
+        """Compare the current cycle with the venue."""
         ...
 
 
@@ -237,10 +242,13 @@ class Conversions:
             ExchangeError: The venue did not answer.
         """
         for state in states:
-            left = state.open_conversion
-            if left is None or self._contracts is None:
+            left, contracts = state.open_conversion, self._contracts
+            if left is None or contracts is None:
                 continue
-            if judge(state, left, await self._contracts.fetch_shares(state.market)) is _DONE:
+            is_mined = False
+            if left.transaction_id:
+                is_mined = (await contracts.fetch_receipt(left.transaction_id)).is_mined
+            if is_mined or judge(state, left, await contracts.fetch_shares(state.market)) is _DONE:
                 self._apply(state, left.conversion_id, Receipt(_DONE, text="it is on chain"))
 
     async def _carry_out(
@@ -297,6 +305,8 @@ class Conversions:
             receipt = await contracts.fetch_receipt(now.transaction_id)
             if receipt.state is not ReceiptState.UNKNOWN:
                 return receipt
+        # A fill that was never told would be taken for the conversion, or for there being none.
+        await self._read_trades(state)
         shares = await contracts.fetch_shares(state.market)
         told = judge(state, now, shares)
         is_gone = self._clock.time() * 1000 > now.created_ms + GONE_AFTER * 1000
@@ -308,6 +318,23 @@ class Conversions:
             # All is paid out, so nothing can tell; and it makes no difference: a pair is 1 USD.
             return Receipt(ReceiptState.FAILED, text="the market is resolved and paid out")
         return Receipt(ReceiptState.UNKNOWN, text="no transaction of it is known")
+
+    async def _read_trades(self, state: CycleState) -> None:
+        """Make the books of a cycle know all trades that the venue has.
+
+        Raises:
+            ExchangeError: The venue did not answer, or the cycle ended meanwhile.
+        """
+        desk = self._desk_of(state)
+        if desk is None:
+            await self._settlement.fetch_missed_trades(state)
+            return
+        try:
+            report = await desk.reconcile("conversion")
+        except StaleCycleError as error:
+            raise ExchangeError(str(error)) from error
+        if report.error:
+            raise ExchangeError(report.error)
 
     def _apply(self, state: CycleState, name: str, receipt: Receipt) -> None:
         market = state.market
@@ -330,10 +357,17 @@ class Conversions:
             log.warning("%s failed: %s", name, changed.text)
 
     def _submit(self, state: CycleState, command: ApplyReceipt) -> Reply:
+        desk = self._desk_of(state)
+        return (
+            self._settlement.take_receipt(state, command) if desk is None else desk.submit(command)
+        )
+
+    def _desk_of(self, state: CycleState) -> ConversionDesk | None:
+        """Return who has the books of a cycle while it is open, ``None`` for the settlement side."""
         for desk in self._desks:
-            if desk.generation == command.generation and desk.state(state.market) is state:
-                return desk.submit(command)
-        return self._settlement.take_receipt(state, command)
+            if desk.generation == state.generation and desk.state(state.market) is state:
+                return desk
+        return None
 
     # ------------------------------------------------------------------ redeem
 

@@ -32,7 +32,7 @@ assert start["key"] and start["hosts"]["relayer"].endswith("/relayer")
 print(json.dumps({"id": 0, "wallet": "0xfunds", "kind": "DEPOSIT_WALLET"}), flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
-    answer = {"state": "submitted", "transaction": "t1", "text": ""}
+    answer = {"state": "submitted", "transaction": "t1", "text": "", "mined": False}
     if asked["do"] == "shares":
         answer = {"shares": [1500000, 0]}
     elif asked["do"] == "split":

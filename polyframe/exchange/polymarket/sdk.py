@@ -234,4 +234,6 @@ async def _exchanged(
 
 
 def _receipt(answer: dict[str, Any]) -> Receipt:
-    return Receipt(ReceiptState(answer["state"]), answer["transaction"], answer["text"])
+    return Receipt(
+        ReceiptState(answer["state"]), answer["transaction"], answer["text"], answer["mined"]
+    )

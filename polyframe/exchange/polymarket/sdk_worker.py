@@ -23,7 +23,7 @@ from typing import Any
 
 import polymarket
 from polymarket import environments, errors
-from polymarket._internal.actions.relayer import calls
+from polymarket._internal.actions.relayer import calls, poll
 from polymarket.transactions import EoaTransactionHandle, GaslessTransactionHandle
 
 _HOSTS = {
@@ -35,6 +35,8 @@ _HOSTS = {
 }
 _REFUSED = (errors.UserInputError, errors.RequestRejectedError, errors.InsufficientAllowanceError)
 """Raised before anything left, or by whoever refused it: nothing will come of it."""
+
+_MINED = ("STATE_EXECUTED", "STATE_MINED", "STATE_CONFIRMED")
 
 _ON_CHAIN = "chain:"
 """Before the hash of a transaction that the key itself has sent: it has no id at the relayer."""
@@ -58,8 +60,10 @@ async def _opened(start: dict[str, Any]) -> Any:
     )
 
 
-def _receipt(state: str, transaction: str = "", text: str = "") -> dict[str, Any]:
-    return {"state": state, "transaction": transaction, "text": text}
+def _receipt(
+    state: str, transaction: str = "", text: str = "", *, mined: bool = False
+) -> dict[str, Any]:
+    return {"state": state, "transaction": transaction, "text": text, "mined": mined}
 
 
 async def _convert(client: Any, request: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +94,13 @@ async def _look(client: Any, transaction: str) -> dict[str, Any]:
     try:
         await handle.wait()
     except errors.TimeoutError:
-        return _receipt("submitted", transaction)
+        mined = False
+        if isinstance(handle, GaslessTransactionHandle):
+            found = await poll.fetch_gasless_transaction(
+                client._ctx.relayer, transaction_id=transaction
+            )
+            mined = str(found.state) in _MINED
+        return _receipt("submitted", transaction, mined=mined)
     except errors.TransactionFailedError as error:
         return _receipt("failed", transaction, str(error))
     except errors.RequestRejectedError as error:
