@@ -199,7 +199,8 @@ class Bidder(Witness):
         for outcome in Outcome:
             await self.send(outcome, Side.BUY, LOW, WALL, OrderType.GTC)
         await self.clock.sleep_until(self.market.window.start + 120)
-        await self.trading.cancel_all()
+        with suppress(ExchangeError, StaleCycleError):
+            await self.trading.cancel_all()
 
     @override
     async def on_price(self, event: PriceChanged) -> None:
