@@ -27,6 +27,7 @@ from polyframe.trading.commands import AdjustPosition, ApplyTradeReport, BeginCo
 from polyframe.trading.conversions import GONE_AFTER, judge
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import Ledger
+from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.snapshotstore import MemoryStore
 from polyframe.trading.state import CycleState
 from tests.support.contracts import ConvertingExchange
@@ -36,6 +37,7 @@ from tests.trading.builders import dec
 
 UP, DOWN = Outcome.UP, Outcome.DOWN
 FIRST = make_market(start=START)
+SETTLED = TradeStatus.CONFIRMED
 CONFIRMED, FAILED, UNKNOWN = ReceiptState.CONFIRMED, ReceiptState.FAILED, ReceiptState.UNKNOWN
 
 Act = Callable[[Stage, StrategyTrading, ConvertingExchange], Awaitable[None]]
@@ -65,7 +67,11 @@ async def give_pairs(stage: Stage, shares: int = 10) -> None:
 
 
 def with_pairs(
-    act: Act, *, ledger: Ledger | None = None, snapshots: MemoryStore | None = None
+    act: Act,
+    *,
+    ledger: Ledger | None = None,
+    snapshots: MemoryStore | None = None,
+    reconcile: ReconcileSettings | None = None,
 ) -> ConvertingExchange:
     """Run `act` in a cycle in which ``me`` has ten pairs that cost 9.50 USD."""
     exchange = ConvertingExchange()
@@ -75,7 +81,7 @@ def with_pairs(
         await give_pairs(stage)
         await act(stage, stage.trading.handle("me"), exchange)
 
-    play(main, exchange=exchange, ledger=ledger, snapshots=snapshots)
+    play(main, exchange=exchange, ledger=ledger, snapshots=snapshots, reconcile=reconcile)
     return exchange
 
 
@@ -155,6 +161,28 @@ def test_a_lost_answer_is_resolved_by_the_shares_on_chain_and_never_sent_again()
         assert len(exchange.sent) == 1
 
     with_pairs(act)
+
+
+def test_the_trades_are_read_before_the_shares_on_chain_are_believed() -> None:
+    """Six pairs were merged, six others bought that nobody told of: ten are there, and it did happen."""
+
+    async def act(stage: Stage, trading: StrategyTrading, exchange: ConvertingExchange) -> None:
+        exchange.answers_to_convert = [ExchangeUnavailable("no answer")]
+        exchange.trades = [
+            trade_report(
+                FIRST, f"x{outcome}", f"v{outcome}", outcome, size=Decimal(6), status=SETTLED
+            )
+            for outcome in Outcome
+        ]
+        merge = await trading.merge(Decimal(6))
+        state = stage.trading.state(FIRST)
+        assert state is not None
+        done = await stage.env.conversions.wait(state, merge.conversion_id)
+        assert done.status is ConversionStatus.CONFIRMED
+        assert trading.position(UP).size == 4
+
+    # Nobody else asks.
+    with_pairs(act, reconcile=ReconcileSettings(open_interval=1e6, idle_interval=1e6))
 
 
 def test_a_lost_merge_has_failed_only_when_it_cannot_come_any_more() -> None:
@@ -341,8 +369,12 @@ def test_a_merge_is_written_down_before_it_leaves_and_goes_on_after_a_restart() 
     assert not again.sent
 
 
-def test_the_cash_is_counted_after_the_end_of_what_an_earlier_run_has_left() -> None:
-    """A merge that is mined and not confirmed yet is in the venue's cash: it is waited for."""
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_cash_is_counted_after_the_end_of_what_an_earlier_run_has_left(*, ends: bool) -> None:
+    """A merge that is mined and not confirmed yet is in the venue's cash: it is waited for.
+
+    If that takes too long, what is mined counts, and is not booked a second time.
+    """
     store, exchange, copies = MemoryStore(), ConvertingExchange(), list[MemoryStore]()
 
     async def before(stage: Stage) -> None:
@@ -364,8 +396,9 @@ def test_the_cash_is_counted_after_the_end_of_what_an_earlier_run_has_left() -> 
 
         async def fetch_receipt(self, transaction_id: str) -> Receipt:
             self.questions += 1
-            is_over = self.questions > 2
-            return Receipt(CONFIRMED if is_over else ReceiptState.SUBMITTED, transaction_id)
+            is_over = self.questions > (2 if ends else 1000)
+            state = CONFIRMED if is_over else ReceiptState.SUBMITTED
+            return Receipt(state, transaction_id, is_mined=True)
 
     async def after(stage: Stage) -> None:
         await stage.open_cycle()
