@@ -127,6 +127,18 @@ def test_the_rest_of_an_entry_is_cancelled_and_what_it_found_hedged() -> None:
     assert perform(Grid(), act)[1:] == ["BUY 6 Down 0.35 post"]
 
 
+def test_a_fill_that_is_told_after_the_round_is_over_is_hedged() -> None:
+    """The venue knew of nothing when it was asked; the trade that comes a minute later is hedged."""
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, 61, 62)
+        await wait(stage, 60)
+        assert len(asked(stage)) == 1
+        await fill(stage, 0, 8)
+
+    assert perform(PATIENT, act)[1:] == ["BUY 8 Down 0.35 post"]
+
+
 def test_a_second_round_begins_after_the_first_is_complete() -> None:
     """With both legs filled the next climb is a new round."""
 
