@@ -106,7 +106,7 @@ def test_the_memory_of_a_cycle_ends_with_it() -> None:
         assert book._calls
         assert book._reach
         await stage.open_cycle(END)
-        assert not (book._calls or book._reach or book._exempt)
+        assert (book._calls, book._reach, book._exempt) == ({}, {}, set())
         assert list(book._started) == ["Recorder"]
 
     guarded(act, max_entries=1)
