@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -64,21 +63,18 @@ class Killer(Strategy):
     Attributes:
         number: The victim is number 2.
         mark: A file; where it exists nobody is killed. ``""`` kills each time.
-        seconds: How long each cycle blocks.
     """
 
     number: int = 0
     mark: str = ""
-    seconds: float = 0.0
 
     @override
     async def on_cycle_start(self) -> None:
-        """Block, and kill."""
-        self.block()
+        """Kill."""
+        self.kill()
 
-    def block(self) -> None:
-        """Hold the whole process up, and end it."""
-        time.sleep(self.seconds)
+    def kill(self) -> None:
+        """End the whole process."""
         if self.number != 2 or (self.mark and Path(self.mark).exists()):
             return
         if self.mark:

@@ -1,8 +1,10 @@
 """A program that sweeps a strategy of its own, to be killed in the middle.
 
+It stops for ever when HOLD tasks are done, or its worker is killed once, which leaves the file MARK.
+
 ::
 
-    python sweep_child.py FOLDER own|dask MARK SECONDS
+    python sweep_child.py FOLDER own|dask MARK [HOLD]
 """
 
 from __future__ import annotations
@@ -24,24 +26,21 @@ from tests.backtest.kit import wandering
 
 
 @define
-class Slow(Strategy):
-    """Is defined in the script itself; blocks for a while in each cycle, and kills its worker.
+class Own(Strategy):
+    """Is defined in the script itself, and kills its worker once.
 
     Attributes:
         number: The victim is number 2.
         mark: A file that says that it is done; ``""`` for no murder.
-        seconds: How long each cycle blocks.
     """
 
     number: int = 0
     mark: str = ""
-    seconds: float = 0.0
 
     async def on_cycle_start(self) -> None:
-        self.block()
+        self.kill()
 
-    def block(self) -> None:
-        time.sleep(self.seconds)
+    def kill(self) -> None:
         if self.number == 2 and self.mark and not Path(self.mark).exists():
             Path(self.mark).touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -53,17 +52,29 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def tell(progress: Progress) -> None:
-    """Print how far it is."""
-    say(f"{progress.done}/{progress.total} resumed {progress.resumed}")
+@define
+class Tell:
+    """Prints how far it is.
+
+    Attributes:
+        hold: How many are done when it goes no further; 0 for never.
+    """
+
+    hold: int = 0
+
+    def __call__(self, progress: Progress) -> None:
+        """Print it."""
+        say(f"{progress.done}/{progress.total} resumed {progress.resumed}")
+        if self.hold and progress.done == self.hold:
+            time.sleep(1_000)
 
 
-def run(folder: str, on: str, mark: str, seconds: float) -> SweepResult:
+def run(folder: str, on: str, mark: str, hold: int) -> SweepResult:
     """Sweep on processes of this machine, or on a cluster of Dask's with two workers."""
     variants, data = grid(number=range(8)), wandering(1, cycles=1, rows=50)
-    strategy = Slow(mark=mark, seconds=seconds)
+    strategy = Own(mark=mark)
     if on == "own":
-        return sweep(strategy, variants, data=data, workers=2, folder=folder, progress=tell)
+        return sweep(strategy, variants, data=data, workers=2, folder=folder, progress=Tell(hold))
     from distributed import Client, LocalCluster
 
     with (
@@ -82,10 +93,10 @@ def run(folder: str, on: str, mark: str, seconds: float) -> SweepResult:
             data=data,
             executor=client.get_executor(pure=False),
             folder=folder,
-            progress=tell,
+            progress=Tell(hold),
         )
 
 
 if __name__ == "__main__":
-    found = run(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    found = run(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]) if sys.argv[4:] else 0)
     say("table " + hashlib.sha256(found.csv().encode()).hexdigest())
