@@ -109,7 +109,12 @@ def test_everything_at_once_with_kills(seed: int) -> None:
     lived(Converter(seed=seed), seed, frozenset(Fault) - FORGETFUL, cycles=6)
 
 
-@given(st.integers(0, 10_000), st.frozensets(st.sampled_from(sorted(set(Fault) - FORGETFUL))))
+ONE_LIFE = sorted(set(Fault) - FORGETFUL - {Fault.KILL, Fault.STORE_TORN})
+"""Without deaths: a process that dies right after an answer was lost may count the cash with or without
+the conversion while trades are under way, and nobody can tell which (docs/conversions.md)."""
+
+
+@given(st.integers(0, 10_000), st.frozensets(st.sampled_from(ONE_LIFE)))
 @settings(max_examples=5, deadline=None)
 def test_any_world_balances(seed: int, faults: frozenset[Fault]) -> None:
     """Whatever combination of faults, the sums hold at every instant."""
