@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from attrs import define, evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from polyframe import (
     ConfigError,
@@ -26,13 +28,13 @@ from polyframe import (
     sweep,
     write_market,
 )
-from polyframe.backtest.sweeps.keys import task_key
+from polyframe.backtest.sweeps.keys import canonical, task_key
 from polyframe.backtest.sweeps.progress import Progress
 from polyframe.backtest.sweeps.task import Part
 from polyframe.backtest.sweeps.variants import label, make_variants, read_settings
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 from polyframe.strategy import Strategy
-from tests.backtest.kit import MODELS, Eager, Made, both, make_entry
+from tests.backtest.kit import MODELS, Eager, Made, both, make_entry, wandering
 from tests.backtest.sweepkit import SETTINGS, Buyer, Odd, eager_sweep, small, threads
 
 
@@ -362,6 +364,24 @@ def test_finished_tasks_are_not_run_again(tmp_path: Path) -> None:
     assert _resumed(folder, ParquetRecording(data), chunk=1)[0] == 8
 
 
+def test_a_worker_that_stays_reads_replaced_files_afresh(tmp_path: Path) -> None:
+    """What an executor of the caller's remembers of an earlier sweep is of the files of then."""
+
+    def write(data: Made) -> ParquetRecording:
+        for tape in data.markets():
+            write_market(tmp_path / "data", tape, data.events(tape))
+        return ParquetRecording(tmp_path / "data")
+
+    def swept(executor: Executor, data: Made) -> SweepResult:
+        for file in (tmp_path / "data").rglob("*.parquet"):
+            file.unlink()
+        return sweep(Eager, SETTINGS[:1], data=write(data), executor=executor, models=MODELS)
+
+    first, second = wandering(1, 1, rows=50), wandering(2, 1, rows=50)
+    with threads(1) as one, threads(1) as other:
+        assert swept(one, first) != swept(one, second) == swept(other, second)
+
+
 def test_a_recording_without_files_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     """Other events are another recording, although the markets are the same."""
     assert [_resumed(tmp_path, small(1))[0] for _ in range(2)] == [0, 4]
@@ -452,6 +472,34 @@ def test_a_key_is_as_different_as_what_it_is_of(data: st.DataObject) -> None:
         return task_key(Eager(every=of[0]), dict(reversed(of[1].items())), of[2], of[3])
 
     assert (key(first) == key(second)) == (repr(_typed(first)) == repr(_typed(second)))
+
+
+class Shortened:
+    """Tells of itself only in part, as large tables do."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    @override
+    def __repr__(self) -> str:
+        return "Shortened([1, 2, ..., 9])"
+
+
+def _times(factor: int) -> Callable[[int], int]:
+    return lambda value: value * factor
+
+
+def test_functions_without_a_name_and_shortened_texts_are_told_apart() -> None:
+    """Two settings of one name or one text, which do different things, are no one task."""
+    values: list[object] = [
+        *(lambda value: value, lambda value: -value),
+        *(_times(2), _times(3)),
+        *(Shortened(1), Shortened(2)),
+    ]
+    told = [repr(canonical(value, "model")) for value in values]
+    assert len(set(told)) == len(values)
+    assert repr(canonical(_times(2), "model")) == told[2]
+    assert repr(canonical(Shortened(1), "model")) == told[4]
 
 
 def _typed(facts: Facts) -> object:

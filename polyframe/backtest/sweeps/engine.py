@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,6 +91,7 @@ class Engine:
         self._stack = ExitStack()
         self._packed: dict[int, tuple[Variant, bytes]] = {}
         self._identities: dict[str, str] = {}
+        self._data_version = ""
         self._runner: Runner | None = None
         self._meter = Meter(lambda _: None)
         self.markets = markets_of(data, self._options.get("series"))
@@ -193,6 +195,7 @@ class Engine:
             key=keys.task_key(strategy, self._options, identities, polyframe.__version__),
             chunk_start=markets[0].market.window.start,
             names=names,
+            version=self._version(),
             strategy=self._packed[id(variant)][1],
             data=self._blob,
             options=self._option_blob,
@@ -204,6 +207,13 @@ class Engine:
             found = keys.market_identity(self._data, self._whole, tape)
             self._identities[tape.market.condition_id] = found
         return found
+
+    def _version(self) -> str:
+        """Return what changes when any of the markets' recordings does."""
+        if not self._data_version:
+            told = "\0".join(self._identity(tape) for tape in self.markets)
+            self._data_version = hashlib.sha256(told.encode()).hexdigest()
+        return self._data_version
 
     def _make_runner(self, jobs: Iterable[Job]) -> Runner:
         if self._means.executor is not None:

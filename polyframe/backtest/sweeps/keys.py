@@ -172,7 +172,7 @@ def canonical(value: Any, name: str) -> Any:
     if isinstance(value, float | Decimal | Path | bytes | complex | timedelta | date | time):
         return [type(value).__name__, str(value)]
     if isinstance(value, type | FunctionType):
-        return ["named", f"{value.__module__}:{value.__qualname__}"]
+        return _canonical_named(value, name)
     if isinstance(value, Mapping):
         pairs = [[canonical(k, name), canonical(v, name)] for k, v in value.items()]
         return ["mapping", sorted(pairs, key=repr)]
@@ -181,6 +181,16 @@ def canonical(value: Any, name: str) -> Any:
     if isinstance(value, Sequence):
         return [canonical(each, name) for each in value]
     return _canonical_object(value, name)
+
+
+def _canonical_named(value: type | FunctionType, name: str) -> Any:
+    """Return a class or function by its name; a lambda or an inner function also by what it does."""
+    label = f"{value.__module__}:{value.__qualname__}"
+    if isinstance(value, type) or "<" not in label:
+        return ["named", label]
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    inner = canonical([value.__defaults__, value.__kwdefaults__, cells], name)
+    return ["function", label, _code_text(value.__code__), inner]
 
 
 def _canonical_object(value: Any, name: str) -> Any:
@@ -196,7 +206,14 @@ def _canonical_object(value: Any, name: str) -> Any:
     if isinstance(value, msgspec.Struct):
         return [label, _canonical_fields(value, kind.__struct_fields__, name)]
     if vars(object)["__repr__"] is not getattr(kind, "__repr__", None):
-        return [label, repr(value)]
+        told = repr(value)
+        if "..." in told:  # a large array or table tells only its edges
+            try:
+                told += hashlib.sha256(pickle.dumps(value)).hexdigest()
+            except Exception as error:
+                msg = f"{name}: {told} tells only a part of itself, and cannot be pickled: {error}"
+                raise ConfigError(msg) from error
+        return [label, told]
     msg = (
         f"{name}: {kind.__name__} says nothing of itself, so nobody can know whether a result is "
         "still of the same; make it an attrs class, or give it a __repr__ with all that matters"

@@ -63,12 +63,15 @@ class Task:
         key: See `polyframe.backtest.sweeps.keys.task_key`.
         chunk_start: Of the first market's window, in epoch seconds: the order in which tasks are run.
         names: Of the markets, see `polyframe.recording.tape.file_name`.
+        version: Of the data: a worker that outlives the sweep must not take what it remembers of files
+            that were replaced since.
         strategy, data, options: Pickles.
     """
 
     key: str
     chunk_start: int
     names: tuple[str, ...]
+    version: str
     strategy: bytes = field(repr=False)
     data: bytes = field(repr=False)
     options: bytes = field(repr=False)
@@ -145,7 +148,7 @@ def run_task(task: Task) -> TaskResult:
     """Run a task; what goes wrong is in the result. Called in workers."""
     began = time.perf_counter()
     try:
-        data = _part(task.data, task.names)
+        data = _part(task.data, task.names, task.version)
         strategy: Strategy = pickle.loads(task.strategy)  # noqa: S301 - our own, see `Task`
         options: dict[str, Any] = pickle.loads(task.options)  # noqa: S301
         # Before the run: a file that cannot be opened is no fault of the variant.
@@ -246,13 +249,14 @@ _remembered = threading.local()
 """Of each thread: what it opened, and the part of it that it works on."""
 
 
-def _part(blob: bytes, names: tuple[str, ...]) -> Part:
+def _part(blob: bytes, names: tuple[str, ...], version: str) -> Part:
     """Return the part of a recording that this thread works on; another one is forgotten."""
-    if getattr(_remembered, "of", None) != (blob, names):
+    source = (blob, version)
+    if getattr(_remembered, "of", None) != (source, names):
         _remembered.of = _remembered.part = None  # the old one is gone before the new one grows
-        if getattr(_remembered, "blob", None) != blob:
-            _remembered.recording, _remembered.blob = pickle.loads(blob), blob  # noqa: S301
+        if getattr(_remembered, "source", None) != source:
+            _remembered.recording, _remembered.source = pickle.loads(blob), source  # noqa: S301
         _remembered.part = Part(_remembered.recording, names)
-        _remembered.of = (blob, names)
+        _remembered.of = (source, names)
     part: Part = _remembered.part
     return part
