@@ -9,16 +9,21 @@ from polyframe.clock import Clock
 from polyframe.errors import ExchangeError, OrderError, StaleCycleError
 from polyframe.model.grid import SIZE_STEP
 from polyframe.model.market import Market, Outcome
-from polyframe.model.order import OrderType
+from polyframe.model.money import ZERO
+from polyframe.model.order import OrderType, Side
 from polyframe.trading.guards import EntryGuards, unhedged, unhedged_since
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.placing import Quotes
 from polyframe.trading.service import TradingService
+from polyframe.trading.state import CycleState
 
 log = logging.getLogger(__name__)
 
 LOOKS = 1.0
 """Market seconds between two looks, and between two attempts to sell."""
+
+PATIENCE = 5.0
+"""Market seconds for which a hedge of the strategy's own that is on its way is waited for."""
 
 
 class Flattener:
@@ -95,12 +100,28 @@ class Flattener:
         if state is None:
             return
         outcome, shares = unhedged(state, self._strategy)
+        # What is on its way already must not be sold or hedged twice: the other side would be alone.
+        shares -= state.shares_on_offer(outcome, self._strategy) + self._hedged_soon(state, outcome)
         size = min(shares, self._trading.sellable(outcome)) // SIZE_STEP * SIZE_STEP
         price = self._limit(outcome)
         if size < market.min_size or price is None:
             return
         log.info("%s: selling %s %s of %s", market.slug, size, outcome, self._strategy)
         await self._trading.sell(outcome, price=price, size=size, order_type=OrderType.FAK)
+
+    def _hedged_soon(self, state: CycleState, outcome: Outcome) -> Decimal:
+        """Return the shares of the other outcome that buys which do not rest may bring at any moment."""
+        since_ms = (self._clock.time() - PATIENCE) * 1000
+        return sum(
+            (
+                state.to_come(order.client_id)[0]
+                for order in self._trading.orders()
+                if (order.side, order.outcome) == (Side.BUY, outcome.other)
+                and not order.order_type.rests
+                and order.created_ms > since_ms
+            ),
+            ZERO,
+        )
 
     def _limit(self, outcome: Outcome) -> Decimal | None:
         """Return the least price, on the tick; ``None`` while nobody bids enough."""

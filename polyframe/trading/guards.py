@@ -322,10 +322,11 @@ class EntryBook:
     def _partners(self, ask: _Ask) -> Decimal:
         """Return the shares of the other outcome that have no partner yet; below 0: ours have none.
 
-        Shares on offer are no partners, shares of our outcome still to come are.
+        Shares on offer are no partners, shares of our outcome still to come are. Those that a merge holds
+        are partners of each other.
         """
         state, outcome, name = ask.state, ask.request.outcome, ask.strategy
-        held = state.position(outcome, name).size
+        held = state.position(outcome, name).size - state.merging(name)
         return state.sellable(outcome.other, name) - held - self._coming(ask)
 
     def _coming(self, ask: _Ask) -> Decimal:

@@ -154,7 +154,15 @@ class CycleView:
 
     def _given(self, outcome: Outcome, strategy: str) -> Decimal:
         """Return the shares of a strategy that are about to be sold or merged."""
-        return self._table.shares_held(outcome, strategy) + self._conversions.shares_held(strategy)
+        return self.shares_on_offer(outcome, strategy) + self.merging(strategy)
+
+    def shares_on_offer(self, outcome: Outcome, strategy: str) -> Decimal:
+        """Return the shares of a strategy that its sells may still give away."""
+        return self._table.shares_held(outcome, strategy)
+
+    def merging(self, strategy: str) -> Decimal:
+        """Return the shares of either outcome that a merge under way holds of a strategy."""
+        return self._conversions.shares_held(strategy)
 
     @property
     def open_conversion(self) -> Conversion | None:

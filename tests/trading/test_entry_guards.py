@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -16,9 +17,11 @@ from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
+from polyframe.model.trade import TradeStatus
 from polyframe.strategy import Strategy
 from polyframe.trading.guards import EntryGuards
 from polyframe.trading.handle import StrategyTrading
+from tests.support.contracts import ConvertingExchange
 from tests.support.fake import START, FakeExchange, make_market, snapshot, trade_report
 from tests.support.stage import Recorder, Stage, play, settle
 
@@ -274,6 +277,28 @@ def test_what_completes_pairs_passes_everything() -> None:
     )
 
 
+def test_what_completes_pairs_passes_while_others_are_merged() -> None:
+    """Of 20 Up and 10 Down ten pairs are being merged: the other ten Up may get their partners."""
+
+    async def act(stage: Stage, trading: StrategyTrading) -> None:
+        for number, (outcome, size) in enumerate(((UP, 2 * TEN), (DOWN, TEN)), 1):
+            order = await trading.buy(outcome, price=HALF, size=size)
+            for status in (TradeStatus.MATCHED, TradeStatus.CONFIRMED):
+                stage.env.router.on_user_message(
+                    trade_report(
+                        FIRST, f"t{number}", order.venue_id, outcome, size=size, status=status
+                    )
+                )
+        await stage.env.clock.sleep_until(END - 10)
+        show(stage, DOWN, 59, 60)
+        await settle()
+        await trading.merge(TEN)
+        await denied(stage, trading, "guard_entry_window", outcome=DOWN, size=Decimal(11))
+        await trading.buy(DOWN, price=HALF, size=TEN)
+
+    guarded(act, ConvertingExchange(), entry_before_end=60)
+
+
 def test_sales_and_cancels_pass_everything() -> None:
     """Whoever wants to leave is not held up."""
 
@@ -430,6 +455,74 @@ def test_flattens_before_the_end() -> None:
         assert trading.position(UP).size == trading.position(DOWN).size == TEN
 
     guarded(act, flatten_before_end=30)
+
+
+def test_does_not_sell_what_gets_its_partners_at_this_moment() -> None:
+    """The strategy's own hedge is at the venue: both together would leave the other side alone."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage, trading: StrategyTrading) -> None:
+        await trading.buy(UP, price=HALF, size=TEN)
+        fill(stage, 1)
+        await stage.env.clock.sleep_until(END - 30.5)
+        show(stage, UP, 45, 47)
+        show(stage, DOWN, 53, 55)
+        await settle()
+        exchange.hold_place = asyncio.get_running_loop().create_future()
+        hedge = asyncio.create_task(
+            trading.buy(DOWN, price=Decimal("0.60"), size=TEN, order_type=OrderType.FAK)
+        )
+        await stage.env.clock.sleep_until(END - 29)
+        assert sales(stage) == []
+        exchange.hold_place.set_result(None)
+        order = await hedge
+        # Its answer says nothing of its trade, which comes now.
+        stage.env.router.on_user_message(
+            trade_report(FIRST, "t2", order.venue_id, DOWN, size=TEN, price=HALF)
+        )
+        await stage.env.clock.sleep_until(END - 10)
+        assert sales(stage) == []
+
+    guarded(act, exchange, flatten_before_end=30)
+
+
+def test_sells_once_however_late_it_is_told() -> None:
+    """The answer to a sale comes before its trade: shares that have partners are not sold meanwhile."""
+
+    async def act(stage: Stage, trading: StrategyTrading) -> None:
+        await trading.buy(UP, price=HALF, size=2 * TEN)
+        await trading.buy(DOWN, price=HALF, size=TEN)
+        for number, (outcome, size) in enumerate(((UP, 2 * TEN), (DOWN, TEN)), 1):
+            report = trade_report(FIRST, f"t{number}", f"0xorder{number}", outcome, size=size)
+            stage.env.router.on_user_message(report)
+        show(stage, UP, 45, 47)
+        await stage.env.clock.sleep_until(END - 26.5)
+        assert sales(stage) == [(UP, TEN, Decimal("0.43"))]
+        fill(stage, 3, side=Side.SELL)
+        await stage.env.clock.sleep_until(END - 10)
+        assert len(sales(stage)) == 1
+
+    guarded(act, flatten_before_end=30)
+
+
+def test_a_hedge_of_which_nothing_is_heard_keeps_no_shares_to_the_end() -> None:
+    """After some seconds they are sold all the same."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage, trading: StrategyTrading) -> None:
+        await trading.buy(UP, price=HALF, size=TEN)
+        fill(stage, 1)
+        await stage.env.clock.sleep_until(END - 30.5)
+        show(stage, UP, 45, 47)
+        show(stage, DOWN, 53, 55)
+        await settle()
+        await trading.buy(DOWN, price=Decimal("0.60"), size=TEN, order_type=OrderType.FAK)
+        await stage.env.clock.sleep_until(END - 26.5)
+        assert sales(stage) == []
+        await stage.env.clock.sleep_until(END - 24)
+        assert sales(stage)[0] == (UP, TEN, Decimal("0.43"))
+
+    guarded(act, exchange, flatten_before_end=30)
 
 
 def test_goes_on_until_it_is_sold_but_not_below_the_floor() -> None:
