@@ -12,7 +12,8 @@ OFFICIAL_ENVS := .venv-polymarket-client .venv-py-clob-client-v2
 # Two files at a time, in their order: the longest are single tests, and must not begin last. Many tests
 # use real sockets, processes and time: one that fails is tried once more, and both tries are shown.
 PYTEST := $(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --reruns 1
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# Most of what is installed is never imported: no need to compile all of it.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 
 .DELETE_ON_ERROR:
 .PHONY: help test explore guards demo official wheel clean check-python
@@ -21,7 +22,8 @@ help: ## say what there is (this text)
 	@echo "make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
 
-test: $(TEST_ENV)/.installed official wheel ## lint, formatting, types, import contracts and tests; stops at the first failure
+test: ## lint, formatting, types, import contracts and tests; stops at the first failure
+	@$(MAKE) --no-print-directory -j 4 $(TEST_ENV)/.installed official wheel
 	@echo "== ruff check"
 	@$(TEST_ENV)/bin/ruff check
 	@echo "== ruff format --check"
