@@ -137,7 +137,7 @@ class Arbitrage(Strategy):
     def _bought(self) -> dict[Outcome, Decimal]:
         bought = dict.fromkeys(Outcome, ZERO)
         for order in self.trading.orders():
-            bought[order.outcome] += order.filled
+            bought[order.outcome] += order.filled if order.side is Side.BUY else -order.filled
         return bought
 
     def _bids(self) -> list[Order]:

@@ -17,6 +17,7 @@ from polyframe.strategies import Arbitrage
 from polyframe.strategies.arbitrageplan import ArbitragePlan
 from polyframe.strategies.blocks.worstcase import legs_of, worst_ends
 from polyframe.testing import Regime
+from polyframe.trading.guards import EntryGuards
 from tests.strategies.kit import Standing, World, hostile, live, regime_reports, worlds
 from tests.strategies.pairstage import DOWN, quote, short, wait
 from tests.support.contracts import ConvertingExchange
@@ -30,7 +31,11 @@ Act = Callable[[Stage], Awaitable[Any]]
 
 
 def perform(
-    act: Act, exchange: FakeExchange | None = None, start: float = START, **settings: Any
+    act: Act,
+    exchange: FakeExchange | None = None,
+    start: float = START,
+    guards: EntryGuards | None = None,
+    **settings: Any,
 ) -> list[str]:
     """Play one cycle, whose book begins at 0.49/0.51, and return what was asked of the venue."""
 
@@ -40,7 +45,8 @@ def perform(
         await act(stage)
         return short(stage)
 
-    return play(main, Arbitrage(**(CALM | settings)), exchange=exchange, start=start)
+    strategy = Arbitrage(**(CALM | settings))
+    return play(main, strategy, exchange=exchange, start=start, guards=guards)
 
 
 async def fill(stage: Stage, number: int, *statuses: TradeStatus) -> None:
@@ -56,6 +62,7 @@ async def fill(stage: Stage, number: int, *statuses: TradeStatus) -> None:
             request.outcome,
             size=request.size,
             price=request.price,
+            side=request.side,
             status=status,
             is_taker=False,
         )
@@ -94,6 +101,22 @@ def test_matches_that_are_not_confirmed_use_up_the_loss() -> None:
         await wait(stage, 1)
 
     assert perform(act, plan=ArbitragePlan(max_loss=Decimal(10)))[2:] == []
+
+
+def test_what_a_guard_has_sold_is_not_held() -> None:
+    """After twenty Up were sold for it nothing is missing: both outcomes are bid for as at first."""
+
+    async def act(stage: Stage) -> None:
+        await fill(stage, 0)
+        await wait(stage, 4)
+        sold = len(short(stage)) - 1
+        assert short(stage)[sold] == "SELL 20 Up 0.47"
+        before = len(short(stage))
+        await fill(stage, sold)
+        await wait(stage, 3)
+        assert set(short(stage)[before:]) == {"BUY 20 Up 0.49 post", "BUY 20 Down 0.49 post"}
+
+    perform(act, guards=EntryGuards(max_unhedged_seconds=3, flatten_unhedged=True))
 
 
 def test_a_quote_stays_while_it_is_near_what_is_wanted() -> None:

@@ -17,6 +17,7 @@ from polyframe.model.market import Outcome
 from polyframe.model.order import PlaceResult, Side
 from polyframe.strategies import Grid
 from polyframe.testing import Fault
+from polyframe.trading.guards import EntryGuards
 from tests.strategies.kit import (
     ONE_LIFE,
     Standing,
@@ -137,6 +138,22 @@ def test_a_fill_that_is_told_after_the_round_is_over_is_hedged() -> None:
         await fill(stage, 0, 8)
 
     assert perform(PATIENT, act)[1:] == ["BUY 8 Down 0.35 post"]
+
+
+def test_no_partner_is_bought_for_shares_that_a_guard_has_sold() -> None:
+    """The guard of the strategy closes its excess: that ends the round, and a new one may begin."""
+
+    async def act(stage: Stage) -> None:
+        await quote(stage, 61, 62)
+        await fill(stage, 0, takes=True)
+        await wait(stage, 31)
+        await fill(stage, 2, takes=True)
+        await wait(stage, 60)
+        await quote(stage, 60, 61)
+        await quote(stage, 61, 62)
+
+    guards = EntryGuards(max_unhedged_seconds=30, flatten_unhedged=True)
+    assert perform(PATIENT, act, guards=guards) == [ENTRY, HEDGE, "SELL 10 Up 0.59", ENTRY]
 
 
 def test_a_second_round_begins_after_the_first_is_complete() -> None:

@@ -18,7 +18,7 @@ from polyframe.errors import (
 )
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.order import Order, OrderRequest
+from polyframe.model.order import Order, OrderRequest, Side
 from polyframe.strategies.blocks.pairplan import (
     Action,
     Cancel,
@@ -29,7 +29,7 @@ from polyframe.strategies.blocks.pairplan import (
     PlanState,
     Seen,
 )
-from polyframe.strategies.blocks.pairs import most_unpaired, unpaired
+from polyframe.strategies.blocks.pairs import Tally, most_unpaired, unpaired
 from polyframe.strategies.checks import must, some_seconds
 from polyframe.strategy import Strategy
 
@@ -159,6 +159,7 @@ class PairDesk:
         try:
             while self._looks_again:
                 self._looks_again = False
+                self._take_in()
                 orders = {order.client_id: order for order in self._orders}
                 for number, plan in enumerate(self.plans):
                     if not self._rests(number, plan, orders):
@@ -192,6 +193,25 @@ class PairDesk:
     @property
     def _last_round(self) -> int:
         return max(map(_round, self._orders), default=0)
+
+    def _take_in(self) -> None:
+        """Give orders that are none of a plan, as those of the strategy's guards, to the plan they close.
+
+        Else it would go on to complete pairs of shares that were sold.
+        """
+        known = {client_id for plan in self.plans for client_id in plan.client_ids}
+        orders = {order.client_id: order for order in self._orders}
+        for order in orders.values():
+            if not self.plans or order.client_id in known or not (order.is_open or order.filled):
+                continue
+            more = order.outcome if order.side is Side.SELL else order.outcome.other
+
+            def excess(number: int, more: Outcome = more) -> Decimal:
+                held = Tally.of(orders[each] for each in self.plans[number].client_ids).held
+                return held[more] - held[more.other]
+
+            number = max(range(len(self.plans)), key=excess)
+            self.plans[number] = self.plans[number].placed(order.client_id)
 
     def _rests(self, number: int, plan: PairPlan, orders: Mapping[str, Order]) -> bool:
         """Return whether a plan is over and nothing has happened to its orders since it was looked at."""

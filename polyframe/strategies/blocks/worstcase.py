@@ -1,4 +1,4 @@
-"""What buys can come to, whoever wins, whatever still fills, and whatever fails. Exact.
+"""What orders can come to, whoever wins, whatever still fills, and whatever fails. Exact.
 
 A buy of x shares at p is worth x × (1 − p) USD if its outcome wins, and −x × p if not. So the worst
 that can come of it has two sides: for the end in which its outcome wins as few of its shares as
@@ -70,7 +70,8 @@ def legs_of(
     are `certain` have come to what is known of them.
 
     Args:
-        orders: Orders of one cycle; sells are left out.
+        orders: Orders of one cycle. A sell of Up at p earns what a buy of Down at 1 − p does, whoever
+            wins; the fee of one that takes is left out.
         fills: Their fills.
         certain: Client ids of orders that had ended before all trades were read once more.
     """
@@ -80,13 +81,12 @@ def legs_of(
             sure[fill.client_id] = sure.get(fill.client_id, ZERO) + fill.size
     return [
         Leg(
-            order.outcome,
-            order.price,
+            order.outcome if order.side is Side.BUY else order.outcome.other,
+            order.price if order.side is Side.BUY else ONE - order.price,
             sure.get(order.client_id, ZERO),
             _most(order, order.client_id in certain),
         )
         for order in orders
-        if order.side is Side.BUY
     ]
 
 

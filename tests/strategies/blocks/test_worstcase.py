@@ -142,6 +142,9 @@ def test_an_order_that_has_ended_counts_whole_until_its_trades_are_certain() -> 
     assert reach(failed, a_fill(TradeStatus.FAILED, "20"), certain=True) == (Decimal(0), Decimal(0))
 
 
-def test_sells_are_no_legs() -> None:
-    """Whoever uses it only buys."""
-    assert legs_of([an_order(OrderStatus.LIVE, side=Side.SELL)], []) == []
+def test_a_sell_is_a_buy_of_the_other_outcome() -> None:
+    """Whoever sells Up at 0.30 has, whoever wins, what a buyer of Down at 0.70 has."""
+    sale = evolve(an_order(OrderStatus.LIVE), side=Side.SELL)
+    (leg,) = legs_of([sale], [a_fill(TradeStatus.CONFIRMED)])
+    assert (leg.outcome, leg.price) == (sale.outcome.other, 1 - sale.price)
+    assert (leg.least, leg.most) == (Decimal(5), sale.size)
