@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
 from polyframe import strategies
-from polyframe.errors import ConfigError
+from polyframe.errors import ConfigError, PolyframeError
 from polyframe.strategy import Strategy, check_definition
 
 SHIPPED: dict[str, type[Strategy]] = {
@@ -31,13 +32,16 @@ def load_strategy(text: str) -> Strategy:
     may import its neighbours; modules are also looked for in the current directory.
 
     Raises:
-        ConfigError: Nothing of that name, or no strategy.
+        ConfigError: Nothing of that name, no strategy, or a module that cannot be imported.
         StrategyDefinitionError: The class would leak state between cycles.
-        Exception: Whatever the module raises when it is imported.
     """
     if text in SHIPPED:
         return SHIPPED[text]()
     place, colon, name = text.rpartition(":")
+    if text.endswith(".py") and Path(text).is_file():
+        have = ", ".join(f"{text}:{found}" for found in _strategies_in(_load_file(Path(text))))
+        msg = f"strategy: name the class as well, {text}:ClassName; there is: {have or 'none'}"
+        raise ConfigError(msg)
     if not colon or not place or not name:
         msg = f"strategy: expected {_FORMS}, got {text!r}"
         raise ConfigError(msg)
@@ -50,6 +54,22 @@ def load_strategy(text: str) -> Strategy:
     strategy = _make(found, f"{place}:{name}")
     check_definition(strategy)
     return strategy
+
+
+def check_prices(strategy: Strategy, way: str) -> None:
+    """Refuse a strategy that could not trade without reference prices.
+
+    Args:
+        strategy: What is to run where there are none.
+        way: What to do instead, for the message.
+
+    Raises:
+        ConfigError: It follows reference prices.
+    """
+    if isinstance(strategy, strategies.Momentum):
+        name = type(strategy).__name__
+        msg = f"strategy: {name} follows reference prices, and none were recorded; {way}"
+        raise ConfigError(msg)
 
 
 def _make(found: object, label: str) -> Strategy:
@@ -83,7 +103,12 @@ def _load_file(path: Path) -> ModuleType:
         raise ConfigError(msg)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except PolyframeError:
+        raise
+    except Exception as error:
+        raise _broken(str(path), error) from error
     return module
 
 
@@ -92,11 +117,25 @@ def _load_module(name: str) -> ModuleType:
         sys.path.insert(0, "")
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-            raise  # the module is there, something that it imports is not
+    except PolyframeError:
+        raise
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is None or not f"{name}.".startswith(f"{missing}."):
+            raise _broken(name, error) from error  # it is there, and something in it is wrong
         msg = f"strategy: there is no module {name} (a file needs its .py: {name}.py:ClassName)"
         raise ConfigError(msg) from error
+
+
+def _broken(place: str, error: Exception) -> ConfigError:
+    """Return what to say of a module of the user's that raised while it was imported."""
+    where = ""
+    if not isinstance(error, SyntaxError):  # which says it itself
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f" ({last.filename}, line {last.lineno})"
+    return ConfigError(
+        f"strategy: {place} cannot be imported: {type(error).__name__}: {error}{where}"
+    )
 
 
 def _strategies_in(module: ModuleType) -> list[str]:

@@ -100,11 +100,35 @@ def test_a_class_that_leaks_is_refused_here(module: Path) -> None:
         load_strategy(f"{module}:Leaks")
 
 
-def test_a_module_that_lacks_something_says_what(
-    module: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nowhere_at_all\n", r"ModuleNotFoundError: .*nowhere_at_all.*mine\.py, line 1\)"),
+        ("def x(:\n", r"SyntaxError: .*\(mine\.py, line 1\)"),
+        ("\n1 / 0\n", r"ZeroDivisionError: .*mine\.py, line 2\)"),
+    ],
+)
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_module_that_cannot_be_imported_says_why(
+    module: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str, *, as_file: bool
 ) -> None:
-    """A missing import *of* the module is not a missing module."""
-    module.write_text("import nowhere_at_all\n")
+    """It is a sentence with the line in question; a missing import *of* it is no missing module."""
+    module.write_text(text)
     monkeypatch.chdir(module.parent)
-    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
-        load_strategy("mine:Mine")
+    with pytest.raises(ConfigError, match="mine.* cannot be imported: " + message):
+        load_strategy(f"{module}:Mine" if as_file else "mine:Mine")
+
+
+def test_a_mistake_in_a_setting_stays_what_it_is(module: Path) -> None:
+    """An error of polyframe's own while a file is imported names the field already."""
+    module.write_text("from polyframe.strategies import Threshold\nmine = Threshold(trigger=7)\n")
+    with pytest.raises(ConfigError, match=r"^trigger: expected"):
+        load_strategy(f"{module}:mine")
+
+
+def test_a_file_without_a_class_names_those_that_it_has(module: Path) -> None:
+    """Whoever gives only the file is told what can be added to it."""
+    with pytest.raises(
+        ConfigError, match=r"name the class as well, .*; there is: .*mine\.py:Mine,"
+    ):
+        load_strategy(str(module))
