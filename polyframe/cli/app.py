@@ -68,20 +68,33 @@ def _check_speed(speed: float) -> float:
     return speed
 
 
+_FASTEST = 900.0
+"""Market seconds per real second: faster, markets are over before they were found."""
+
+
+def _check_demo_speed(speed: float) -> float:
+    if _check_speed(speed) > _FASTEST:
+        msg = f"expected at most {_FASTEST:g}, a cycle of 15 minutes in a second; got {speed:g}"
+        raise typer.BadParameter(msg)
+    return speed
+
+
 @app.command(help=_DEMO_HELP)
 def demo(
     cycles: Annotated[int, typer.Option(min=1, help="Markets to live through.")] = 4,
     speed: Annotated[
         float,
         typer.Option(
-            callback=_check_speed,
+            callback=_check_demo_speed,
             help="Market seconds per real second; at 60 a cycle of 15 minutes takes 15 seconds.",
         ),
     ] = 60.0,
     strategy: Annotated[
         str,
         typer.Option(
-            help="threshold, or your own: path/to/file.py:ClassName or package.module:ClassName."
+            help="One that ships (arbitrage, datarecorder, grid, marketmaker, momentum, pairlock, "
+            "template, threshold), or your own: path/to/file.py:ClassName or "
+            "package.module:ClassName."
         ),
     ] = "threshold",
     source: Annotated[

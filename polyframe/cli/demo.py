@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, evolve, field
 from rich.console import Console
 from rich.logging import RichHandler
 from typing_extensions import override
 
-from polyframe.cli.loading import load_strategy
+from polyframe.cli.loading import check_prices, load_strategy
 from polyframe.cli.options import DemoOptions, Source
 from polyframe.cli.report import print_report
 from polyframe.cli.screen import LiveView, PlainView, Scene, View
@@ -25,7 +26,10 @@ from polyframe.environment import Environment
 from polyframe.errors import ConfigError
 from polyframe.exchange.polymarket import PolymarketExchange
 from polyframe.model.series import Series
+from polyframe.reference import ReferencePrices
 from polyframe.scheduler import ScheduleSettings
+from polyframe.strategies import MarketMaker, Momentum
+from polyframe.strategies.blocks.fairvalue import PriceModel
 from polyframe.strategy import Strategy
 from polyframe.trader import Trader, TraderSettings
 
@@ -47,6 +51,9 @@ START_UP = 0.5
 RESOLUTION_WAIT = 200.0
 """Market seconds within which the last market is resolved and asked about, at the latest."""
 
+AFTER_THE_LAST = 2.0
+"""Real seconds after the last recorded market in which the trader may end by itself."""
+
 PLAIN_WIDTH = 100
 
 
@@ -65,13 +72,15 @@ def run_demo(options: DemoOptions) -> int:
     if not live:
         console = DemoConsole(stopper, plain=True)
     set_up_logging(verbose=options.verbose, console=console if live else None)
+    source = open_source(options)
     demo = Demo(
         options=options,
-        strategy=load_strategy(options.strategy),
-        source=open_source(options),
+        strategy=fit_strategy(load_strategy(options.strategy), options.source),
+        source=source,
         stopper=stopper,
         console=console,
         view=LiveView(console) if live else PlainView(console),
+        ends=end_of(source),
     )
     return asyncio.run(demo.main())
 
@@ -105,6 +114,20 @@ class DemoConsole(Console):
         self._stopper.stop(getattr(signal, "SIGPIPE", signal.SIGTERM))
 
 
+def fit_strategy(strategy: Strategy, source: Source) -> Strategy:
+    """Return `strategy` as it can live on these order books.
+
+    Raises:
+        ConfigError: It needs reference prices, and none were recorded.
+    """
+    if source is Source.REAL:
+        check_prices(strategy, "watch it with --source synthetic, which has some")
+    elif isinstance(strategy, Momentum | MarketMaker) and strategy.model is None:
+        # The local venue's prices are no averages, unlike those that the real venue settles by.
+        return evolve(strategy, model=PriceModel.LAST)
+    return strategy
+
+
 def open_source(options: DemoOptions) -> MarketSource:
     """Return the order books that `options` ask for.
 
@@ -124,6 +147,13 @@ def open_source(options: DemoOptions) -> MarketSource:
         )
         raise ConfigError(msg)
     return recording
+
+
+def end_of(source: MarketSource) -> float:
+    """Return when the last market is over in epoch seconds, ``inf`` for a source without end."""
+    from polyframe.venue import ResolvedMarketsSource
+
+    return source.markets[-1].end if isinstance(source, ResolvedMarketsSource) else math.inf
 
 
 def set_up_logging(*, verbose: bool, console: Console | None) -> None:
@@ -152,6 +182,8 @@ class Demo:
     stopper: Stopper
     console: Console
     view: View
+    ends: float = math.inf
+    """When the last market of the source is over, in epoch seconds."""
     _env: Environment | None = field(init=False, default=None)
     _notes: list[str] = field(init=False, factory=list)
 
@@ -198,14 +230,16 @@ class Demo:
             self._say_hello(venue.url)
             exchange = PolymarketExchange.local(venue.url, venue.account)
             self._env = Environment(exchange, clock=clock)
+            if options.source is Source.SYNTHETIC:
+                self._env.provide(ReferencePrices(exchange, SERIES))
             async with self._env as env:
                 await self._trade(env, first.start)
 
     def _say_hello(self, url: str) -> None:
         options = self.options
-        books = CREDIT
+        books = f"{CREDIT}; no reference prices were recorded"
         if options.source is Source.SYNTHETIC:
-            books = f"Order books: synthetic, seed {options.seed}"
+            books = f"Order books and reference prices: synthetic, seed {options.seed}"
         cycles = f"{options.cycles} cycle{'s' if options.cycles > 1 else ''}"
         for line in (
             f"{cycles} of {SERIES} at {options.speed:g}× speed, strategy {options.strategy}",
@@ -224,13 +258,23 @@ class Demo:
         drawing = asyncio.create_task(self.view.show(scene), name="screen")
         try:
             await env.clock.sleep_until(start)
-            await trader.run(options.cycles)
+            await self._run(env, trader)
             await self._wait_resolved(env)
         finally:
             drawing.cancel()
             (end,) = await asyncio.gather(drawing, return_exceptions=True)
             if isinstance(end, Exception):
                 log.error("the screen failed", exc_info=end)
+
+    async def _run(self, env: Environment, trader: Trader) -> None:
+        """Trade the cycles that are wanted, or those that are left if the first were missed."""
+        left = (self.ends - env.clock.time()) / self.options.speed + AFTER_THE_LAST
+        try:
+            async with asyncio.timeout(left if left < math.inf else None):
+                await trader.run(self.options.cycles)
+        except TimeoutError:
+            told = f"The recording is over after {len(env.ledger)} of {self.options.cycles} cycles."
+            self._notes.append(told)
 
     async def _wait_resolved(self, env: Environment) -> None:
         try:

@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 
 import polyframe as package
+from polyframe.cli.demo import fit_strategy
+from polyframe.cli.loading import SHIPPED
+from polyframe.cli.options import Source
+from polyframe.strategies import MarketMaker, Momentum
+from polyframe.strategies.blocks.fairvalue import PriceModel
 from tests.cli.command import FAST, LIMIT, Command, environment, polyframe, rows
 
 PROMPT = 5.0
@@ -77,12 +82,19 @@ def test_help_tells_how_to_end_it() -> None:
     assert "exit code 130" in text
 
 
+def test_help_names_what_ships() -> None:
+    """Each strategy that ships is named in the help of the demo."""
+    text = " ".join(polyframe("demo", "--help").stdout.replace("│", " ").split())
+    assert f"({', '.join(SHIPPED)})" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--cycles", "0"], "--cycles"),
         (["--speed", "0"], "expected a number above 0, got 0"),
         (["--speed", "nan"], "expected a number above 0, got nan"),
+        (["--speed", "901"], "expected at most 900, a cycle"),
         (["--source", "tape"], "--source"),
         (["--strategy", "martingale"], "strategy: expected a name that ships ("),
         (["--strategy", "nowhere.py:Mine"], "strategy: there is no file nowhere.py"),
@@ -100,6 +112,48 @@ def test_a_wrong_option_is_explained(arguments: list[str], message: str) -> None
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@needs_data
+def test_momentum_is_told_before_it_starts_that_no_prices_were_recorded() -> None:
+    """It could not trade recorded books: exit code 2, and where there are prices."""
+    done = polyframe("demo", "--plain", "--strategy", "momentum")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Momentum follows reference prices, and none were recorded" in done.stderr
+    assert "--source synthetic" in done.stderr
+
+
+def test_synthetic_markets_have_reference_prices(tmp_path: Path) -> None:
+    """A strategy finds the prices that decide its market; those that ship know what they are."""
+    done = polyframe(
+        "demo", *FAST, "--cycles", "1", "--strategy", strategy_file(tmp_path, FOLLOWER)
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "price to beat known: True, final: True" in done.stdout
+    for strategy in (Momentum(), MarketMaker()):
+        fitted = fit_strategy(strategy, Source.SYNTHETIC)
+        assert isinstance(fitted, Momentum | MarketMaker)
+        assert fitted.model is PriceModel.LAST
+    own = Momentum(model=PriceModel.SPOT)
+    assert fit_strategy(own, Source.SYNTHETIC) is own
+
+
+@needs_data
+def test_it_ends_with_the_recording() -> None:
+    """If the first markets were missed, it ends when no more come, and says how many there were."""
+    late = "import sys; from polyframe.cli import app, demo; demo.START_UP = -18.5"
+    code = f"{late}; sys.exit(app.run(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "demo", "--plain", "--speed", "900", "--cycles", "18"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "The recording is over after 1 of 18 cycles." in done.stdout
+    assert "btc-updown-15m-1790602200" in done.stdout
 
 
 @needs_data
@@ -180,6 +234,16 @@ class Mine(Strategy):
     async def run(self):
         print("stuck", flush=True)
         await asyncio.to_thread(threading.Event().wait)
+"""
+
+FOLLOWER = """
+from polyframe import ReferencePrices
+
+@define
+class Mine(Strategy):
+    async def run(self):
+        beat = await self.env.get(ReferencePrices).wait_price_to_beat(self.market)
+        print(f"price to beat known: {beat.is_known}, final: {beat.is_final}", flush=True)
 """
 
 RAISER = """
