@@ -85,6 +85,12 @@ class ConversionDesk(Protocol):
         """Compare the current cycle with the venue."""
         ...
 
+    def check_conversion(
+        self, strategy: str, kind: ConversionKind, shares: Decimal
+    ) -> Denied | None:
+        """Return why the strategy's guards forbid it in the current cycle."""
+        ...
+
 
 def judge(
     state: CycleState, conversion: Conversion, shares: Mapping[Outcome, Decimal]
@@ -188,10 +194,12 @@ class Conversions:
         if self._contracts is None:
             text = "nobody splits and merges here; see Environment(contracts=...)"
             raise desk.denied("contracts", text)
-        if (denied := self._risk.check_conversion(kind)) is not None:
+        if (denied := self._risk.check_conversion(kind, shares, state)) is not None:
             raise desk.denied(denied.rule, denied.text)
         names = (f"{market.slug}-{kind.value}-{number}" for number in count(1))
         name = next(name for name in names if name not in state.conversions)
+        if (denied := desk.check_conversion(strategy, kind, shares)) is not None:
+            raise desk.denied(denied.rule, denied.text)
         reply = desk.submit(
             BeginConversion(market.generation, name, strategy, kind, shares, self._now_ms())
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -87,7 +88,8 @@ class EntryGuards:
         max_unhedged_seconds: No entry once shares have been without a partner for so long; less than
             the market's smallest order does not count.
         flatten_unhedged: Also sell them then. Needs `max_unhedged_seconds`.
-        max_budget: Paid for shares, and what open buys may still pay. Sales give nothing back.
+        max_budget: Paid for shares, bought or split off, and what open buys may still pay. Sales and
+            merges give nothing back.
         flatten_before_end: From so many seconds before the window's end on nothing is entered, open
             orders are cancelled, and shares without a partner are sold. Pairs are kept: they pay
             1 USD whoever wins.
@@ -146,15 +148,21 @@ class Call:
 
 
 @frozen
-class _Ask:
-    """What is asked, and all that is to be known of it."""
+class _Asking:
+    """Who asks, and when."""
 
     strategy: str
-    request: OrderRequest
     state: CycleView
-    quote: PriceChanged
     time: float
     call: Call
+
+
+@frozen
+class _Ask(_Asking):
+    """What is asked, and all that is to be known of it."""
+
+    request: OrderRequest
+    quote: PriceChanged
 
     @property
     def shares(self) -> Decimal:
@@ -213,10 +221,25 @@ class EntryBook:
         guards = self._guards.get(strategy)
         if guards is None or request.side is Side.SELL:
             return None
-        ask = _Ask(strategy, request, state, quote, time, call)
+        ask = _Ask(strategy, state, time, call, request, quote)
         if self._completes(ask):
             return None
         return next(self._refusals(guards, ask), None)
+
+    def check_split(
+        self, strategy: str, usd: Decimal, state: CycleView, time: float
+    ) -> Denied | None:
+        """Return why `usd` must not be split into pairs at a market time, ``None`` if they may.
+
+        Pairs take no risk, but one half of them can be sold at any time: so it counts as spent, and has
+        the times of an entry.
+        """
+        guards = self._guards.get(strategy)
+        if guards is None:
+            return None
+        asking = _Asking(strategy, state, time, Call())
+        refusals = (self._ill_timed(guards, asking), self._too_dear(guards, asking, usd))
+        return next(chain.from_iterable(refusals), None)
 
     def admit(
         self,
@@ -231,7 +254,7 @@ class EntryBook:
         """Note that an order leaves, just before it is registered; arguments as for `check`."""
         if strategy not in self._guards or request.side is Side.SELL:
             return
-        ask = _Ask(strategy, request, state, quote, time, call)
+        ask = _Ask(strategy, state, time, call, request, quote)
         self._calls[client_id] = call
         self._reach[client_id] = ask.shares
         if self._completes(ask):
@@ -248,7 +271,7 @@ class EntryBook:
         yield from self._ill_priced(guards, ask)
         yield from self._too_much(guards, ask)
 
-    def _ill_timed(self, guards: EntryGuards, ask: _Ask) -> Iterator[Denied]:
+    def _ill_timed(self, guards: EntryGuards, ask: _Asking) -> Iterator[Denied]:
         window = ask.state.market.window
         since, left = ask.time - window.start, window.end - ask.time
         if guards.entry_after is not None and since < guards.entry_after:
@@ -296,14 +319,9 @@ class EntryBook:
         if guards.max_entries is not None and self._count(ask) > guards.max_entries:
             text = f"it would be entry {self._count(ask)}, max_entries is {guards.max_entries}"
             yield Denied("guard_entries", text)
-        if guards.max_budget is not None:
-            request = ask.request
-            spent = self._spent(ask) + (
-                request.price * request.size if request.usd is None else request.usd
-            )
-            if spent > guards.max_budget:
-                text = f"it would make {spent} USD spent, max_budget is {guards.max_budget}"
-                yield Denied("guard_budget", text)
+        request = ask.request
+        usd = request.price * request.size if request.usd is None else request.usd
+        yield from self._too_dear(guards, ask, usd)
         if guards.max_unhedged is not None:
             alone = ask.shares - self._partners(ask)
             if alone > guards.max_unhedged:
@@ -312,6 +330,12 @@ class EntryBook:
                     f"max_unhedged is {guards.max_unhedged}"
                 )
                 yield Denied("guard_unhedged", text)
+
+    def _too_dear(self, guards: EntryGuards, ask: _Asking, usd: Decimal) -> Iterator[Denied]:
+        if guards.max_budget is not None and self._spent(ask) + usd > guards.max_budget:
+            spent = self._spent(ask) + usd
+            text = f"it would make {spent} USD spent, max_budget is {guards.max_budget}"
+            yield Denied("guard_budget", text)
 
     # ------------------------------------------------------------------ what there is
 
@@ -342,12 +366,12 @@ class EntryBook:
                 total += shares
         return total
 
-    def _buys(self, ask: _Ask) -> Iterator[Order]:
+    def _buys(self, ask: _Asking) -> Iterator[Order]:
         for order in ask.state.orders.values():
             if order.strategy == ask.strategy and order.side is Side.BUY:
                 yield order
 
-    def _entries(self, ask: _Ask, *, within: bool) -> Iterator[Order]:
+    def _entries(self, ask: _Asking, *, within: bool) -> Iterator[Order]:
         """Yield the strategy's entries; `within` says whether also those of the same call."""
         for order in self._buys(ask):
             is_same = self._calls.get(order.client_id) is ask.call
@@ -363,9 +387,9 @@ class EntryBook:
                 entries.add(order.client_id if call is None or not call.is_one else call)
         return len(entries)
 
-    def _spent(self, ask: _Ask) -> Decimal:
+    def _spent(self, ask: _Asking) -> Decimal:
         """Return the USD that the strategy has paid for shares and may still pay."""
-        total = ZERO
+        total = ask.state.split_off(ask.strategy)
         for order in self._buys(ask):
             if order.average_price is not None:
                 total += order.average_price * order.filled

@@ -14,6 +14,7 @@ from enum import StrEnum
 from attrs import frozen
 
 from polyframe.model.conversion import ConversionKind
+from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import OrderRequest, PlaceResult, Side
 from polyframe.trading.breaker import Breaker, BreakerState, TokenBucket
@@ -187,16 +188,37 @@ class RiskGuard:
             return self._only_reducing()
         return next(self._refusals(request, facts), None)
 
-    def check_conversion(self, kind: ConversionKind) -> Denied | None:
+    def check_conversion(
+        self, kind: ConversionKind, usd: Decimal, state: CycleView
+    ) -> Denied | None:
         """Return why a split or merge must not be sent, ``None`` if it may. Changes nothing.
 
-        A merge takes no risk: it passes unless everything is halted.
+        A merge takes no risk: it passes unless everything is halted. A split buys shares of both
+        outcomes; who sells one of them holds the other.
+
+        Args:
+            kind: What it is.
+            usd: How much.
+            state: The cycle.
         """
-        if (denied := self._check_halted()) is not None:
+        if (denied := self._check_halted()) is not None or kind is ConversionKind.MERGE:
             return denied
-        if kind is ConversionKind.SPLIT and self._state is RiskState.REDUCING:
+        if self._state is RiskState.REDUCING:
             return self._only_reducing()
-        return None
+        return next(self._split_refusals(usd, state), None)
+
+    def _split_refusals(self, usd: Decimal, state: CycleView) -> Iterator[Denied]:
+        limits, in_cycle = self.limits, committed(state) + usd
+        in_run = self._in_run(str(state.market.series), in_cycle)
+        held = max(
+            state.position(outcome).size + state.shares_to_come(Side.BUY, outcome)
+            for outcome in Outcome
+        )
+        yield from _refused(
+            ("cycle_notional", limits.max_cycle_notional, in_cycle, "USD spent in this cycle"),
+            ("run_notional", limits.max_run_notional, in_run, "USD spent in this run"),
+            ("position", limits.max_position, held + usd, "shares of an outcome"),
+        )
 
     def _check_halted(self) -> Denied | None:
         if self._state is not RiskState.HALTED:
@@ -316,8 +338,8 @@ class RiskGuard:
         shares = request.most_shares(facts.best_ask)
         gains = shares if request.side is Side.BUY else ZERO
         in_cycle = facts.committed + spends
-        in_run = sum((committed(s) for s in self._others(facts)), self._committed_before + in_cycle)
-        rows: tuple[tuple[str, Decimal | int | None, Decimal | int, str], ...] = (
+        in_run = self._in_run(facts.series, in_cycle)
+        yield from _refused(
             ("order_notional", limits.max_order_notional, notional, "USD in one order"),
             ("order_shares", limits.max_order_shares, shares, "shares in one order"),
             ("cycle_notional", limits.max_cycle_notional, in_cycle, "USD spent in this cycle"),
@@ -325,13 +347,11 @@ class RiskGuard:
             ("position", limits.max_position, facts.position + gains, f"{request.outcome} shares"),
             ("open_orders", limits.max_open_orders, facts.open_orders + 1, "open orders"),
         )
-        for name, limit, value, what in rows:
-            if limit is not None and value > limit:
-                yield Denied(f"risk_{name}", f"it would make {value} {what}, max_{name} is {limit}")
 
     def _reached(self, facts: RiskFacts) -> Iterator[Denied]:
         limits = self.limits
-        in_run = sum((realised_loss(s) for s in self._others(facts)), facts.loss - self._profit)
+        others = self._others(facts.series)
+        in_run = sum((realised_loss(s) for s in others), facts.loss - self._profit)
         rows: tuple[tuple[str, Decimal | int | None, Decimal | int, str], ...] = (
             ("cycle_loss", limits.max_cycle_loss, facts.loss, "USD lost in this cycle"),
             ("run_loss", limits.max_run_loss, in_run, "USD lost in this run"),
@@ -341,9 +361,14 @@ class RiskGuard:
             if limit is not None and value >= limit:
                 yield Denied(f"risk_{name}", f"{value} {what}, max_{name} is {limit}")
 
-    def _others(self, facts: RiskFacts) -> list[CycleView]:
+    def _others(self, series: str) -> list[CycleView]:
         """Return the running cycles of the other series."""
-        return [state for series, state in self._cycles.items() if series != facts.series]
+        return [state for other, state in self._cycles.items() if other != series]
+
+    def _in_run(self, series: str, in_cycle: Decimal) -> Decimal:
+        """Return the USD spent in the run if it were so much in the cycle of a series."""
+        others = (committed(state) for state in self._others(series))
+        return sum(others, self._committed_before + in_cycle)
 
     def _ill_timed(self, facts: RiskFacts) -> Iterator[Denied]:
         limits, now = self.limits, facts.network_time
@@ -377,6 +402,13 @@ class RiskGuard:
                 f"next try in {self._breaker.wait(now):.1f} s"
             )
             yield Denied("risk_breaker", text)
+
+
+def _refused(*rows: tuple[str, Decimal | int | None, Decimal | int, str]) -> Iterator[Denied]:
+    """Yield what is above its limit: name, limit, value, and what that is."""
+    for name, limit, value, what in rows:
+        if limit is not None and value > limit:
+            yield Denied(f"risk_{name}", f"it would make {value} {what}, max_{name} is {limit}")
 
 
 def _spends(request: OrderRequest) -> Decimal:

@@ -24,7 +24,8 @@ class RiskFacts:
         time: Market time in epoch seconds.
         network_time: Seconds of the event loop's clock.
         open_orders: Orders that may still fill.
-        committed: USD paid for shares in this cycle and what open buys may still pay, without fees.
+        committed: USD paid for shares in this cycle, bought or split off, and what open buys may still
+            pay, without fees.
         position: Shares of the request's outcome: held, and what open buys may still bring.
         unpaired: Shares of the other outcome that no open sell offers, less `position`.
         sellable: Shares of the request's outcome that its strategy may sell.
@@ -106,8 +107,11 @@ def risk_facts(
 
 
 def committed(state: CycleView) -> Decimal:
-    """Return the USD paid for shares in a cycle and what its open buys may still pay, less fees."""
-    return state.bought + state.cost_to_come
+    """Return the USD paid for shares in a cycle, bought or split off, and what may still be paid.
+
+    Without fees.
+    """
+    return state.bought + state.cost_to_come + state.split_off()
 
 
 def realised_loss(state: CycleView) -> Decimal:

@@ -42,6 +42,7 @@ from polyframe.trading.commands import (
     ApplyPlaceAnswer,
     ApplyTradeReport,
     Command,
+    Denied,
     Ignored,
     PlaceOrder,
     Query,
@@ -443,6 +444,14 @@ class TradingService:
             OrderDenied: Refused here; nothing was sent.
         """
         return self._conversions.begin(self, market, strategy, kind, shares)
+
+    def check_conversion(
+        self, strategy: str, kind: ConversionKind, shares: Decimal
+    ) -> Denied | None:
+        """Return why the strategy's guards forbid a split in the current cycle; merges pass."""
+        if kind is ConversionKind.MERGE or self.cycle is None:
+            return None
+        return self._guards.check_split(strategy, shares, self.cycle.state, self._clock.time())
 
     async def wait_conversion(self, market: Market, conversion_id: str) -> Conversion:
         """Return a split or merge once its end is known. Put a time-out around it.

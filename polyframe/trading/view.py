@@ -9,7 +9,7 @@ from typing import Self
 
 from typing_extensions import override
 
-from polyframe.model.conversion import MICRO, Conversion
+from polyframe.model.conversion import MICRO, Conversion, ConversionKind, ConversionStatus
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, Side
@@ -163,6 +163,19 @@ class CycleView:
     def merging(self, strategy: str) -> Decimal:
         """Return the shares of either outcome that a merge under way holds of a strategy."""
         return self._conversions.shares_held(strategy)
+
+    def split_off(self, strategy: str | None = None) -> Decimal:
+        """Return the USD that a strategy has split into pairs or may have, by default all of them."""
+        return sum(
+            (
+                one.shares
+                for one in self.conversions.values()
+                if one.kind is ConversionKind.SPLIT
+                and one.status is not ConversionStatus.FAILED
+                and strategy in (None, one.strategy)
+            ),
+            ZERO,
+        )
 
     @property
     def open_conversion(self) -> Conversion | None:

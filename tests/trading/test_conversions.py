@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +28,7 @@ from polyframe.trading.commands import AdjustPosition, ApplyTradeReport, BeginCo
 from polyframe.trading.conversions import GONE_AFTER, judge
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.ledger import Ledger
+from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.snapshotstore import MemoryStore
 from polyframe.trading.state import CycleState
@@ -88,6 +90,36 @@ def with_pairs(
 def rule(caught: pytest.ExceptionInfo[OrderDenied]) -> str:
     """Return the rule of a denial."""
     return caught.value.rule
+
+
+@pytest.mark.parametrize(
+    ("limits", "denied"),
+    [
+        ({"max_cycle_notional": dec("14.50")}, "risk_cycle_notional"),
+        ({"max_run_notional": dec("14.50")}, "risk_run_notional"),
+        ({"max_position": Decimal(15)}, "risk_position"),
+    ],
+)
+def test_what_is_split_off_is_spent(limits: dict[str, Any], denied: str) -> None:
+    """Ten pairs for 9.50 are held: five more can be split off, and then nothing more be spent."""
+    exchange = ConvertingExchange()
+
+    async def main(stage: Stage) -> None:
+        await stage.open_cycle()
+        await give_pairs(stage)
+        trading = stage.trading.handle("me")
+        with pytest.raises(OrderDenied) as caught:
+            await trading.split(dec("5.01"))
+        assert rule(caught) == denied
+        split = await trading.split(Decimal(5))
+        await settle()
+        exchange.finish("0xtx1", CONFIRMED)
+        await trading.wait_conversion(split)
+        with pytest.raises(OrderDenied) as caught:
+            await trading.buy(UP, price=dec("0.50"), size=Decimal(5))
+        assert rule(caught) == denied
+
+    play(main, exchange=exchange, risk=RiskLimits(**limits))
 
 
 def test_a_merge_frees_its_cash_within_the_cycle() -> None:

@@ -14,6 +14,7 @@ from typing_extensions import override
 from polyframe.counters import Count
 from polyframe.errors import ConfigError, OrderDenied
 from polyframe.exchange.base import PlaceAnswer
+from polyframe.model.conversion import ReceiptState
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
@@ -275,6 +276,36 @@ def test_what_completes_pairs_passes_everything() -> None:
         max_unhedged=TEN,
         max_unhedged_seconds=1,
     )
+
+
+def test_a_split_has_the_times_and_the_budget_of_an_entry() -> None:
+    """One half of a pair can be sold at any time, so what is split off counts as spent."""
+    exchange = ConvertingExchange()
+
+    async def act(stage: Stage, trading: StrategyTrading) -> None:
+        async def denied_split(rule: str, usd: int) -> str:
+            with pytest.raises(OrderDenied) as caught:
+                await trading.split(Decimal(usd))
+            assert caught.value.rule == rule
+            return str(caught.value)
+
+        await denied_split("guard_entry_window", 5)
+        await stage.env.clock.sleep(60)
+        text = await denied_split("guard_budget", 11)
+        assert "it would make 11 USD spent, max_budget is 10" in text
+        await trading.split(Decimal(8))
+        show(stage, UP, 40, 41)
+        await settle()
+        await denied(stage, trading, "guard_budget", size=TEN)
+        await trading.buy(UP, price=FORTY, size=Decimal(5))
+        exchange.finish("0xtx1", ReceiptState.FAILED)
+        await stage.env.clock.sleep(20)
+        await trading.split(Decimal(8))
+        other = stage.trading.handle("nobody")
+        await other.buy(UP, price=FORTY, size=TEN)
+        assert len(stage.exchange.placed) == 2
+
+    guarded(act, exchange, max_budget=TEN, entry_after=60)
 
 
 def test_what_completes_pairs_passes_while_others_are_merged() -> None:
