@@ -39,6 +39,14 @@ for line in sys.stdin:
         answer = {"error": "TransportError: no answer"}
     elif asked["do"] == "redeem":
         sys.exit(3)
+    elif asked.get("transaction") == "silent":
+        continue
+    elif asked.get("transaction") == "talkative":
+        print("a line that the package prints", flush=True)
+    elif asked.get("transaction") == "tells":
+        answer["error"] = "bad key " + start["key"][2:] + " of " + start["relayer_key"]
+    elif asked.get("transaction") == "refused":
+        answer["text"] = "bad key " + start["relayer_key"]
     elif asked["do"] == "merge":
         assert asked["amount"] == 4250000
     print(json.dumps({"id": asked["id"], **answer}), flush=True)
@@ -57,7 +65,10 @@ def contracts(**changes: Any) -> SdkContracts:
 
 
 def with_worker(
-    act: Callable[[SdkContracts], Awaitable[None]], path: Path, monkeypatch: pytest.MonkeyPatch
+    act: Callable[[SdkContracts], Awaitable[None]],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    **changes: Any,
 ) -> None:
     """Run `act` with a worker that answers by the table above."""
     script = path / "worker.py"
@@ -65,7 +76,7 @@ def with_worker(
     monkeypatch.setattr(sdk, "_WORKER", script)
 
     async def main() -> None:
-        found = contracts(python=sys.executable)
+        found = contracts(python=sys.executable, **changes)
         try:
             async with asyncio.timeout(60):
                 await act(found)
@@ -121,6 +132,30 @@ def test_requests_and_answers_go_through_the_pipe(
         with pytest.raises(ExchangeUnavailable, match="did not answer"):
             await found.redeem(MARKET)
         assert (await found.fetch_shares(MARKET))[Outcome.UP] == Decimal("1.5")
+
+    with_worker(act, tmp_path, monkeypatch)
+
+
+def test_silence_and_foreign_lines_are_errors_of_the_venue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks again after an error of the venue asks again after these, too."""
+
+    async def act(found: SdkContracts) -> None:
+        for name in ("silent", "talkative"):
+            with pytest.raises(ExchangeUnavailable, match="did not answer"):
+                await found.fetch_receipt(name)
+
+    with_worker(act, tmp_path, monkeypatch, timeout=1.0)
+
+
+def test_an_error_tells_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the package says is logged and written down; keys in it are masked."""
+
+    async def act(found: SdkContracts) -> None:
+        with pytest.raises(ExchangeUnavailable, match=r"^bad key \*\*\* of \*\*\*$"):
+            await found.fetch_receipt("tells")
+        assert (await found.fetch_receipt("refused")).text == "bad key ***"
 
     with_worker(act, tmp_path, monkeypatch)
 

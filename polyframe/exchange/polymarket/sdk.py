@@ -177,12 +177,28 @@ class SdkContracts(SharedService):
                     process = self._process or await self._started()
                     self._last_id += 1
                     answer = await _exchanged(process, {"id": self._last_id, **request})
-            except BaseException:
+            except BaseException as error:
                 # Half an exchange is left in the pipe: the next one begins with a fresh worker.
                 await self._abandon()
+                if isinstance(error, TimeoutError | ValueError):  # silence, or a line of others
+                    raise ExchangeUnavailable(_NO_ANSWER) from error
                 raise
-        if "error" in answer:
-            raise ExchangeUnavailable(answer["error"])
+        return self._checked(answer)
+
+    def _checked(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer without the secrets that the package's words may tell.
+
+        Raises:
+            ExchangeUnavailable: It is an error.
+        """
+        for name in ("error", "text"):
+            text: str = answer.get(name, "")
+            for secret in (self._start["key"].removeprefix("0x"), self._start["relayer_key"]):
+                text = text.replace(secret, "***") if secret else text
+            if name == "error" and name in answer:
+                raise ExchangeUnavailable(text)
+            if text:
+                answer[name] = text
         return answer
 
     async def _started(self) -> asyncio.subprocess.Process:
@@ -200,9 +216,7 @@ class SdkContracts(SharedService):
             msg = f"python: {self._python} cannot be started: {error}"
             raise ExchangeUnavailable(msg) from error
         self._process = process
-        answer = await _exchanged(process, self._start)
-        if "error" in answer:
-            raise ExchangeUnavailable(answer["error"])
+        answer = self._checked(await _exchanged(process, self._start))
         self.wallet = answer["wallet"]
         return process
 
