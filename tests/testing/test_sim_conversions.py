@@ -103,6 +103,13 @@ def test_nothing_is_doubled_or_lost_when_answers_are() -> None:
     assert counted["failed"] > 0
 
 
+@pytest.mark.parametrize("kind", sorted(CONVERTING))
+def test_each_way_to_go_wrong_happens_alone(kind: Fault) -> None:
+    """Each kind by itself happens, and everything holds all the same."""
+    result = lived(Converter(seed=2), 2, {kind}, cycles=2, intensity=2.0)
+    assert result.faults[kind] > 0
+
+
 @pytest.mark.parametrize("seed", [3, 4])
 def test_everything_at_once_with_kills(seed: int) -> None:
     """Every fault, and a program that is killed at any instant and started again."""
