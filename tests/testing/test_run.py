@@ -185,7 +185,7 @@ def test_the_venue_refuses_what_the_account_does_not_cover() -> None:
     assert "not_enough_balance" in codes
 
 
-# Hooks and conversions go wrong in tests of their own (test_faults, test_sim_conversions).
+# Hooks fail in test_simulation, conversions in test_sim_conversions.
 @pytest.mark.parametrize("kind", [k for k in Fault if not k.startswith(("hook_", "convert_"))])
 def test_every_kind_of_fault_happens(kind: Fault) -> None:
     """Each kind alone, made likely, happens, and everything holds all the same."""
