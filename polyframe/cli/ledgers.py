@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from polyframe.cli.outputs import check_file, check_folder
 from polyframe.errors import ConfigError
 from polyframe.recording.reader import Recording
 from polyframe.report.ledgers import ledger_report
@@ -38,7 +39,8 @@ def run_report(options: ReportOptions) -> int:
     """Print the report and write what is asked for; return the exit code.
 
     Raises:
-        ConfigError: No such ledger, run or recording, or an extra is missing.
+        ConfigError: No such ledger, run or recording, a place that cannot be written to, or an extra
+            is missing.
     """
     report = ledger_report(
         _file(options.ledger),
@@ -47,6 +49,9 @@ def run_report(options: ReportOptions) -> int:
         series=options.series,
         data=_recording(options.data),
     )
+    check_file("html", options.html)
+    check_folder("csv", options.csv)
+    check_folder("parquet", options.parquet)
     sys.stdout.write(report.text())
     if options.html is not None:
         report.save_html(options.html)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import keyword
 import re
+import shlex
 import sys
 from pathlib import Path
 from string import Template
@@ -13,6 +14,7 @@ from typing import Final
 from attrs import field, frozen
 
 import polyframe
+from polyframe.cli.outputs import check_folder
 from polyframe.errors import ConfigError
 
 _TEMPLATES: Final = {
@@ -101,13 +103,14 @@ class NewProject:
         """Write all files and return their paths.
 
         Raises:
-            ConfigError: The folder is there and not empty; nothing is written.
+            ConfigError: The folder is there and not empty, or cannot be made; nothing is written.
             OSError: The disk does not take it.
         """
         folder = self.folder
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             msg = f"folder: {folder} is there and not empty; name another one, or empty it"
             raise ConfigError(msg)
+        check_folder("folder", folder)
         written = []
         for place, text in self.files().items():
             path = folder / place
@@ -118,14 +121,19 @@ class NewProject:
 
     def next_steps(self) -> str:
         """Return what to do now."""
+        width = max(len(f"python -m {self.package} --local"), len("pip install -e '.[dev]'")) + 2
+        steps = (
+            (f"cd {shlex.quote(str(self.folder))}", ""),
+            ("pip install -e '.[dev]'", "in an environment that has polyframe"),
+            ("pytest", "the strategy on a simulated venue"),
+            (f"python -m {self.package} --local", "made-up markets on this machine"),
+            (f"python -m {self.package}", "paper: real markets, no real money"),
+        )
+        lines = "\n".join(f"  {command:{width}}{what}".rstrip() for command, what in steps)
         return f"""\
 {self.folder} is a project now. Next:
 
-  cd {self.folder}
-  pip install -e '.[dev]'             in an environment that has polyframe
-  pytest                              the strategy on a simulated venue
-  python -m {self.package} --local    made-up markets on this machine
-  python -m {self.package}            paper: real markets, no real money
+{lines}
 
 The strategy is in src/{self.package}/strategy.py, what it runs with in settings.toml.
 """

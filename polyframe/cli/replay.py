@@ -15,8 +15,9 @@ from polyframe.backtest.sweeps.result import FIGURES
 from polyframe.backtest.sweeps.sweeping import sweep
 from polyframe.backtest.sweeps.task import SweepOptions
 from polyframe.backtest.sweeps.variants import grid, make_variants, read_settings
-from polyframe.cli.loading import load_strategy
+from polyframe.cli.loading import check_prices, load_strategy
 from polyframe.cli.options import Source
+from polyframe.cli.outputs import check_file, check_folder
 from polyframe.errors import ConfigError
 from polyframe.paper.models import PaperModels
 from polyframe.recording.csvfiles import CsvRecording
@@ -24,6 +25,8 @@ from polyframe.recording.parquet import ParquetRecording
 from polyframe.recording.reader import Recording
 from polyframe.recording.resolvedkit import ResolvedMarkets
 from polyframe.strategy import Strategy
+
+WITH_PRICES = "bring some from Python: run_backtest(…, services=[…]), see docs/strategies.md"
 
 
 @frozen(kw_only=True)
@@ -77,8 +80,9 @@ def run_backtest_command(options: ReplayOptions, *, folder: Path | None, html: P
         html: Where the report goes as a page, ``None`` for nowhere.
 
     Raises:
-        ConfigError, StrategyDefinitionError, StrategyFailed: As `run_backtest`.
-        OSError: A file cannot be written.
+        ConfigError, StrategyDefinitionError, StrategyFailed: As `run_backtest`; also a place that cannot
+            be written to, and a strategy that follows prices which no recording has.
+        OSError: A file cannot be written in the end.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     template = load_strategy(options.strategy)
@@ -91,7 +95,11 @@ def run_backtest_command(options: ReplayOptions, *, folder: Path | None, html: P
     if variant.strategy is None:
         msg = f"set: {variant.error}"
         raise ConfigError(msg)
-    report = run_backtest(variant.strategy, data=open_recording(options.data), **_more(options))
+    check_prices(variant.strategy, WITH_PRICES)
+    data, more = open_recording(options.data), _more(options)
+    check_folder("folder", folder)
+    check_file("html", html)
+    report = run_backtest(variant.strategy, data=data, **more)
     _print(report.text())
     if folder is not None:
         report.write(folder)
@@ -104,13 +112,16 @@ def run_sweep_command(options: ReplayOptions, command: SweepCommand) -> int:
     """Run a sweep, print the best rows, and return the exit code: 1 if nothing came to an end.
 
     Raises:
-        ConfigError, StrategyDefinitionError: As `sweep`.
-        OSError: A file cannot be written.
+        ConfigError, StrategyDefinitionError: As `sweep`; also a place that cannot be written to, and a
+            strategy that follows prices which no recording has.
+        OSError: A file cannot be written in the end.
     """
     if command.by not in FIGURES:
         msg = f"by: expected one of {', '.join(FIGURES)}; got {command.by!r}"
         raise ConfigError(msg)
     template = load_strategy(options.strategy)
+    check_prices(template, WITH_PRICES)
+    check_file("csv", command.csv)
     result = sweep(
         template,
         grid(**_values(template, options.settings)),

@@ -142,6 +142,34 @@ def test_what_cannot_be_is_a_sentence(
     assert text in error
 
 
+@pytest.mark.parametrize(
+    ("command", "option"), [("backtest", "folder"), ("backtest", "html"), ("sweep", "csv")]
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_run(
+    place: Path, command: str, option: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is computed that would be lost: exit code 2, and no figures."""
+    (place / "file").touch()
+    target = place / "file" / "x" / "y"
+    assert run([*replay(place, command, f"--{option}", str(target))]) == 2
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"polyframe {command}: {option}: {place}")
+    assert "cannot be written (" in told.err
+    assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["backtest", "sweep"])
+def test_a_strategy_that_follows_prices_is_refused(
+    place: Path, command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Recordings have no reference prices: no table of zeros, but what to do."""
+    assert run([command, "momentum", "--data", str(place / "data")]) == 2
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "Momentum follows reference prices, and none were recorded; bring some" in told.err
+
+
 def test_a_strategy_that_raises_is_told_with_its_cause(
     place: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -174,3 +174,19 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="folder: "):
         NewProject("fading", place).write()
     assert "mine" == place.read_text(encoding="utf-8")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """The error names the option."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"^folder: .* cannot be written \("):
+        NewProject("fading", tmp_path / "file" / "x").write()
+
+
+@pytest.mark.parametrize("name", ["a", "fading", "a-rather-long-name"])
+def test_the_next_steps_stand_in_columns(name: str) -> None:
+    """What each command does begins in one column, and a folder with a space can be pasted."""
+    told = NewProject(name, Path("my bots") / name).next_steps()
+    assert f"cd 'my bots/{name}'" in told
+    steps = [line for line in told.splitlines() if line.startswith(("  p", "  pip"))]
+    assert len({len(line) - len(line.split("  ")[-1].lstrip()) for line in steps}) == 1

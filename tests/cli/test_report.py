@@ -50,10 +50,14 @@ def test_what_is_wrong_is_said_in_one_line(
         (2, "runs there: 1 (paper)", [str(ledger), "--run", "9"]),
         (2, "found a.sqlite, b.sqlite", [str(tmp_path / "two")]),
         (2, "folder", [str(ledger), "--data", str(tmp_path / "nowhere")]),
-        (1, "file", [str(ledger), "--html", str(tmp_path / "file" / "page.html")]),
+        (2, "html: ", [str(ledger), "--html", str(tmp_path / "file" / "page.html")]),
+        (2, "it is a folder", [str(ledger), "--html", str(tmp_path)]),
+        (2, "csv: ", [str(ledger), "--csv", str(tmp_path / "file")]),
+        (2, "parquet: ", [str(ledger), "--parquet", str(tmp_path / "file")]),
     ):
         assert run(["report", *arguments]) == code
-        error = capsys.readouterr().err
+        out, error = capsys.readouterr()
+        assert out == ""
         assert error.startswith("polyframe report: ")
         assert told in error
         assert error.count("\n") == 1
