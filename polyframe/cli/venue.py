@@ -106,7 +106,12 @@ def _source(options: VenueOptions) -> MarketSource:
 
     if options.source is Source.SYNTHETIC:
         return SeveralSources([SyntheticSource(name, options.seed) for name in options.series])
-    return ResolvedMarketsSource()
+    recorded = ResolvedMarketsSource()
+    have = {str(market.market.series) for market in recorded.markets}
+    if not have.issuperset(options.series):
+        msg = f"series: the recorded markets are of {', '.join(have)}; use --data synthetic for others"
+        raise ConfigError(msg)
+    return recorded
 
 
 def _clock(options: VenueOptions, source: MarketSource) -> Clock:

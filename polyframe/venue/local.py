@@ -93,7 +93,7 @@ class LocalVenue:
         if not allow_remote and not _is_loopback(host):
             msg = (
                 f"host: {host!r} can be reached by other machines; use 127.0.0.1, "
-                "or allow it with allow_remote=True"
+                "or allow it with allow_remote=True (--allow-remote)"
             )
             raise ConfigError(msg)
         if not 0 <= port <= 65_535:

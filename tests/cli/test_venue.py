@@ -86,7 +86,13 @@ def test_it_replays_the_recorded_markets() -> None:
     ("options", "text"),
     [
         (("--host", "0.0.0.0"), "host: '0.0.0.0' can be reached by other machines"),
+        (("--host", "0.0.0.0"), "(--allow-remote)"),
         (("--series", "nonsense"), "series"),
+        pytest.param(
+            ("--data", "real", "--series", "eth-updown-5m"),
+            "series: the recorded markets are of btc-updown-15m; use --data synthetic",
+            marks=needs_data,
+        ),
         (("--cash", "-5"), "cash: expected an amount in USD of at least 0"),
     ],
 )
