@@ -55,9 +55,6 @@ is good for ten minutes (PROTOCOL §7.4)."""
 GIVE_UP_AFTER = 6 * 3600.0
 """Market seconds after which an end that cannot be found out is no longer looked for."""
 
-RESTART_PATIENCE = 30.0
-"""Network seconds that a start waits for the end of what an earlier run has left."""
-
 _DONE = ReceiptState.CONFIRMED
 
 
@@ -222,24 +219,6 @@ class Conversions:
         if left is not None and self._contracts is not None:
             name = f"{left.kind.value} {left.conversion_id}"
             self._spawn(self._follow(self._contracts, state, left), name)
-
-    async def catch_up(self, states: Iterable[CycleState]) -> None:
-        """Find out how what an earlier run has left open ended, for some seconds.
-
-        The cash is counted afterwards: whether a conversion is in the count has to be known.
-        """
-        if self._contracts is None:
-            return
-        asked = [
-            self._follow(self._contracts, state, left)
-            for state in states
-            if (left := state.open_conversion) is not None
-        ]
-        try:
-            async with asyncio.timeout(RESTART_PATIENCE):
-                await asyncio.gather(*asked)
-        except TimeoutError:
-            log.warning("how a conversion of an earlier run ended is not known yet")
 
     async def look(self, states: Iterable[CycleState]) -> None:
         """Book what is on chain already of what an earlier run has left open.

@@ -145,8 +145,6 @@ class Restart:
             ExchangeError: The venue did not answer.
         """
         await self._look()
-        if self._conversions is not None:
-            await self._conversions.catch_up(cycle.state for cycle in self._cycles)
         stock = Stock(ZERO)
         for attempt in range(1, TRIES + 1):
             moves = self._moves()

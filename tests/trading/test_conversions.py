@@ -402,11 +402,8 @@ def test_a_merge_is_written_down_before_it_leaves_and_goes_on_after_a_restart() 
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_the_cash_is_counted_after_the_end_of_what_an_earlier_run_has_left(*, ends: bool) -> None:
-    """A merge that is mined and not confirmed yet is in the venue's cash: it is waited for.
-
-    If that takes too long, what is mined counts, and is not booked a second time.
-    """
+def test_the_cash_is_counted_with_what_an_earlier_run_has_on_chain(*, ends: bool) -> None:
+    """A merge that is mined and not confirmed yet is in the venue's cash: it is booked, and once."""
     store, exchange, copies = MemoryStore(), ConvertingExchange(), list[MemoryStore]()
 
     async def before(stage: Stage) -> None:
