@@ -7,9 +7,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from polyframe.cli.outputs import check_file, check_folder
+from polyframe.cli.outputs import check_folder, check_page
 from polyframe.errors import ConfigError
-from polyframe.recording.reader import Recording
+from polyframe.recording.reader import Recording, load_optional
 from polyframe.report.ledgers import ledger_report
 
 
@@ -49,9 +49,11 @@ def run_report(options: ReportOptions) -> int:
         series=options.series,
         data=_recording(options.data),
     )
-    check_file("html", options.html)
+    check_page("html", options.html)
     check_folder("csv", options.csv)
     check_folder("parquet", options.parquet)
+    if options.parquet is not None:
+        load_optional("pyarrow", "parquet")
     sys.stdout.write(report.text())
     if options.html is not None:
         report.save_html(options.html)

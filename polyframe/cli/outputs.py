@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from polyframe.errors import ConfigError
+from polyframe.report.html import load_plotly
 
 
 def check_folder(name: str, path: Path | None) -> None:
@@ -37,6 +38,17 @@ def check_file(name: str, path: Path | None) -> None:
     check_folder(name, path.parent)
     if path.exists() and not os.access(path, os.W_OK):
         raise _refusal(name, path, "no permission")
+
+
+def check_page(name: str, path: Path | None) -> None:
+    """As `check_file`, and what a page is made with is there.
+
+    Raises:
+        ConfigError: It cannot be written, or the extra ``report`` is not installed.
+    """
+    check_file(name, path)
+    if path is not None:
+        load_plotly()
 
 
 def _refusal(name: str, path: Path, why: str) -> ConfigError:

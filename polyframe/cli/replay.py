@@ -17,7 +17,7 @@ from polyframe.backtest.sweeps.task import SweepOptions
 from polyframe.backtest.sweeps.variants import grid, make_variants, read_settings
 from polyframe.cli.loading import check_prices, load_strategy
 from polyframe.cli.options import Source
-from polyframe.cli.outputs import check_file, check_folder
+from polyframe.cli.outputs import check_file, check_folder, check_page
 from polyframe.errors import ConfigError
 from polyframe.paper.models import PaperModels
 from polyframe.recording.csvfiles import CsvRecording
@@ -98,7 +98,7 @@ def run_backtest_command(options: ReplayOptions, *, folder: Path | None, html: P
     check_prices(variant.strategy, WITH_PRICES)
     data, more = open_recording(options.data), _more(options)
     check_folder("folder", folder)
-    check_file("html", html)
+    check_page("html", html)
     report = run_backtest(variant.strategy, data=data, **more)
     _print(report.text())
     if folder is not None:

@@ -89,16 +89,24 @@ def page(report: Report) -> str:
     )
 
 
-def _plotly() -> str:
+def load_plotly() -> Any:
+    """Return what pages are made with; a program that will need it later can ask for it early.
+
+    Raises:
+        ConfigError: The extra ``report`` is not installed.
+    """
     try:
-        offline = importlib.import_module("plotly.offline")
+        return importlib.import_module("plotly.offline")
     except ModuleNotFoundError as error:
         msg = (
             f"save_html: the package {error.name} is not installed; "
             "install what pages are made with: pip install '.[report]'"
         )
         raise ConfigError(msg) from error
-    text: str = offline.get_plotlyjs()
+
+
+def _plotly() -> str:
+    text: str = load_plotly().get_plotlyjs()
     return text
 
 

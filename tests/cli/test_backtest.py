@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from decimal import Decimal
@@ -157,6 +158,17 @@ def test_a_place_that_cannot_be_written_is_told_before_the_run(
     assert told.err.startswith(f"polyframe {command}: {option}: {place}")
     assert "cannot be written (" in told.err
     assert told.err.count("\n") == 1
+
+
+def test_a_missing_extra_for_the_page_is_told_before_the_run(
+    place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without plotly nothing is computed first: exit code 2, and what to install."""
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    assert run([*replay(place, "backtest", "--html", str(place / "page.html"))]) == 2
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "pip install '.[report]'" in told.err
 
 
 @pytest.mark.parametrize("command", ["backtest", "sweep"])

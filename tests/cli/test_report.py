@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,24 @@ def test_what_is_wrong_is_said_in_one_line(
         assert error.startswith("polyframe report: ")
         assert told in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "option", "extra"),
+    [("plotly.offline", "--html", "report"), ("pyarrow", "--parquet", "data")],
+)
+def test_a_missing_extra_is_said_before_the_figures(
+    ledger: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    option: str,
+    extra: str,
+) -> None:
+    """Exit code 2 and one line with what to install, not half of what was asked for."""
+    monkeypatch.setitem(sys.modules, module, None)
+    assert run(["report", str(ledger), option, str(ledger.parent / "new")]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert f"pip install '.[{extra}]'" in error
+    assert error.count("\n") == 1
