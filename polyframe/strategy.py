@@ -14,6 +14,7 @@ import re
 from collections.abc import Coroutine, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
+from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
 from types import FunctionType, MappingProxyType
@@ -386,6 +387,16 @@ def _check_class(klass: type) -> None:
         if not inspect.iscoroutinefunction(own) or not _takes(own, len(names)):
             msg = f"{klass.__name__}.{hook}: write it as 'async def {hook}({', '.join(names)})'"
             raise StrategyDefinitionError(msg)
+    for name, value in vars(klass).items():
+        if not name.startswith("on_") or name in _HOOKS or not inspect.isfunction(value):
+            continue
+        # Nobody would call it, and a strategy that never does anything looks like a quiet market.
+        if meant := get_close_matches(name, _HOOKS, 1, _ALIKE):
+            msg = (
+                f"{klass.__name__}.{name}: no hook has this name; is {meant[0]} meant? "
+                "A method of your own needs a name that is less like it"
+            )
+            raise StrategyDefinitionError(msg)
 
 
 def _takes(function: Any, arguments: int) -> bool:
@@ -427,6 +438,9 @@ def _is_frozen(value: Any) -> bool:
         return True
     return not fields
 
+
+_ALIKE = 0.85
+"""From this likeness on a name is a hook's with a mistake in it: ``on_prices``, ``on_cycle_started``."""
 
 _HOOKS = (
     "on_cycle_start",

@@ -23,7 +23,7 @@ from polyframe.errors import (
 from polyframe.model.events import CycleEndReason, MarketTraded, PriceChanged, TradePrint
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderStatus
-from polyframe.strategy import Strategy
+from polyframe.strategy import Strategy, check_definition
 from polyframe.strategyrun import MARKET_TRADES_KEPT
 from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.handle import HandleState
@@ -569,6 +569,11 @@ def _definitions() -> list[tuple[Any, str]]:
             pass
 
     @define
+    class Misspelt(Strategy):
+        async def on_prices(self, event: PriceChanged) -> None:
+            pass
+
+    @define
     class ConvertsTwice(Strategy):
         cents: Decimal = field(default=Decimal(62), converter=_hundredth)
 
@@ -591,6 +596,7 @@ def _definitions() -> list[tuple[Any, str]]:
             WrongSignature(),
             r"WrongSignature.on_price: write it as 'async def on_price\(self, event\)",
         ),
+        (Misspelt(), r"Misspelt.on_prices: no hook has this name; is on_price meant\?"),
         (ConvertsTwice(), r"ConvertsTwice.cents: Decimal\('0.62'\) becomes Decimal\('0.0062'\)"),
         (Refuses(), r"Refuses: a copy of it cannot be made from its own settings: low must"),
         (Shares(), r"Shares.cache: a mutable class attribute"),
@@ -602,6 +608,22 @@ def _definitions() -> list[tuple[Any, str]]:
         (Recorder, r"got the class Recorder: call it"),
         (object(), r"expected a Strategy, got object"),
     ]
+
+
+def test_methods_of_ones_own_may_have_any_name_that_is_no_hooks() -> None:
+    """Only what is nearly a hook's name is refused, and only a method."""
+
+    @define
+    class Own(Strategy):
+        on_prices: int = 3
+
+        async def on_signal(self) -> None:
+            pass
+
+        def on_price_above(self, limit: Decimal) -> bool:
+            return limit > self.on_prices
+
+    check_definition(Own())
 
 
 @pytest.mark.parametrize(("strategy", "text"), _definitions())
