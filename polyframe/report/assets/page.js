@@ -120,7 +120,7 @@
       layout: {
         xaxis: { title: { text: "profit of a cycle, USD" } }, yaxis: { title: { text: "cycles" } },
         shapes: [{ type: "line", x0: mean, x1: mean, y0: 0, y1: 1, yref: "paper", line: { color: colour("text"), dash: "dot" } }],
-        annotations: [{ x: mean, y: 1, yref: "paper", yanchor: "bottom", showarrow: false, text: `mean ${mean.toFixed(2)}` }],
+        annotations: [{ x: mean, y: 1, yref: "paper", yanchor: "top", bgcolor: colour("card"), showarrow: false, text: `mean ${mean.toFixed(2)}` }],
         margin: { l: 48, r: 12, t: 30, b: 44 },
       },
     };
