@@ -234,7 +234,8 @@ class Conversions:
                 continue
             is_mined = False
             if left.transaction_id:
-                is_mined = (await contracts.fetch_receipt(left.transaction_id)).is_mined
+                receipt = await contracts.fetch_receipt(left.transaction_id)
+                is_mined = receipt.is_mined or receipt.state is _DONE
             if is_mined or judge(state, left, await contracts.fetch_shares(state.market)) is _DONE:
                 self._apply(state, left.conversion_id, Receipt(_DONE, text="it is on chain"))
 
