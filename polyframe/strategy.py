@@ -222,6 +222,19 @@ def fresh(template: S) -> S:
     return type(template)(**settings)
 
 
+def described(template: Strategy) -> str:
+    """Return the class of a template and its settings, as reports name them.
+
+    A setting whose field has ``repr=False`` is left out: it may be a secret.
+    """
+    settings = (
+        f"{attribute.alias}={getattr(template, attribute.name)}"
+        for attribute in attrs.fields(type(template))
+        if attribute.init and attribute.repr
+    )
+    return f"{type(template).__name__}({', '.join(settings)})"
+
+
 _CONSTANTS: tuple[type, ...] = (
     *(str, bytes, int, float, complex, Decimal, Fraction, Enum, timedelta, date, time),
     *(re.Pattern, logging.Logger, type, FunctionType),

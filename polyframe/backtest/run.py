@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypedDict
 
-from attrs import define, field
+from attrs import define, evolve, field
 from typing_extensions import Unpack, override
 
 from polyframe.backtest.exchange import RESOLVED_AFTER, ReplayExchange
@@ -27,7 +27,7 @@ from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
 from polyframe.report.values import Report
 from polyframe.scheduler import MarketScheduler
-from polyframe.strategy import Strategy
+from polyframe.strategy import Strategy, described
 from polyframe.strategyrun import ErrorPolicy
 from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.guards import EntryGuards
@@ -202,7 +202,7 @@ class _Job:
                     await env.settlement.wait_settled()
             except TimeoutError:
                 pass  # the report says which cycles are not resolved
-        return make_report(
+        report = make_report(
             entries,
             ledger,
             exchange.blotter,
@@ -212,6 +212,7 @@ class _Job:
             skipped=Counter(self.data.skipped) - skipped,
             doubtful=Counter(self.data.doubtful) - doubtful,
         )
+        return evolve(report, ran=tuple(map(described, self.strategies)))
 
     async def _trade(
         self,

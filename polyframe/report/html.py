@@ -228,7 +228,8 @@ def _one_cycle() -> Iterable[str]:
 def _facts(report: Report) -> str:
     models = NOT_RECORDED if report.models is None else str(report.models)
     cash = NOT_RECORDED if report.cash is None else _usd(report.cash)
-    rows = [("models", models), ("cash at the end, USD", cash)]
+    ran = "; ".join(report.ran) or NOT_RECORDED
+    rows = [("strategies", ran), ("models", models), ("cash at the end, USD", cash)]
     for label, counts in (("rows skipped", report.skipped), ("rows doubtful", report.doubtful)):
         told = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
         rows.append((label, told or "none"))

@@ -138,6 +138,7 @@ def text(report: Report) -> str:
     if len(report.strategies) > 1:
         lines += [_part_line("strategy", *item) for item in report.strategies.items()]
     lines += [_part_line("queue model", *item) for item in report.bracket.items()]
+    lines += [f"ran {strategy}" for strategy in report.ran]
     if report.models is not None:
         lines.append(f"modelled with {report.models}")
     lines += _counts("refused", figures.refusals.items())

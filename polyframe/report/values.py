@@ -145,6 +145,7 @@ class Report:
         decisions: Everything that was asked of the venue, in order; empty out of a ledger.
         skipped, doubtful: What the recording left out, or passed on although it looks wrong.
         bracket: Of `run_bracket`: what the same came to under each queue model, by its name.
+        ran: Each strategy that ran, with its settings; empty where nobody recorded them.
     """
 
     source: str
@@ -158,6 +159,7 @@ class Report:
     skipped: Mapping[str, int] = field(factory=dict, hash=False)
     doubtful: Mapping[str, int] = field(factory=dict, hash=False)
     bracket: Mapping[str, Part] = field(factory=dict, hash=False)
+    ran: tuple[str, ...] = ()
 
     @property
     def orders(self) -> tuple[ReportedOrder, ...]:

@@ -197,3 +197,25 @@ def test_csv_files_hold_every_cycle_and_every_fill(tmp_path: Path) -> None:
         one, two = ((tmp_path / run / name).read_bytes() for run in ("one", "two"))
         assert one == two
     assert f"net profit {report.profit.normalize():f} USD" in report.text() if report.profit else 0
+
+
+@define
+class Secretive(Strategy):
+    """Trades nothing, and has a setting that is nobody's business."""
+
+    limit: Decimal = Decimal("0.40")
+    token: str = field(default="hush", repr=False)
+    count: int = field(init=False, default=0)
+
+
+def test_a_report_says_what_ran(tmp_path: Path) -> None:
+    """Class and settings are told, in the text and on the page; state and hidden settings are not."""
+    entry = make_entry(winner=UP)
+    data = Made().add(entry, (100, both(entry, 60, 62)))
+    report = run_backtest(Secretive(Decimal("0.45")), data=data)
+    assert report.ran == ("Secretive(limit=0.45)",)
+    assert "\nran Secretive(limit=0.45)\n" in report.text()
+    report.save_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Secretive(limit=0.45)" in page
+    assert "hush" not in page
