@@ -38,7 +38,7 @@ test: ## lint, formatting, types, import contracts and tests; stops at the first
 explore: $(TEST_ENV)/.installed ## the property tests with new cases, other ones each time
 	@$(PYTEST) --hypothesis-profile explore -m hypothesis $(ARGS)
 
-guards: $(TEST_ENV)/.installed ## take each guard of the core away and see that a test notices; a minute or two
+guards: $(TEST_ENV)/.installed ## take each guard of the core away and see that a test notices; some five minutes
 	@$(TEST_ENV)/bin/python tools/remove_guards.py $(ARGS)
 
 demo: $(DEMO_ENV)/.installed ## run `polyframe demo`; ARGS="..." passes options to it

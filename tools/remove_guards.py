@@ -2,7 +2,7 @@
 
 ::
 
-    python tools/remove_guards.py                   # all of them, a minute or two
+    python tools/remove_guards.py                   # all of them, some five minutes
     python tools/remove_guards.py --only cancel     # those whose name or file contains the text
     python tools/remove_guards.py --write           # and write the table into docs/guards.md
 
