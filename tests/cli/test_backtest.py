@@ -25,7 +25,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from neighbour import SIZE
+from beside_mine import SIZE
 from polyframe import OrderType, Outcome, Strategy
 
 
@@ -51,7 +51,7 @@ class Cheap(Strategy):
 def place(tmp_path: Path) -> Path:
     """Make a folder with a strategy, its neighbour and recordings."""
     (tmp_path / "cheap.py").write_text(STRATEGY)
-    (tmp_path / "neighbour.py").write_text("from decimal import Decimal\nSIZE = Decimal(10)\n")
+    (tmp_path / "beside_mine.py").write_text("from decimal import Decimal\nSIZE = Decimal(10)\n")
     made = wandering(1)
     for tape in made.markets():
         write_market(tmp_path / "data", tape, made.events(tape))
