@@ -33,6 +33,7 @@ from polyframe.exchange.polymarket.config import PolymarketHosts
 from polyframe.model.order import OrderStatus
 from polyframe.recording.recorder import Recorder
 from polyframe.reference import ReferencePrices
+from polyframe.report.ledgers import ledger_report
 from polyframe.trader import Trader
 from polyframe.trading.ledger import Ledger
 from polyframe.venue import LocalVenue, SyntheticSource, VenueSettings
@@ -257,6 +258,10 @@ async def _run(folder: Path, key: str, traces: _Traces) -> tuple[Credentials, se
         with Ledger.open(folder / "ledger.sqlite") as reader:
             traces.add("reports", reader.runs(), reader.cycles(), reader.notes())
             traces.add("reports", *(reader.orders(record.slug) for record in done.records))
+        report = ledger_report(folder / "ledger.sqlite")
+        assert report.orders
+        report.save_html(folder / "report.html")
+        traces.add("reports", report, report.text(), (folder / "report.html").read_text())
     return credentials, tap.signatures()
 
 
