@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from decimal import Decimal
 
 from attrs import define, field
 from attrs.validators import instance_of
 from typing_extensions import override
 
-from polyframe.errors import ExchangeError, OrderError, StaleCycleError
+from polyframe.errors import OrderError
 from polyframe.model.events import CycleEndReason
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
 from polyframe.model.order import Order, OrderRequest, Side
-from polyframe.strategies.arbitrageplan import ArbitragePlan, Phase, Quoted, Wish
-from polyframe.strategies.blocks.requote import Requote, RequotePolicy
+from polyframe.strategies.arbitrageplan import ArbitragePlan, Phase, Quoted
+from polyframe.strategies.blocks.bids import Bids, Wish
+from polyframe.strategies.blocks.exposure import Exposure
+from polyframe.strategies.blocks.requote import RequotePolicy
 from polyframe.strategies.blocks.worstcase import Leg, legs_of
 from polyframe.strategies.checks import amount, seconds, some_seconds
 from polyframe.strategy import Strategy
@@ -74,8 +75,17 @@ class Arbitrage(Strategy):
     every: float = field(default=0.5, validator=some_seconds)
     requote: RequotePolicy = field(factory=RequotePolicy, validator=instance_of(RequotePolicy))
 
-    _certain: set[str] = field(init=False, factory=set)
+    _bids: Bids = field(init=False, repr=False, eq=False)
+    _traded: Exposure = field(init=False, repr=False, eq=False)
     _phase: Phase = field(init=False, default=Phase.BUILD)
+
+    @_bids.default
+    def _make_bids(self) -> Bids:
+        return Bids(self, self.requote)
+
+    @_traded.default
+    def _make_traded(self) -> Exposure:
+        return Exposure(self, frozenset(Side))  # a guard sells for it
 
     # ------------------------------------------------------------------ hooks
 
@@ -87,21 +97,18 @@ class Arbitrage(Strategy):
 
     @override
     async def on_cycle_end(self, reason: CycleEndReason) -> None:
-        await self.trading.cancel_all()
+        await self._bids.finish()
 
     # ------------------------------------------------------------------ one look
 
     async def _look(self) -> None:
         await self._merge()
-        await self._make_certain()
+        await self._traded.ascertain()
         wishes = self._wishes()
-        if await self._cancel_unfit(wishes):
-            await self._make_certain()
+        if await self._bids.take_back(wishes):
+            await self._traded.ascertain()
             wishes = self._wishes()  # time has passed
-        requests = self._admitted(wishes)
-        for placed in await self.trading.place_many(requests) if requests else ():
-            if placed.error is not None:
-                self.log.info("no bid for %s: %s", placed.request.outcome, placed.error)
+        await self._bids.place(self._admitted(wishes))
 
     def _wishes(self) -> dict[Outcome, Wish]:
         """Return the bids that there should be now."""
@@ -111,11 +118,11 @@ class Arbitrage(Strategy):
         window = self.market.window
         passed = (self.clock.time() - window.start) / (window.end - window.start)
         self._phase = self.plan.phase(passed, quotes)
-        resting = {order.client_id for order in self._bids()}
+        resting = {order.client_id for order in self._bids.open()}
         orders = [order for order in self.trading.orders() if order.client_id not in resting]
         fills = [fill for fill in self.trading.fills() if fill.client_id not in resting]
-        part = [self._filled_of(order) for order in self._bids() if order.filled]
-        legs = [*legs_of(orders, fills, self._certain), *part]
+        part = [self._filled_of(order) for order in self._bids.open() if order.filled]
+        legs = [*legs_of(orders, fills, self._traded.certain), *part]
         return self.plan.wishes(self._phase, quotes, legs, self._bought())
 
     def _filled_of(self, order: Order) -> Leg:
@@ -140,46 +147,12 @@ class Arbitrage(Strategy):
             bought[order.outcome] += order.filled if order.side is Side.BUY else -order.filled
         return bought
 
-    def _bids(self) -> list[Order]:
-        return [order for order in self.trading.open_orders() if order.side is Side.BUY]
-
     # ------------------------------------------------------------------ acting
-
-    async def _cancel_unfit(self, wishes: dict[Outcome, Wish]) -> bool:
-        """Cancel what is not to rest any longer; return whether there was any."""
-        unfit = []
-        for order in self._bids():
-            wish = wishes.get(order.outcome)
-            price, size = (None, ZERO) if wish is None else (wish.price, wish.size)
-            tick = self.session.tick_size(order.outcome)
-            what = self.requote.decide(order, price, size, tick, self.clock.time())
-            if what in {Requote.REPLACE, Requote.CANCEL}:
-                unfit.append(order)
-        cancels = (self.trading.cancel(order) for order in unfit)
-        for result in await asyncio.gather(*cancels, return_exceptions=True):
-            if isinstance(result, ExchangeError | OrderError):
-                self.log.warning("not cancelled: %s", result)
-            elif isinstance(result, BaseException):
-                raise result
-        return bool(unfit)
-
-    async def _make_certain(self) -> None:
-        """Read the trades once more where an order has ended: a fill of it may not have been told."""
-        orders = self.trading.orders()
-        ended = {o.client_id for o in orders if not o.is_open and o.filled < o.size}
-        if ended <= self._certain:
-            return
-        try:
-            report = await self.trading.reconcile()
-        except StaleCycleError:
-            return
-        if not report.error:
-            self._certain |= ended
 
     def _admitted(self, wishes: dict[Outcome, Wish]) -> list[OrderRequest]:
         """Return the bids to place now: none beside one that is open, none beyond a bound."""
-        bids, cash = self._bids(), self.trading.cash
-        legs = legs_of(self.trading.orders(), self.trading.fills(), self._certain)
+        bids, cash = self._bids.open(), self.trading.cash
+        legs = legs_of(self.trading.orders(), self.trading.fills(), self._traded.certain)
         requests = []
         for outcome, wish in wishes.items():
             others = [order.price for order in bids if order.outcome is not outcome]

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from polyframe.model.grid import SIZE_STEP
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
+from polyframe.strategies.blocks.bids import Wish
 from polyframe.strategies.blocks.pairs import pair_bids
 from polyframe.strategies.blocks.worstcase import Leg, room_for
 from polyframe.strategies.checks import a_price, amount, must, positive
@@ -34,14 +35,6 @@ class Quoted:
     bid: Decimal
     ask: Decimal
     tick: Decimal
-
-
-@frozen
-class Wish:
-    """A bid that is wanted: USD and shares."""
-
-    price: Decimal
-    size: Decimal
 
 
 def _is_share(value: object) -> bool:

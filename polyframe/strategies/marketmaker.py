@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
 from decimal import Decimal
-from typing import Any
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field
 from attrs.converters import optional
 from attrs.validators import instance_of
 from typing_extensions import override
 
-from polyframe.errors import ConfigError, ExchangeError, OrderError
+from polyframe.errors import ConfigError
 from polyframe.model.events import CycleEndReason
 from polyframe.model.grid import Grid
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
-from polyframe.model.order import Order, OrderRequest, Side
+from polyframe.model.order import OrderRequest, Side
 from polyframe.reference import ReferencePrices
+from polyframe.strategies.blocks.bids import Bids, Wish
 from polyframe.strategies.blocks.exposure import Exposure
 from polyframe.strategies.blocks.fairvalue import FairValue, PriceModel, price_model
-from polyframe.strategies.blocks.requote import Requote, RequotePolicy
+from polyframe.strategies.blocks.requote import RequotePolicy
 from polyframe.strategies.checks import (
     a_price,
     amount,
@@ -37,14 +35,6 @@ UP, DOWN = Outcome.UP, Outcome.DOWN
 
 CHECK_PAUSE = 3.0
 """Market seconds between two comparisons with the venue that make room for bids."""
-
-
-@frozen
-class _Quote:
-    """A bid that is wanted: USD and shares."""
-
-    price: Decimal
-    size: Decimal
 
 
 @define
@@ -114,10 +104,15 @@ class MarketMaker(Strategy):
 
     _prices: ReferencePrices | None = field(init=False, default=None)
     _fair: FairValue = field(init=False, factory=FairValue)
+    _bids: Bids = field(init=False, repr=False, eq=False)
     _bought: Exposure = field(init=False, default=Factory(Exposure, takes_self=True))
     _next_check: float = field(init=False, default=0.0)
     _told_ms: int = field(init=False, default=0)
     _pause: str = field(init=False, default="")
+
+    @_bids.default
+    def _make_bids(self) -> Bids:
+        return Bids(self, self.requote)
 
     # ------------------------------------------------------------------ hooks
 
@@ -144,10 +139,7 @@ class MarketMaker(Strategy):
 
     @override
     async def on_cycle_end(self, reason: CycleEndReason) -> None:
-        try:
-            await self.trading.cancel_all()
-        except (ExchangeError, OrderError) as error:
-            self.log.warning("bids may be left until the venue closes the market: %s", error)
+        await self._bids.finish()
 
     async def _listen(self, prices: ReferencePrices) -> None:
         async for price in prices.updates(self.market):
@@ -158,14 +150,11 @@ class MarketMaker(Strategy):
 
     async def _look(self) -> None:
         wanted = self._wanted()
-        if await self._cancel_unfit(wanted) or await self._make_room(wanted):
+        if await self._bids.take_back(wanted) or await self._make_room(wanted):
             wanted = self._wanted()  # time has passed
-        requests = self._admitted(wanted)
-        for placed in await self.trading.place_many(requests) if requests else ():
-            if placed.error is not None:
-                self.log.info("no bid for %s: %s", placed.request.outcome, placed.error)
+        await self._bids.place(self._admitted(wanted))
 
-    def _wanted(self) -> dict[Outcome, _Quote]:
+    def _wanted(self) -> dict[Outcome, Wish]:
         """Return the bids that there should be now."""
         fair = self._fair_value()
         if isinstance(fair, str):
@@ -180,10 +169,10 @@ class MarketMaker(Strategy):
         for outcome, value in ((UP, centre), (DOWN, ONE - centre)):
             tick, ask = self.session.tick_size(outcome), self.trading.price(outcome).ask
             price = value - self.edge / 2 if ask is None else min(value - self.edge / 2, ask - tick)
-            resting = (order.remaining for order in self._bids(outcome))
+            resting = (order.remaining for order in self._bids.open(outcome))
             size = self._room(outcome, ignored=sum(resting, ZERO))
             if price >= tick and size >= self.market.min_size:
-                wanted[outcome] = _Quote(Grid(tick).floor_price(price), size)
+                wanted[outcome] = Wish(Grid(tick).floor_price(price), size)
         return wanted
 
     def _fair_value(self) -> Decimal | str:
@@ -227,30 +216,7 @@ class MarketMaker(Strategy):
 
     # ------------------------------------------------------------------ acting
 
-    def _bids(self, outcome: Outcome) -> list[Order]:
-        orders = self.trading.open_orders()
-        return [order for order in orders if order.outcome is outcome and order.side is Side.BUY]
-
-    async def _cancel_unfit(self, wanted: dict[Outcome, _Quote]) -> bool:
-        """Cancel what is not to rest any longer; return whether there was any."""
-        unfit = [
-            order
-            for outcome in Outcome
-            for order in self._bids(outcome)
-            if self._decide(order, wanted.get(outcome)) in {Requote.REPLACE, Requote.CANCEL}
-        ]
-        if unfit and not wanted:  # one request takes back all
-            cancels: list[Awaitable[Any]] = [self.trading.cancel_all()]
-        else:
-            cancels = [self.trading.cancel(order) for order in unfit]
-        for result in await asyncio.gather(*cancels, return_exceptions=True):
-            if isinstance(result, ExchangeError | OrderError):
-                self.log.warning("not cancelled: %s", result)
-            elif isinstance(result, BaseException):
-                raise result
-        return bool(unfit)
-
-    async def _make_room(self, wanted: dict[Outcome, _Quote]) -> bool:
+    async def _make_room(self, wanted: dict[Outcome, Wish]) -> bool:
         """Find out what cancelled bids got, if they stand in the way; return whether time passed.
 
         Until then each counts in full.
@@ -265,21 +231,16 @@ class MarketMaker(Strategy):
         await self._bought.ascertain()
         return True
 
-    def _decide(self, order: Order, quote: _Quote | None) -> Requote:
-        price, size = (None, ZERO) if quote is None else (quote.price, quote.size)
-        tick = self.session.tick_size(order.outcome)
-        return self.requote.decide(order, price, size, tick, self.clock.time())
-
-    def _admitted(self, wanted: dict[Outcome, _Quote]) -> list[OrderRequest]:
+    def _admitted(self, wanted: dict[Outcome, Wish]) -> list[OrderRequest]:
         """Return the bids to place now: none beside one that is open, none beyond a bound.
 
         Where nothing is open the wanted size keeps the bounds already.
         """
         requests: list[OrderRequest] = []
         for outcome, quote in wanted.items():
-            if self._bids(outcome):
+            if self._bids.open(outcome):
                 continue
-            others = [order.price for order in self._bids(outcome.other)]
+            others = [order.price for order in self._bids.open(outcome.other)]
             if max(others, default=ZERO) + quote.price > ONE - self.edge:
                 continue
             cost = quote.price * quote.size + sum((r.price * r.size for r in requests), ZERO)

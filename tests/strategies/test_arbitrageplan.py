@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from polyframe.errors import ConfigError
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
-from polyframe.strategies.arbitrageplan import ArbitragePlan, Phase, Quoted, Wish
+from polyframe.strategies.arbitrageplan import ArbitragePlan, Phase, Quoted
+from polyframe.strategies.blocks.bids import Wish
 from polyframe.strategies.blocks.worstcase import Leg, worst_ends
 
 UP, DOWN = Outcome.UP, Outcome.DOWN

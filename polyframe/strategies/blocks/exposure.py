@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
-from decimal import ROUND_CEILING, Decimal
+from collections.abc import Container
+from decimal import Decimal
 
 from attrs import define, field
 
-from polyframe.model.grid import CENT
 from polyframe.model.market import Outcome
-from polyframe.model.money import ZERO
-from polyframe.model.order import Order, OrderStatus, Side
+from polyframe.model.order import Side
+from polyframe.strategies.blocks.worstcase import is_doubtful, most_cost, most_shares
 from polyframe.strategy import Strategy
 
 
@@ -29,9 +28,11 @@ class Exposure:
 
     Attributes:
         strategy: Whose.
+        sides: Whose orders are to be certain. Shares and cost are those of buys in any case.
     """
 
     strategy: Strategy = field(repr=False)
+    sides: frozenset[Side] = frozenset({Side.BUY})
     _certain: set[str] = field(init=False, factory=set)
 
     def shares(self, outcome: Outcome) -> Decimal:
@@ -47,9 +48,17 @@ class Exposure:
         return most_cost(self.strategy.trading.orders(), self._certain)
 
     @property
+    def certain(self) -> Container[str]:
+        """Client ids of the orders that are over and of which nothing is still to be told."""
+        return self._certain
+
+    @property
     def is_certain(self) -> bool:
         """Whether no order that is over counts for more than it is known to have got."""
-        return not any(_is_doubtful(o, self._certain) for o in self.strategy.trading.orders())
+        orders = self.strategy.trading.orders()
+        return not any(
+            is_doubtful(order, self._certain) for order in orders if order.side in self.sides
+        )
 
     async def ascertain(self) -> bool:
         """Compare with the venue if that is needed; return whether all is certain now.
@@ -63,46 +72,3 @@ class Exposure:
             if not (await self.strategy.trading.reconcile()).error:
                 self._certain |= ended
         return self.is_certain
-
-
-def most_shares(orders: Iterable[Order], outcome: Outcome, certain: Container[str] = ()) -> Decimal:
-    """Return the shares of `outcome` that the buys among `orders` bought or may still buy.
-
-    Args:
-        orders: All of a cycle, also those that are over.
-        outcome: Which share.
-        certain: Client ids of orders that are over and of which nothing is still to be told.
-    """
-    shares = (_shares(order, certain) for order in orders if _buys(order, outcome))
-    return sum(shares, ZERO)
-
-
-def most_cost(orders: Iterable[Order], certain: Container[str] = ()) -> Decimal:
-    """Return the USD that the buys among `orders` cost or may still cost, without fees.
-
-    Each is counted in whole cents, rounded up; the arguments are those of `most_shares`.
-    """
-    costs = (order.price * _shares(order, certain) for order in orders if _buys(order))
-    return sum((cost.quantize(CENT, ROUND_CEILING) for cost in costs), ZERO)
-
-
-def _buys(order: Order, outcome: Outcome | None = None) -> bool:
-    return order.side is Side.BUY and (outcome is None or order.outcome is outcome)
-
-
-def _shares(order: Order, certain: Container[str]) -> Decimal:
-    if order.is_open or _is_doubtful(order, certain):
-        return order.size
-    # At a better price the venue gives more shares for the same money.
-    return min(max(order.filled, order.matched), order.size)
-
-
-def _is_doubtful(order: Order, certain: Container[str]) -> bool:
-    """Return whether an order that is over may have got more than is known."""
-    return (
-        order.status.is_final
-        and order.status is not OrderStatus.REJECTED
-        and order.side is Side.BUY
-        and order.remaining > 0
-        and order.client_id not in certain
-    )

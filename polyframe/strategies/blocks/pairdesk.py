@@ -29,7 +29,8 @@ from polyframe.strategies.blocks.pairplan import (
     PlanState,
     Seen,
 )
-from polyframe.strategies.blocks.pairs import Tally, most_unpaired, unpaired
+from polyframe.strategies.blocks.pairs import Tally, unpaired
+from polyframe.strategies.blocks.worstcase import most_unpaired
 from polyframe.strategies.checks import must, some_seconds
 from polyframe.strategy import Strategy
 

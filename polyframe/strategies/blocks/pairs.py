@@ -190,23 +190,6 @@ def unpaired(held: Mapping[Outcome, Decimal], market: Market) -> Unpaired:
     return Unpaired(outcome, size, size < market.min_size)
 
 
-def most_unpaired(held: Mapping[Outcome, Decimal], orders: Iterable[Order]) -> Decimal:
-    """Return the most shares that can be without a partner, whatever becomes of open orders.
-
-    Args:
-        held: Shares of each outcome, with what orders have been filled with so far.
-        orders: Orders that may still fill, each up to what is left of it. Those that do not rest
-            should not be among them as buys: they may get more shares than they name.
-    """
-    low = high = held[Outcome.UP] - held[Outcome.DOWN]
-    for order in orders:
-        if order.is_open and (order.side is Side.BUY) is (order.outcome is Outcome.UP):
-            high += order.remaining
-        elif order.is_open:
-            low -= order.remaining
-    return max(high, -low, ZERO)
-
-
 @frozen
 class Tally:
     """What orders have come to: shares and money.

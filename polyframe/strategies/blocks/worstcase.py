@@ -1,5 +1,10 @@
 """What orders can come to, whoever wins, whatever still fills, and whatever fails. Exact.
 
+How much an order may still get is `to_come`, and all else here follows from it. An order that is over
+may have been filled in the instant before, and the answer to its cancel does not say so (PROTOCOL §5.6).
+So it counts in full until a comparison with the venue that began after its end (`Exposure` has those
+that are *certain*).
+
 A buy of x shares at p is worth x × (1 − p) USD if its outcome wins, and −x × p if not. So the worst
 that can come of it has two sides: for the end in which its outcome wins as few of its shares as
 possible count, for the other end as many as possible.
@@ -7,15 +12,90 @@ possible count, for the other end as many as possible.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from decimal import Decimal
+from collections.abc import Container, Iterable, Mapping
+from decimal import ROUND_CEILING, Decimal
 
 from attrs import frozen
 
+from polyframe.model.grid import CENT
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
-from polyframe.model.order import Order, Side
+from polyframe.model.order import Order, OrderStatus, Side
 from polyframe.model.trade import Fill, TradeStatus
+
+# ---------------------------------------------------------------------------------- what may still fill
+
+
+def is_doubtful(order: Order, certain: Container[str] = ()) -> bool:
+    """Return whether an order that is over may have got more than is known."""
+    return (
+        order.status.is_final
+        and order.status is not OrderStatus.REJECTED
+        and order.remaining > 0
+        and order.client_id not in certain
+    )
+
+
+def to_come(order: Order, certain: Container[str] = ()) -> Decimal:
+    """Return the shares that an order may still be filled with.
+
+    Args:
+        order: In whatever state.
+        certain: Client ids of orders that are over and of which nothing is still to be told.
+    """
+    return order.remaining if order.is_open or is_doubtful(order, certain) else ZERO
+
+
+def most_shares(orders: Iterable[Order], outcome: Outcome, certain: Container[str] = ()) -> Decimal:
+    """Return the shares of `outcome` that the buys among `orders` bought or may still buy.
+
+    Args:
+        orders: All of a cycle, also those that are over.
+        outcome: Which share.
+        certain: As in `to_come`.
+    """
+    buys = (each for each in orders if each.side is Side.BUY and each.outcome is outcome)
+    return sum((_paid_for(order, certain) for order in buys), ZERO)
+
+
+def most_cost(orders: Iterable[Order], certain: Container[str] = ()) -> Decimal:
+    """Return the USD that the buys among `orders` cost or may still cost, without fees.
+
+    Each is counted in whole cents, rounded up; the arguments are those of `most_shares`.
+    """
+    buys = (each for each in orders if each.side is Side.BUY)
+    costs = (order.price * _paid_for(order, certain) for order in buys)
+    return sum((cost.quantize(CENT, ROUND_CEILING) for cost in costs), ZERO)
+
+
+def _paid_for(order: Order, certain: Container[str]) -> Decimal:
+    """Return the most shares that an order gets at its limit; also what was matched and failed counts."""
+    most = max(order.filled, order.matched) + to_come(order, certain)
+    # At a better price the venue gives more shares for the same money.
+    return min(most, order.size)
+
+
+def most_unpaired(
+    held: Mapping[Outcome, Decimal], orders: Iterable[Order], certain: Container[str] = ()
+) -> Decimal:
+    """Return the most shares that can be without a partner, whatever orders still fill.
+
+    Args:
+        held: Shares of each outcome, with what orders have been filled with so far.
+        orders: Each may fill or not. Those that do not rest should not be among them as buys: they may
+            get more shares than they name.
+        certain: As in `to_come`.
+    """
+    low = high = held[Outcome.UP] - held[Outcome.DOWN]
+    for order in orders:
+        if (order.side is Side.BUY) is (order.outcome is Outcome.UP):
+            high += to_come(order, certain)
+        else:
+            low -= to_come(order, certain)
+    return max(high, -low, ZERO)
+
+
+# ---------------------------------------------------------------------------------- whoever wins
 
 
 @frozen
@@ -61,19 +141,17 @@ def room_for(outcome: Outcome, price: Decimal, legs: Iterable[Leg], max_loss: De
 
 
 def legs_of(
-    orders: Iterable[Order], fills: Iterable[Fill], certain: Collection[str] = ()
+    orders: Iterable[Order], fills: Iterable[Fill], certain: Container[str] = ()
 ) -> list[Leg]:
-    """Return what buys that rest can come to.
+    """Return what orders that rest can come to.
 
-    What is matched may still fail, until its trade is confirmed. An order that may still fill can fill
-    as a whole. So can one that has ended: a fill of it may not have been heard of yet. Only those that
-    are `certain` have come to what is known of them.
+    What is matched may still fail, until its trade is confirmed; `to_come` may still fill.
 
     Args:
         orders: Orders of one cycle. A sell of Up at p earns what a buy of Down at 1 − p does, whoever
             wins; the fee of one that takes is left out.
         fills: Their fills.
-        certain: Client ids of orders that had ended before all trades were read once more.
+        certain: As in `to_come`.
     """
     sure: dict[str, Decimal] = {}
     for fill in fills:
@@ -84,11 +162,7 @@ def legs_of(
             order.outcome if order.side is Side.BUY else order.outcome.other,
             order.price if order.side is Side.BUY else ONE - order.price,
             sure.get(order.client_id, ZERO),
-            _most(order, order.client_id in certain),
+            order.filled + to_come(order, certain),
         )
         for order in orders
     ]
-
-
-def _most(order: Order, is_certain: bool) -> Decimal:
-    return order.filled if is_certain else max(order.size, order.filled)

@@ -8,7 +8,7 @@ import attrs
 
 from polyframe.model.market import Outcome
 from polyframe.model.order import Order, OrderStatus, Side
-from polyframe.strategies.blocks.exposure import most_cost, most_shares
+from polyframe.strategies.blocks.worstcase import most_cost, most_shares
 from tests.strategies.blocks.test_requote import RESTING
 
 UP, DOWN = Outcome.UP, Outcome.DOWN

@@ -18,13 +18,13 @@ from polyframe.strategies.blocks.pairs import (
     cents_step,
     completing_bid,
     highest_taker_price,
-    most_unpaired,
     pair_bids,
     pair_cost,
     pair_size,
     taker_cost,
     unpaired,
 )
+from polyframe.strategies.blocks.worstcase import most_unpaired
 from polyframe.testing import CRYPTO_FEES, make_market
 from polyframe.trading.rules import broken_rule
 from tests.strategies.blocks.pairworld import DOWN, UP, an_order, quote
@@ -198,7 +198,8 @@ def test_most_unpaired_is_never_exceeded_and_can_be_reached(
     up: Decimal, down: Decimal, orders: list[Order], data: st.DataObject
 ) -> None:
     """However much of each open order is filled, no more is unpaired; and for one way it is as much."""
-    most = most_unpaired({UP: up, DOWN: down}, orders)
+    over = {order.client_id for order in orders if not order.is_open}
+    most = most_unpaired({UP: up, DOWN: down}, orders, over)
     ends = []
     for shares in ("drawn", "towards Up", "towards Down"):
         end = up - down
@@ -277,9 +278,11 @@ def test_the_dearer_bid_is_lowered_first() -> None:
     assert pair_bids(best, d("0.03"), d("0.01")) is None
 
 
-def test_orders_that_are_over_cannot_fill() -> None:
-    """A cancelled order does not count towards what may come."""
+def test_orders_that_are_certainly_over_cannot_fill() -> None:
+    """One that has ended counts towards what may come until the venue was asked what it got."""
     order = an_order(1, OrderRequest(UP, Side.BUY, d("0.5"), Decimal(10)))
     held = dict.fromkeys(Outcome, Decimal(0))
     assert most_unpaired(held, [order]) == 10
-    assert most_unpaired(held, [evolve(order, status=OrderStatus.EXPIRED)]) == 0
+    over = evolve(order, status=OrderStatus.EXPIRED)
+    assert most_unpaired(held, [over]) == 10
+    assert most_unpaired(held, [over], {over.client_id}) == 0

@@ -142,6 +142,11 @@ def test_an_order_that_has_ended_counts_whole_until_its_trades_are_certain() -> 
     assert reach(failed, a_fill(TradeStatus.FAILED, "20"), certain=True) == (Decimal(0), Decimal(0))
 
 
+def test_an_order_that_was_refused_comes_to_nothing() -> None:
+    """It never existed at the venue: nobody need be asked about it."""
+    assert reach(an_order(OrderStatus.REJECTED)) == (Decimal(0), Decimal(0))
+
+
 def test_a_sell_is_a_buy_of_the_other_outcome() -> None:
     """Whoever sells Up at 0.30 has, whoever wins, what a buyer of Down at 0.70 has."""
     sale = evolve(an_order(OrderStatus.LIVE), side=Side.SELL)
