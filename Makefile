@@ -11,7 +11,7 @@ CLEAN_ENV := .venv-clean
 OFFICIAL_ENVS := .venv-polymarket-client .venv-py-clob-client-v2
 # Two files at a time, in their order: the longest are single tests, and must not begin last. Many tests
 # use real sockets, processes and time: one that fails is tried once more, and both tries are shown.
-PYTEST := $(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --reruns 1
+PYTEST := $(TEST_ENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --reruns 1 -r fEsR
 # Most of what is installed is never imported: no need to compile all of it.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 

@@ -8,10 +8,18 @@ from decimal import Decimal
 
 from attrs import define, field
 
-from polyframe import Environment, PolymarketExchange, PriceChanged, ScaledClock, Strategy, Trader
+from polyframe import (
+    Environment,
+    OrderError,
+    PolymarketExchange,
+    PriceChanged,
+    ScaledClock,
+    Strategy,
+    Trader,
+)
 from polyframe.venue import LocalVenue, SyntheticSource
 
-SERIES = "btc-updown-15m"
+SERIES = "btc-updown-5m"
 
 
 @define
@@ -19,6 +27,7 @@ class CheapSide(Strategy):
     """Buys the first outcome that is offered cheaply, and holds it to the end of the cycle."""
 
     # Settings: every cycle starts with a copy of them.
+    floor: Decimal = Decimal("0.20")
     limit: Decimal = Decimal("0.40")
     size: Decimal = Decimal(10)
     # State: dies with the cycle, so there is nothing to reset.
@@ -26,16 +35,20 @@ class CheapSide(Strategy):
 
     async def on_price(self, event: PriceChanged) -> None:
         """Act on the latest best prices of one outcome."""
-        if self.has_bought or event.ask is None or event.ask > self.limit:
+        if self.has_bought or event.ask is None or not self.floor <= event.ask <= self.limit:
             return
         self.has_bought = True
-        order = await self.trading.buy(event.outcome, price=event.ask, size=self.size)
-        print(f"{self.market.slug}: bid {order.price} for {order.size} {order.outcome}")
+        try:
+            order = await self.trading.buy(event.outcome, price=event.ask, size=self.size)
+        except OrderError as error:  # it says which rule, and which numbers
+            print(f"{self.market.slug}: {error}")
+        else:
+            print(f"{self.market.slug}: bid {order.price} for {order.size} {order.outcome}")
 
 
 async def main() -> None:
-    """Trade two cycles, five minutes of market time a second, and print what they earned."""
-    clock = ScaledClock(speed=300, start=1_893_456_000)
+    """Trade two cycles, a hundred seconds of market time a second, and print what they earned."""
+    clock = ScaledClock(speed=100, start=1_893_456_000)
     async with LocalVenue(SyntheticSource(SERIES, seed=7), clock=clock) as venue:
         exchange = PolymarketExchange.local(venue.url, venue.account)
         async with Environment(exchange, clock=clock) as env:

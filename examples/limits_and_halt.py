@@ -24,7 +24,7 @@ from polyframe import (
 )
 from polyframe.venue import LocalVenue, SyntheticSource
 
-SERIES = "btc-updown-15m"
+SERIES = "btc-updown-5m"
 START = 1_893_456_000
 
 LIMITS = RiskLimits(
@@ -41,7 +41,7 @@ class Eager(Strategy):
 
     async def on_price(self, event: PriceChanged) -> None:
         """A refusal is an error with a rule and a sentence; here it is not worth more."""
-        if event.ask is not None and Decimal("0.2") < event.ask < Decimal("0.8"):
+        if event.ask is not None and Decimal("0.1") <= event.ask <= Decimal("0.9"):
             try:
                 await self.trading.buy(event.outcome, price=event.ask, size=Decimal(10))
             except OrderError as error:
@@ -49,15 +49,15 @@ class Eager(Strategy):
 
 
 async def watch(env: Environment, clock: ScaledClock) -> None:
-    """Halt everything in the middle of the cycle. Cancels still pass, and nothing else."""
-    await clock.sleep_until(START + 450)
+    """Halt everything after a third of the cycle. Cancels still pass, and nothing else."""
+    await clock.sleep_until(START + 100)
     env.risk.halt("enough for today")
     print("halted:", env.risk.state.value)
 
 
 async def main() -> None:
-    """Trade one cycle, and stop it half-way."""
-    clock = ScaledClock(speed=200, start=START)
+    """Trade one cycle, and stop it on the way."""
+    clock = ScaledClock(speed=75, start=START)
     async with LocalVenue(SyntheticSource(SERIES, seed=7), clock=clock) as venue:
         exchange = PolymarketExchange.local(venue.url, venue.account)
         async with Environment(exchange, clock=clock, risk=LIMITS) as env:

@@ -40,7 +40,7 @@ from polyframe import (
 )
 from polyframe.venue import LocalVenue, SyntheticSource
 
-SERIES = "btc-updown-15m"
+SERIES = "btc-updown-5m"
 
 LIMITS = RiskLimits(
     max_order_notional=Decimal(2),
@@ -99,7 +99,7 @@ async def go_live(sentence: str) -> None:
 
 async def go_local() -> None:
     """Trade one cycle at the local venue, with a wallet of its own."""
-    clock = ScaledClock(speed=300, start=1_893_456_000)
+    clock = ScaledClock(speed=100, start=1_893_456_000)
     signer = WalletSigner(PrivateKey(secrets.token_hex(32)))
     async with LocalVenue(SyntheticSource(SERIES, seed=7), clock=clock) as venue:
         hosts = PolymarketHosts.local(venue.url)

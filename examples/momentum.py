@@ -40,7 +40,7 @@ class Momentum(Strategy):
             move = self.velocity.add(price.value, price.instant_ms) or Decimal(0)
             outcome = Outcome.UP if move > 0 else Outcome.DOWN
             ask = self.session.price(outcome).ask
-            if abs(move) >= self.threshold and ask is not None and ask <= Decimal("0.80"):
+            if abs(move) >= self.threshold and ask and Decimal("0.2") <= ask <= Decimal("0.8"):
                 await self.trading.buy(outcome, price=ask, size=Decimal(10))
                 return
 

@@ -27,12 +27,12 @@ STATE = rf'{{"market": "{FIFTEEN}", "cash": "1000.0+", "open orders": [01], "ris
 EXPECTED = {
     "clean_start": rf"{FIFTEEN}: found 2 orders, cancelled 2\nleft: 0\n",
     "embedding": rf"(?:{STATE}){{3}}{FIFTEEN} ends \(shutdown\): [01] orders cancelled\n",
-    "first_strategy": rf"(?s).*(?:{FIFTEEN}: (?:Up|Down) won, {PROFIT}){{2}}"
+    "first_strategy": rf"(?s).*(?:{FIVE}: (?:Up|Down) won, {PROFIT}){{2}}"
     r"all cycles: [+-]\d+\.\d\d USD\n",
     "four_series": rf"(?:(?:btc|eth|sol|xrp)-updown-5m-\d+: \d+ fills, {PROFIT}){{4}}"
     r"cash: \d+\.\d\d USD\n",
     "limits_and_halt": r"halted: halted\n"
-    rf"{FIFTEEN}: bought for [\d.]+ USD; refused by: .*risk_halted.*\n",
+    rf"{FIVE}: bought for [\d.]+ USD; refused by: .*risk_halted.*\n",
     "momentum": rf"(?:{FIVE}: \d+ fills, {PROFIT}){{2}}",
     "notifications": rf"(?s).*hook: {{.text.:.{FIVE}: \d+ fills, profit [+-]\d+\.\d\d USD.}}\n",
     "own_feed": rf"the feed opens\n(?:{FIVE}: began at \d+, went as far as \d+ USD away\n){{2}}"
@@ -131,7 +131,7 @@ def test_live_trading_works_at_the_local_venue(tmp_path: Path) -> None:
     done = run([str(FOLDER / "live.py"), "--local"], tmp_path)
     assert (done.returncode, LATE.sub("", done.stderr)) == (0, "")
     assert re.fullmatch(
-        r"btc-updown-15m-\d+: live bid 0.10 for 10\ncash: 1000.00 USD\n", done.stdout
+        r"btc-updown-5m-\d+: live bid 0.10 for 10\ncash: 1000.00 USD\n", done.stdout
     )
 
 
