@@ -220,22 +220,37 @@ class VirtualClock:
                 handle._run()  # noqa: SLF001
         return not ready and self._left > 0 and not parts["_stopping"]
 
-    def _work_for(self, waiting: _IdleFuture) -> bool:
+    def _work_for(self, waiting: _IdleFuture | _IdleDoorbell) -> bool:
         """Do idle work in place of a turn of the loop, for a task that would wait for `waiting`.
 
         Returns:
-            Whether the task has to let others go before it does: see `_IdleFuture`.
+            Whether the task has to let others go before it does: see `_in_turn`.
         """
-        ready = self._ready
-        while not ready and self._left > 0 and not self._loop_parts["_stopping"]:
+        ready, parts, run = self._ready, self._loop_parts, self._idle_context.run
+        while not ready and self._left > 0 and not parts["_stopping"]:
             self._left -= 1
-            if self._idle_work is None or not self._idle_context.run(self._idle_work):
+            if self._idle_work is None or not run(self._idle_work):
                 return False
             # Timers that are due at this very instant wait until everybody has had his turn.
             self._is_amid = True
             if waiting.done():
                 return waiting.place > 0
         return False
+
+    def _in_turn(self, place: int) -> Generator[None, None, None]:
+        """Let the first `place` go who are ready, but not those who were woken after them."""
+        ready = self._ready
+        later = [ready.pop() for _ in range(len(ready) - place)]
+
+        def put_back() -> None:
+            # The task's next step stands right behind: it goes before `later`, and those before what
+            # the first ones may have added.
+            step = ready.popleft()
+            ready.extendleft(later)
+            ready.appendleft(step)
+
+        asyncio.get_running_loop().call_soon(put_back)
+        yield
 
     def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -343,23 +358,94 @@ class _IdleFuture(asyncio.Future[Any]):
     def __await__(self) -> Generator[Any, None, Any]:
         clock = self._loop.clock
         if not clock._ready and not self.done() and clock._work_for(self):  # noqa: SLF001
-            return self._in_turn()
+            return self._in_turn(clock)
         return super().__await__()
 
     __iter__ = __await__
 
-    def _in_turn(self) -> Generator[None, None, Any]:
-        """Let those go first who were woken before, but not those who were woken after."""
-        ready = self._loop.clock._ready  # noqa: SLF001
-        later = [ready.pop() for _ in range(len(ready) - self.place)]
-
-        def put_back() -> None:
-            # The task's next step stands right behind: it goes before `later`, and those before what
-            # the first ones may have added.
-            step = ready.popleft()
-            ready.extendleft(later)
-            ready.appendleft(step)
-
-        self._loop.call_soon(put_back)
-        yield
+    def _in_turn(self, clock: VirtualClock) -> Generator[None, None, Any]:
+        yield from clock._in_turn(self.place)  # noqa: SLF001
         return self.result()
+
+
+class Doorbell:
+    """Wakes the one task that waits for it; rung while nobody waits, it is not heard.
+
+    ::
+
+        bell = doorbell()
+        while ...:
+            await bell
+
+    For a task that looks at what there is to do before it waits: nothing has to be remembered. It
+    can be awaited again and again, which makes it cheaper than a future for each time.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        """Wake who waits."""
+        waiting = self._waiting
+        if waiting is not None:
+            self._waiting = None
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait until it rings."""
+        self._waiting = asyncio.Future(loop=asyncio.get_running_loop())
+        return self._waiting.__await__()
+
+
+class _IdleDoorbell(Doorbell):
+    """One whose task does idle work while it waits, as for an `_IdleFuture`."""
+
+    __slots__ = ("_clock", "_is_done", "place")
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._is_done = True
+        self.place = 0
+
+    def done(self) -> bool:
+        """Return whether it rang since it was last awaited, as far as that was in place."""
+        return self._is_done
+
+    @override
+    def ring(self) -> None:
+        if self._is_done:
+            super().ring()
+        else:
+            self._is_done = True
+            self.place = len(self._clock._ready)  # noqa: SLF001
+
+    @override
+    def __await__(self) -> Generator[Any, None, None]:
+        clock = self._clock
+        if not clock._ready and clock._idle_work is not None:  # noqa: SLF001
+            self._is_done = False
+            if clock._work_for(self):  # noqa: SLF001
+                return clock._in_turn(self.place)  # noqa: SLF001
+            if self._is_done:
+                return _AT_ONCE
+            self._is_done = True
+        return super().__await__()
+
+
+def _nothing() -> Generator[Any, None, None]:
+    yield from ()
+
+
+_AT_ONCE = _nothing()
+"""What goes on without a wait; it is at its end, and stays there."""
+next(_AT_ONCE, None)
+
+
+def doorbell() -> Doorbell:
+    """Return a doorbell for a task of the running loop."""
+    loop = asyncio.get_running_loop()
+    return _IdleDoorbell(loop.clock) if isinstance(loop, _VirtualLoop) else Doorbell()

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
+from polyframe.clock import doorbell
 from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
 from polyframe.model.events import CycleEndReason, MarketTraded, OrderChanged, TradeChanged
@@ -88,7 +89,7 @@ class StrategyRun:
         self._prints: deque[MarketTraded] = deque()
         self._marks = 0
         self._hook = ""
-        self._waker: asyncio.Future[None] | None = None
+        self._bell = doorbell()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
         self._failed = False
@@ -116,13 +117,12 @@ class StrategyRun:
         """Mark one outcome's price as new."""
         if self._wants_price:
             self._marks |= _PRICE[outcome]
-            self._wake()
+            self._bell.ring()
 
     def book_changed(self, outcome: Outcome) -> None:
         """Mark one outcome's book as new."""
         self._marks |= _BOOK[outcome]
-        if self._waker is not None:  # else it is awake: spelled out, it comes with every level
-            self._wake()
+        self._bell.ring()
 
     def market_traded(self, event: MarketTraded) -> None:
         """Queue a public trade, if the strategy wants them."""
@@ -132,32 +132,25 @@ class StrategyRun:
             self._prints.popleft()
             self._counters.add(Count.EVENTS_DISCARDED, "market_trade")
         self._prints.append(event)
-        self._wake()
+        self._bell.ring()
 
     def order_changed(self, event: OrderChanged) -> None:
         """Queue a change of one of this strategy's orders, or of a foreign one."""
         if event.order.strategy in (self.name, ""):
             self._own.append(event)
-            self._wake()
+            self._bell.ring()
 
     def trade_changed(self, event: TradeChanged) -> None:
         """Queue a change of one of this strategy's fills, or of a foreign one."""
         if event.order.strategy in (self.name, ""):
             self._own.append(event)
-            self._wake()
+            self._bell.ring()
 
     def reconciled(self, report: ReconcileReport) -> None:
         """Queue a comparison with the venue, if the strategy wants them."""
         if self._wants_reconciles:
             self._own.append(report)
-            self._wake()
-
-    def _wake(self) -> None:
-        waker = self._waker
-        if waker is not None:
-            self._waker = None
-            if not waker.done():
-                waker.set_result(None)
+            self._bell.ring()
 
     # ------------------------------------------------------------------ life
 
@@ -240,7 +233,6 @@ class StrategyRun:
     async def _deliver_events(self) -> None:
         """Call the hooks, one after another, for as long as the cycle lives."""
         strategy, session, own, prints = self.strategy, self.session, self._own, self._prints
-        create_future = asyncio.get_running_loop().create_future
         # One turn: everything that was marked at one time, once. What is marked again meanwhile waits
         # for the next turn, so that a slow hook of one kind or outcome cannot keep the others waiting
         # for ever.
@@ -268,8 +260,7 @@ class StrategyRun:
                 self._hook = "on_market_trade"
                 await strategy.on_market_trade(prints.popleft())
             else:
-                self._waker = create_future()
-                await self._waker
+                await self._bell
 
     async def _deliver_own(self, event: OwnEvent) -> None:
         strategy = self.strategy

@@ -6,7 +6,7 @@ import asyncio
 import decimal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyframe import clock as clock_module
-from polyframe.clock import Clock, ScaledClock, VirtualClock, WallClock
+from polyframe.clock import Clock, Doorbell, ScaledClock, VirtualClock, WallClock, doorbell
 from polyframe.errors import ConfigError
 
 START = 1_790_586_000.0
@@ -373,7 +373,10 @@ def test_idle_work_has_a_context_of_its_own() -> None:
     assert len(seen) == 6
 
 
-def test_work_in_place_costs_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("with_bell", [True, False])
+def test_work_in_place_costs_no_turn_of_the_loop(
+    with_bell: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A task that waits for nothing but idle work is not put to sleep at all."""
     clock = VirtualClock()
     handles = 0
@@ -385,17 +388,20 @@ def test_work_in_place_costs_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch
             super().__init__(*args)
 
     async def main() -> None:
-        waiting: list[asyncio.Future[None]] = []
+        bell, waiting = doorbell(), list[asyncio.Future[None]]()
 
         def work() -> bool:
-            waiting.pop().set_result(None)
+            if with_bell:
+                bell.ring()
+            else:
+                waiting.pop().set_result(None)
             return True
 
         clock.when_idle(work)
         monkeypatch.setattr(asyncio.events, "Handle", Counting)
         for _ in range(100):
             waiting.append(asyncio.get_running_loop().create_future())
-            await waiting[-1]
+            await (bell if with_bell else waiting[-1])
         clock.when_idle(None)
 
     clock.run(main())
@@ -407,26 +413,39 @@ def course(
     habits: list[tuple[int, list[int], int]],
     *,
     in_place: bool,
+    with_bells: bool = False,
 ) -> list[tuple[float, str, int]]:
-    """Run workers that are woken at instants, and return what they did in which order."""
+    """Run workers that are woken at instants, and return what they did in which order.
+
+    Args:
+        instants: How long after the one before it each is, and whom it wakes.
+        habits: What each worker does when it was woken.
+        in_place: Whether work is done where a worker waits, or by the loop alone.
+        with_bells: Whether they wait for doorbells, or for futures.
+    """
     clock = VirtualClock()
     story: list[tuple[float, str, int]] = []
     left = list(instants)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        waiting: dict[int, asyncio.Future[None]] = {}
+        waiting: dict[int, asyncio.Future[None] | Doorbell] = {}
+        bells = [doorbell() for _ in habits]
         when = 0
 
         def wake(one: int) -> None:
             if one in waiting:
-                waiting.pop(one).set_result(None)
+                what = waiting.pop(one)
+                if isinstance(what, Doorbell):
+                    what.ring()
+                else:
+                    what.set_result(None)
 
         async def worker(me: int) -> None:
             ways, others, nap = habits[me]
             # Two who wake each other would never let time pass.
             while len(story) < 200:
-                waiting[me] = loop.create_future()
+                waiting[me] = bells[me] if with_bells else loop.create_future()
                 await waiting[me]
                 story.append((loop.time(), "woken", me))
                 for _ in range(ways):
@@ -466,6 +485,7 @@ def course(
         if not in_place:
             plain = asyncio.SelectorEventLoop.create_future
             patch.setattr(clock_module._VirtualLoop, "create_future", plain)
+            patch.setattr(clock_module, "_IdleDoorbell", lambda _: Doorbell())
         clock.run(main())
     return story
 
@@ -489,7 +509,10 @@ def test_work_in_place_changes_the_order_of_nothing(data: st.DataObject) -> None
         label="habits",
     )
 
-    assert course(instants, habits, in_place=True) == course(instants, habits, in_place=False)
+    told = course(instants, habits, in_place=False)
+    assert course(instants, habits, in_place=True) == told
+    assert course(instants, habits, in_place=True, with_bells=True) == told
+    assert course(instants, habits, in_place=False, with_bells=True) == told
 
 
 def test_those_who_are_woken_together_go_in_that_order() -> None:
@@ -498,4 +521,38 @@ def test_those_who_are_woken_together_go_in_that_order() -> None:
     habits: list[tuple[int, list[int], int]] = [(2, [], 0), (1, [], 0), (2, [], 0)]
     told = course(instants, habits, in_place=True)
     assert told == course(instants, habits, in_place=False)
+    assert told == course(instants, habits, in_place=True, with_bells=True)
     assert len(told) > 20
+
+
+@pytest.mark.parametrize("run", [asyncio.run, VirtualClock().run])
+def test_a_doorbell_wakes_who_waits(
+    run: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    """Each ring ends one wait; one that nobody waits for is not heard, and a cancelled wait is over."""
+
+    async def main() -> None:
+        bell, woken = doorbell(), list[int]()
+
+        async def sleeper() -> None:
+            for number in range(3):
+                await bell
+                woken.append(number)
+
+        bell.ring()
+        task = asyncio.create_task(sleeper())
+        for number in range(2):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(woken) == number
+            bell.ring()
+            bell.ring()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        bell.ring()
+        assert woken == [0, 1]
+
+    run(main())
