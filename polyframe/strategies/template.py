@@ -129,4 +129,4 @@ class Template(Strategy):
                 event.outcome, price=event.ask, size=self.size, order_type=OrderType.FAK
             )
         except OrderError as error:  # denied here, refused there, or the answer was lost
-            self.log.warning("not bought: %s", error)
+            self.log.info("not bought: %s", error)

@@ -11,9 +11,10 @@ from typing_extensions import override
 
 from polyframe.errors import ConfigError, ExchangeError, OrderError
 from polyframe.model.events import CycleEndReason, PriceChanged
+from polyframe.model.grid import Grid
 from polyframe.model.market import Outcome
-from polyframe.model.money import ONE
 from polyframe.model.order import OrderType, Side
+from polyframe.strategies.blocks.exits import sale
 from polyframe.strategy import Strategy
 
 _Validator = Callable[[Any, "Attribute[Any]", Any], None]
@@ -189,17 +190,17 @@ class Threshold(Strategy):
             self.log.info("no entry: %.0f seconds left", self.seconds_left())
             return
         self._entered = event.outcome
-        tick = self.session.tick_size(event.outcome)
-        limit = min(ask + self.slippage, self.max_price, ONE - tick)
+        grid = Grid(self.session.tick_size(event.outcome))
+        limit = grid.floor_price(min(ask + self.slippage, self.max_price))
         try:
             await self.trading.buy(
                 event.outcome,
-                price=max(_down_to(limit, tick), ask),
+                price=max(limit, ask),
                 size=self.size,
                 order_type=self.order_type,
             )
         except OrderError as error:
-            self.log.warning("no entry: %s", error)
+            self.log.info("no entry: %s", error)
 
     async def _leave_if_due(self, event: PriceChanged) -> None:
         if event.bid is None:
@@ -214,21 +215,17 @@ class Threshold(Strategy):
                 await self.trading.cancel_all()
             except ExchangeError as error:
                 self.log.warning("not cancelled: %s", error)
-        held = _down_to(self.trading.sellable(event.outcome), Decimal("0.01"))
-        if held < self.market.min_size:
+        request = sale(
+            event.outcome,
+            self.trading.sellable(event.outcome),
+            event,
+            tick=self.session.tick_size(event.outcome),
+            min_size=self.market.min_size,
+            slippage=self.slippage,
+        )
+        if request is None:
             return
-        tick = self.session.tick_size(event.outcome)
         try:
-            await self.trading.sell(
-                event.outcome,
-                price=max(_down_to(event.bid - self.slippage, tick), tick),
-                size=held,
-                order_type=OrderType.FAK,
-            )
+            await self.trading.place(request)
         except OrderError as error:
-            self.log.warning("not sold: %s", error)
-
-
-def _down_to(value: Decimal, step: Decimal) -> Decimal:
-    """Return the largest multiple of `step` that is not above `value`."""
-    return value // step * step
+            self.log.info("not sold: %s", error)

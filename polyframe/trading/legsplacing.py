@@ -194,7 +194,8 @@ class _Group:
 
     async def _act(self) -> None:
         """Cancel what is open, and sell back what was bought if that is wanted."""
-        log.warning(
+        # Two post-only legs of which one would take are ordinary business, and the caller is told.
+        log.info(
             "%s: a leg is missing (%s): %s",
             self.cycle.market.slug,
             ", ".join(f"{order.client_id} {order.status}" for order in self._legs()),
