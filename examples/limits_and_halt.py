@@ -13,6 +13,7 @@ from decimal import Decimal
 from attrs import define
 
 from polyframe import (
+    Count,
     Environment,
     OrderError,
     PolymarketExchange,
@@ -49,8 +50,9 @@ class Eager(Strategy):
 
 
 async def watch(env: Environment, clock: ScaledClock) -> None:
-    """Halt everything after a third of the cycle. Cancels still pass, and nothing else."""
-    await clock.sleep_until(START + 100)
+    """Halt everything once a limit was met. Cancels still pass, and nothing else."""
+    while not env.counters.reasons(Count.ORDERS_DENIED) and clock.time() < START + 200:
+        await clock.sleep(5)
     env.risk.halt("enough for today")
     print("halted:", env.risk.state.value)
 

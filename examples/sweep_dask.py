@@ -64,7 +64,10 @@ def main() -> None:
         data = copy_two_markets(Path(folder) / "recording")
         with (
             LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=folder
+                n_workers=2,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",
+                local_directory=folder,
             ) as cluster,
             Client(cluster) as client,  # type: ignore[no-untyped-call]
         ):

@@ -81,7 +81,7 @@ def run(folder: str, on: str, mark: str, hold: int) -> SweepResult:
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=2,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
             local_directory=folder,
         ) as cluster,
