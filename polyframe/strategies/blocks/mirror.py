@@ -62,12 +62,3 @@ class Mirror:
         if up.bid is None or up.ask is None or down.bid is None or down.ask is None:
             return None
         return max(abs(up.ask - mirrored(down.bid)), abs(up.bid - mirrored(down.ask)))
-
-    @property
-    def shown_pair(self) -> Decimal | None:
-        """The sum of both asks as displayed, in USD without fees; ``None`` if one is unknown.
-
-        In one consistent book it is 1 plus the spread. Less than 1 means that one side is stale.
-        """
-        up, down = (self.quotes[outcome].ask for outcome in Outcome)
-        return None if up is None or down is None else up + down
