@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from polyframe.errors import OrderError
 from polyframe.model.events import CycleEndReason
+from polyframe.model.grid import SIZE_STEP
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
 from polyframe.model.order import Order, OrderRequest, Side
@@ -162,7 +163,7 @@ class Arbitrage(Strategy):
             if others and max(others) + wish.price > ONE - self.plan.target:
                 continue
             size = min(self.plan.admitted(outcome, wish, legs), cash / wish.price)
-            size = size // Decimal("0.01") * Decimal("0.01")
+            size = size // SIZE_STEP * SIZE_STEP
             if size >= self.market.min_size:
                 cash -= size * wish.price
                 requests.append(OrderRequest(outcome, Side.BUY, wish.price, size, post_only=True))
