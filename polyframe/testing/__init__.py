@@ -6,6 +6,7 @@ from polyframe.testing.assertions import (
     assert_isolated,
     assert_no_leaks,
 )
+from polyframe.testing.bounds import bound_of, unhedged_at_most
 from polyframe.testing.builders import (
     CRYPTO_FEES,
     START,
@@ -26,11 +27,14 @@ from polyframe.testing.simtrader import Seen
 from polyframe.testing.simvalues import SimHabits, SimOrder, SimTrade
 from polyframe.testing.simvenue import SimVenue
 from polyframe.testing.stage import PerProcess, Stage
+from polyframe.testing.standing import Bound, Checked, Standing
 
 __all__ = [
     "CRYPTO_FEES",
     "RATES",
     "START",
+    "Bound",
+    "Checked",
     "Fault",
     "Faults",
     "FeedVenue",
@@ -48,6 +52,7 @@ __all__ = [
     "SimTrade",
     "SimVenue",
     "Stage",
+    "Standing",
     "Violation",
     "assert_books_add_up",
     "assert_held",
@@ -55,6 +60,7 @@ __all__ = [
     "assert_no_leaks",
     "book_delta",
     "book_snapshot",
+    "bound_of",
     "leaks_of",
     "make_market",
     "order_report",
@@ -62,4 +68,5 @@ __all__ = [
     "play",
     "run_strategy",
     "trade_report",
+    "unhedged_at_most",
 ]

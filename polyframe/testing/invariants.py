@@ -48,6 +48,8 @@ class Invariant(StrEnum):
     """Every message of the account that arrived is counted exactly once."""
     NOTHING_LEFT = "nothing_left"
     """No task, session, stream, subscriber or route of a dead cycle lives past its deadline."""
+    BOUND = "bound"
+    """A strategy keeps the bound that was given for it, after every change of its orders and fills."""
     NO_DEFECT = "no_defect"
     """Nothing raises but what a fault raises."""
 

@@ -27,6 +27,7 @@ from polyframe.testing.leaks import leaks_of
 from polyframe.testing.simledger import Journals
 from polyframe.testing.simline import SimLine
 from polyframe.testing.simvenue import SimVenue
+from polyframe.testing.standing import Bounds
 from polyframe.testing.sums import Sums
 from polyframe.testing.taps import tapped
 from polyframe.testing.trace import Trace, words
@@ -74,6 +75,7 @@ class Monitor:
         failed: Set with the first violation.
         deaf: Names of tasks that a fault made ignore their cancellation, and until when (loop time).
         strict: Names of strategies that must not raise; what others raise is their own affair.
+        bounds: What strategies promise.
         commands: Inputs of all cycles' books so far.
         on_message: Called with each message of the account that arrived.
     """
@@ -85,6 +87,7 @@ class Monitor:
         self.failed = asyncio.Event()
         self.deaf: dict[str, float] = {}
         self.strict: frozenset[str] = frozenset()
+        self.bounds = Bounds({})
         self.commands = 0
         self.on_message: Callable[[], None] = _nothing
         self._venue = venue
@@ -161,6 +164,7 @@ class Monitor:
         self._cycles, self._newest = {}, {}
         self._sums = Sums(self._venue, env, line)
         self._gaps.forget()
+        self.bounds.starting()
         self.note("a process starts")
 
     def opened(self) -> None:
@@ -169,6 +173,8 @@ class Monitor:
             {s: c.state for s, c in self._cycles.items()}
         ):
             self.violate(invariant, text, slug)
+        for text, slug in self.bounds.opened(self._states()):
+            self.violate(Invariant.BOUND, text, slug)
         self.note("the process is open")
 
     def detach(self) -> None:
@@ -249,6 +255,8 @@ class Monitor:
         # Whether there is cash is the one thing that books ask of the world outside.
         if not (isinstance(reply, Denied) and reply.rule == "cash"):
             self._cycle(state).inputs.append(command)
+        for text in self.bounds.findings(state, reply):
+            self.violate(Invariant.BOUND, text, slug)
 
     def on_fills(self, state: CycleState, fills: Iterable[Fill]) -> None:
         """Take note of new fills."""
@@ -390,6 +398,7 @@ class Monitor:
                 del self._cycles[slug]
                 self._heirs.forget(slug)
                 self._venue.forget(slug)
+                self.bounds.forget(slug)
 
     def _close(self, cycle: _Cycle) -> None:
         self._fills[cycle.state.market.slug] = len(cycle.state.fills)

@@ -22,6 +22,7 @@ from polyframe.testing.invariants import Violation
 from polyframe.testing.simtrader import Seen, SimTrader
 from polyframe.testing.simvenue import SimVenue
 from polyframe.testing.stage import Stage
+from polyframe.testing.standing import Bound, Bounds, Checked
 from polyframe.trader import TraderSettings
 from polyframe.trading.guards import EntryGuards
 from polyframe.trading.ledger import CycleRecord
@@ -50,6 +51,7 @@ class RunResult:
         closed: Cycles whose books were compared with the venue's.
         starts: Processes that were started, one after the other.
         hours: Market hours that passed.
+        checked: What the bound of each strategy was checked on, by its name.
     """
 
     records: tuple[CycleRecord, ...]
@@ -64,6 +66,7 @@ class RunResult:
     closed: int
     starts: int
     hours: float
+    checked: Mapping[str, Checked]
 
     def of(self, kind: type[T]) -> list[T]:
         """Return the published events of one type, oldest first."""
@@ -85,6 +88,7 @@ def run_strategy(
     services: Iterable[object] = (),
     keep_events: bool = True,
     strict: Iterable[str] = (),
+    bounds: Mapping[str, Bound] | None = None,
     guards: EntryGuards | None = None,
 ) -> RunResult:
     """Run strategies on a simulated venue, until the last trade of the last cycle is settled.
@@ -108,15 +112,22 @@ def run_strategy(
         keep_events: Whether to keep what was published, for `RunResult.events`.
         strict: Names of strategies that must not raise: what a hook of theirs raises is a violation of
             ``no_defect``.
+        bounds: By the name of a strategy, what is asserted of its `Standing` after each change of its
+            orders and fills. What does not hold is a violation of ``bound``.
         guards: Of each strategy, as for `Trader.add`.
 
     Raises:
-        ConfigError: No strategy, no series, or a venue together with a seed, faults or cash.
+        ConfigError: No strategy, no series, a bound of a strategy that is none of them, or a venue
+            together with a seed, faults or cash.
         StrategyFailed: A strategy raised, and `on_error` is ``"raise"``.
     """
     wanted = [series] if isinstance(series, str | Series) else list(series)
     if not strategies:
         msg = "strategies: expected at least one, for example run_strategy(MyStrategy())"
+        raise ConfigError(msg)
+    promised, names = dict(bounds or {}), [type(strategy).__name__ for strategy in strategies]
+    if unknown := promised.keys() - set(names):
+        msg = f"bounds: {', '.join(sorted(unknown))} is none of the strategies {', '.join(names)}"
         raise ConfigError(msg)
     kinds = frozenset(faults)
     if venue is not None and (seed != 0 or kinds or cash != CASH):
@@ -139,6 +150,7 @@ def run_strategy(
         keep_events=keep_events,
     )
     stage.monitor.strict = frozenset(strict)
+    stage.monitor.bounds = Bounds(promised)
 
     async def main() -> RunResult:
         async with opened(stage):
@@ -219,4 +231,5 @@ async def live(stage: Stage, cycles: int) -> RunResult:
         closed=monitor.closed,
         starts=stage.starts,
         hours=(stage.clock.time() - stage.began) / 3600,
+        checked=dict(monitor.bounds.checked),
     )

@@ -3,43 +3,41 @@
 Three proofs, of which each strategy has all::
 
     def test_survives_everything() -> None:
-        hostile(Threshold(), cycles=20, bound=once_a_cycle)
+        hostile(Threshold(), cycles=20)
 
     @given(world=worlds())
     def test_never_more_than_its_size(world: World) -> None:
-        live(Threshold(size=Decimal(20)), world, bound=once_a_cycle)
+        live(Threshold(size=Decimal(20)), world)
 
     def test_in_every_kind_of_market() -> None:
         for kind, report in regime_reports(Threshold()).items(): ...
 
-A *bound* looks at a `Standing`: what one strategy holds and what its open orders can still do, after
-every single change of its orders and fills.
+The first two check what the strategy promises (`bound_of`) after every single change of its orders,
+fills and conversions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 
-from attrs import define, field, frozen
+from attrs import frozen
 from hypothesis import strategies as st
 
-from polyframe import Report, run_backtest
-from polyframe.model.events import OrderChanged, TradeChanged
-from polyframe.model.market import Outcome
-from polyframe.model.money import ZERO
-from polyframe.model.order import Order, Side
-from polyframe.model.trade import Fill, TradeStatus
+from polyframe import Report, run_backtest, strategies
 from polyframe.recording.reader import Recording
 from polyframe.recording.resolvedkit import ResolvedMarkets
 from polyframe.strategy import Strategy
 from polyframe.testing import (
+    Bound,
     Fault,
     Faults,
     Regime,
     RegimeMarkets,
     RunResult,
     SimVenue,
+    assert_held,
+    bound_of,
     run_strategy,
 )
 from polyframe.testing.actors import Hostile, Keepsakes
@@ -58,123 +56,16 @@ ONE_LIFE = frozenset(
 )
 """All that goes wrong around a strategy in one life of a program."""
 
-UNDAMAGED = frozenset(Fault) - {
-    Fault.STORE_FULL,
-    Fault.STORE_TORN,
-    Fault.STORE_ROT,
-    Fault.STORE_LOST,
-}
-"""All but damage to the files that tell a program after a kill which orders were whose."""
-
 LOOSE = RiskLimits(max_run_notional=None, max_run_loss=None, max_losing_cycles=None)
 """The losses of hundreds of random cycles must not end the trading."""
 
 
-@define
-class Standing:
-    """What one strategy has and can still get in one cycle.
-
-    Attributes:
-        slug: The cycle.
-        orders: Its orders as they are now, by client id, oldest first.
-        fills: Its fills as they are now, by (trade id, client id).
-    """
-
-    slug: str
-    orders: dict[str, Order] = field(factory=dict)
-    fills: dict[tuple[str, str], Fill] = field(factory=dict)
-
-    def kept(self, side: Side | None = None, outcome: Outcome | None = None) -> list[Fill]:
-        """Return its fills that did not fail."""
-        return [
-            fill
-            for fill in self.fills.values()
-            if fill.status is not TradeStatus.FAILED
-            and side in (None, fill.side)
-            and outcome in (None, fill.outcome)
-        ]
-
-    def open(self, side: Side | None = None, outcome: Outcome | None = None) -> list[Order]:
-        """Return its orders that may still fill."""
-        return [
-            order
-            for order in self.orders.values()
-            if order.is_open and side in (None, order.side) and outcome in (None, order.outcome)
-        ]
-
-    def sent(self, side: Side | None = None, outcome: Outcome | None = None) -> list[Order]:
-        """Return all orders that it ever placed."""
-        return [
-            order
-            for order in self.orders.values()
-            if side in (None, order.side) and outcome in (None, order.outcome)
-        ]
-
-    def held(self, outcome: Outcome) -> Decimal:
-        """Return its shares of `outcome`."""
-        bought = sum((fill.size for fill in self.kept(Side.BUY, outcome)), ZERO)
-        return bought - sum((fill.size for fill in self.kept(Side.SELL, outcome)), ZERO)
-
-    def most(self, outcome: Outcome) -> Decimal:
-        """Return the shares of `outcome` that it can come to hold if all open buys fill."""
-        bought = sum((self._reach(order) for order in self.sent(Side.BUY, outcome)), ZERO)
-        return bought - sum((fill.size for fill in self.kept(Side.SELL, outcome)), ZERO)
-
-    def spent(self) -> Decimal:
-        """Return the USD that it has paid for shares and may still pay, without fees."""
-        total = ZERO
-        for order in self.sent(Side.BUY):
-            fills = [f for f in self.kept(Side.BUY) if f.client_id == order.client_id]
-            coming = self._reach(order) - sum((fill.size for fill in fills), ZERO)
-            total += coming * order.price + sum((f.size * f.price for f in fills), ZERO)
-        return total
-
-    def _reach(self, order: Order) -> Decimal:
-        """Return the shares that an order can come to; also those of which no trade has told yet."""
-        got = (f.size for f in self.kept(order.side) if f.client_id == order.client_id)
-        return max(order.size if order.is_open else order.filled, sum(got, ZERO))
-
-    def cash(self) -> Decimal:
-        """Return the USD that its fills brought (below 0: cost), fees taken off."""
-        total = ZERO
-        for fill in self.kept():
-            value = fill.size * fill.price
-            total += (value if fill.side is Side.SELL else -value) - fill.fee
-        return total
-
-    def worst(self) -> Decimal:
-        """Return the USD that it earns at least, whoever wins, if nothing more fills."""
-        return self.cash() + min(self.held(outcome) for outcome in Outcome)
-
-
-Bound = Callable[[Standing], None]
-"""Asserts something of a standing."""
-
-
-def standings(result: RunResult, name: str) -> Iterator[Standing]:
-    """Yield the standing of one strategy after each change, cycle by cycle.
-
-    The same object of a cycle is yielded again and again: look at once.
-    """
-    cycles: dict[str, Standing] = {}
-    for seen in result.events:
-        event = seen.event
-        if not isinstance(event, OrderChanged | TradeChanged) or event.order.strategy != name:
-            continue
-        standing = cycles.setdefault(seen.slug, Standing(seen.slug))
-        standing.orders[event.order.client_id] = event.order
-        if isinstance(event, TradeChanged):
-            fill = event.fill
-            standing.fills[fill.trade_id, fill.client_id] = fill
-        yield standing
-
-
-def check(result: RunResult, name: str, bound: Bound | None) -> None:
-    """Check what must hold in every run, and the bound of one strategy after each change."""
-    assert result.violations == (), str(result.violations[0])
-    if bound is not None:
-        for standing in standings(result, name):
-            bound(standing)
+def bounds(strategy: Strategy, bound: Bound | None) -> dict[str, Bound]:
+    """Return what is promised of a strategy: what is given, else what it ships with, if it ships."""
+    name = type(strategy).__name__
+    if bound is None and name in strategies.__all__:
+        bound = bound_of(strategy)
+    return {} if bound is None else {name: bound}
 
 
 def _rates(intensity: float) -> dict[Fault, float]:
@@ -197,8 +88,7 @@ def hostile(
     """Run a strategy with everything that can go wrong, next to one that does its worst.
 
     Its hooks must not raise, whatever the venue does. With `Fault.KILL` among the faults (by default)
-    the program is killed and started again: a bound then has to hold over all lives of a cycle. With
-    damaged files nobody knows whose orders those of before were; give `UNDAMAGED` if it matters.
+    the program is killed and started again: its bound has to hold over all lives of a cycle.
 
     Args:
         strategy: The template, with its settings.
@@ -206,7 +96,7 @@ def hostile(
         seed: Of everything.
         faults: What may happen.
         intensity: Multiplies the chances.
-        bound: Asserted after every change of its orders and fills.
+        bound: Checked after every change of its orders and fills; by default `bound_of` it.
         alone: Whether nobody else trades on the account.
         services: Objects for ``env.provide``.
         guards: Of every strategy in the run.
@@ -224,9 +114,10 @@ def hostile(
         risk=LOOSE,
         services=[Keepsakes(), *services],
         strict=[name],
+        bounds=bounds(strategy, bound),
         guards=guards,
     )
-    check(result, name, bound)
+    assert_held(result)
     return result
 
 
@@ -264,12 +155,12 @@ def worlds(faults: Collection[Fault] = ONE_LIFE) -> st.SearchStrategy[World]:
 def live(
     strategy: Strategy,
     world: World,
-    bound: Bound,
+    bound: Bound | None = None,
     *,
     cycles: int = 1,
     services: Iterable[object] = (),
 ) -> RunResult:
-    """Let a strategy live in a world, and assert its bound after every change."""
+    """Let a strategy live in a world, and check its bound after every change."""
     rates = _rates(world.intensity)
     name = type(strategy).__name__
     result = run_strategy(
@@ -281,8 +172,9 @@ def live(
         risk=LOOSE,
         services=services,
         strict=[name],
+        bounds=bounds(strategy, bound),
     )
-    check(result, name, bound)
+    assert_held(result)
     return result
 
 

@@ -9,10 +9,8 @@ from typing import Any
 from polyframe.exchange.base import MarketSink
 from polyframe.model.events import BookSnapshot, StreamState
 from polyframe.model.market import Market, Outcome
-from polyframe.model.money import ZERO
-from polyframe.model.order import Order, OrderRequest, Side
+from polyframe.model.order import OrderRequest
 from polyframe.strategy import Strategy
-from tests.strategies.kit import Standing
 from tests.support.fake import START, FakeExchange, FakeStream, snapshot, trade_report
 from tests.support.stage import Stage, play, settle
 
@@ -111,41 +109,3 @@ def perform(
         return short(stage)
 
     return play(main, strategy, exchange=exchange, start=start, **mount)
-
-
-def unhedged_at_most(shares: Decimal, *, counts_open: bool = True) -> Callable[[Standing], None]:
-    """Return the bound of pair strategies: shares without a partner, whatever open orders do.
-
-    Shares that the venue has taken back (FAILED) come on top. Without `counts_open` only what is held
-    counts: nobody tells of an order that ended while the program was dead.
-    """
-
-    def bound(standing: Standing) -> None:
-        low = high = standing.held(UP) - standing.held(DOWN)
-        for order in standing.open() if counts_open else ():
-            if _leads_up(order):
-                high += order.remaining
-            else:
-                low -= order.remaining
-        kept = {(fill.trade_id, fill.client_id) for fill in standing.kept()}
-        failed = sum((f.size for key, f in standing.fills.items() if key not in kept), ZERO)
-        assert max(high, -low) <= shares + failed, (standing.slug, low, high, failed)
-
-    return bound
-
-
-def open_at_most(orders: int) -> Callable[[Standing], None]:
-    """Return the bound of pair strategies that act on one pair at a time.
-
-    A trade that the venue takes back opens its own pair again, beside the present one.
-    """
-
-    def bound(standing: Standing) -> None:
-        failed = len(standing.fills) - len(standing.kept())
-        assert len(standing.open()) <= orders + failed, standing.slug
-
-    return bound
-
-
-def _leads_up(order: Order) -> bool:
-    return (order.side is Side.BUY) is (order.outcome is UP)

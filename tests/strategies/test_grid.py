@@ -13,29 +13,18 @@ from polyframe.counters import Count
 from polyframe.errors import ConfigError
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.events import StreamState
-from polyframe.model.market import Outcome
-from polyframe.model.order import PlaceResult, Side
+from polyframe.model.order import PlaceResult
 from polyframe.strategies import Grid
-from polyframe.testing import Fault
+from polyframe.testing import Fault, Standing, bound_of
 from polyframe.trading.guards import EntryGuards
-from tests.strategies.kit import (
-    ONE_LIFE,
-    Standing,
-    World,
-    hostile,
-    live,
-    regime_reports,
-    worlds,
-)
+from tests.strategies.kit import ONE_LIFE, World, hostile, live, regime_reports, worlds
 from tests.strategies.pairstage import (
     DOWN,
     UP,
     asked,
     fill,
-    open_at_most,
     perform,
     quote,
-    unhedged_at_most,
     wait,
 )
 from tests.support.fake import START, FakeExchange, snapshot
@@ -341,42 +330,27 @@ SMALL = Grid(
 """Settings with which it trades a lot in five minutes."""
 
 
-def bound(standing: Standing) -> None:
-    """Check what `Grid` promises whatever happens."""
-    unhedged_at_most(SMALL.max_unhedged)(standing)
-    entries = [order for order in standing.sent() if order.intent.startswith("round")]
-    assert len(entries) <= SMALL.max_rounds
-    open_at_most(1)(standing)
-    for outcome in Outcome:
-        bought = sum(order.filled for order in standing.sent(Side.BUY, outcome))
-        # Entries of one outcome, hedges of the other, and closing orders of what they left.
-        assert bought <= SMALL.size * SMALL.max_rounds * 2
-
-
 @settings(max_examples=12)
 @given(world=worlds())
 def test_the_bound_holds_whatever_the_market_does(world: World) -> None:
     """Partial fills, refusals, gaps, lost answers: never more unhedged, more rounds, or two orders."""
-    live(SMALL, world, bound)
+    live(SMALL, world)
 
 
 def test_survives_everything() -> None:
     """With all faults at once nothing of it raises, and the bound holds."""
-    result = hostile(SMALL, cycles=4, seed=5, faults=ONE_LIFE, bound=bound)
+    result = hostile(SMALL, cycles=4, seed=5, faults=ONE_LIFE)
     assert sum(record.fills for record in result.records) > 20
 
 
 def test_goes_on_after_a_restart_of_the_program() -> None:
     """Killed again and again it completes or closes what earlier lives began, and counts their rounds."""
     ends: dict[str, Decimal] = {}
+    promised = bound_of(SMALL)
 
     def over_lives(standing: Standing) -> None:
-        unhedged_at_most(SMALL.max_unhedged, counts_open=False)(standing)
+        promised(standing)
         ends[standing.slug] = abs(standing.held(UP) - standing.held(DOWN))
-        assert (
-            len({o.intent.split()[1] for o in standing.sent() if o.intent and o.filled})
-            <= SMALL.max_rounds
-        )
 
     result = hostile(
         SMALL, cycles=6, faults={Fault.KILL}, intensity=6, bound=over_lives, alone=True

@@ -14,27 +14,17 @@ from polyframe.errors import ConfigError
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.order import PlaceResult
 from polyframe.strategies import PairLock
-from polyframe.testing import Fault
-from tests.strategies.kit import (
-    ONE_LIFE,
-    Standing,
-    World,
-    hostile,
-    live,
-    regime_reports,
-    worlds,
-)
+from polyframe.testing import Fault, Standing, bound_of
+from tests.strategies.kit import ONE_LIFE, World, hostile, live, regime_reports, worlds
 from tests.strategies.pairstage import (
     DOWN,
     UP,
     QuotedExchange,
     asked,
     fill,
-    open_at_most,
     perform,
     quote,
     short,
-    unhedged_at_most,
     wait,
 )
 from tests.support.fake import START, FakeExchange, snapshot

@@ -11,7 +11,8 @@ from polyframe.errors import ConfigError
 from polyframe.model.market import Outcome
 from polyframe.strategies import Template, template
 from polyframe.strategy import Strategy, overrides
-from tests.strategies.kit import Standing, hostile, regime_reports
+from polyframe.testing import Standing
+from tests.strategies.kit import hostile, regime_reports
 
 
 def test_shows_every_hook() -> None:

@@ -22,9 +22,6 @@ from polyframe.testing import Fault, assert_held, run_strategy
 from polyframe.trader import TraderSettings
 from polyframe.trading.guards import EntryGuards
 from tests.strategies.kit import (
-    UNDAMAGED,
-    Bound,
-    Standing,
     World,
     hostile,
     live,
@@ -476,39 +473,19 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-def bound_of(strategy: Threshold) -> Bound:
-    """Return what it promises, whatever the market does."""
-    # A FAK spends the USD of its limit: at a better price it gets more than its size.
-    most = strategy.size * strategy.max_price / strategy.trigger
-
-    def bound(standing: Standing) -> None:
-        buys = standing.sent(Side.BUY)
-        assert len(buys) <= 1, buys
-        for order in buys:
-            assert order.price <= strategy.max_price
-            assert order.size == strategy.size
-            assert order.outcome is (strategy.outcome or order.outcome)
-        assert standing.spent() <= strategy.size * strategy.max_price
-        for outcome in Outcome:
-            assert 0 <= standing.held(outcome) <= standing.most(outcome) <= most
-
-    return bound
-
-
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_survives_everything(settings: dict[str, Any]) -> None:
     """Killed, cut off, refused and lied to, next to one that does its worst: its bound holds."""
     strategy = Threshold(**settings)
-    result = hostile(strategy, cycles=10, seed=3, faults=UNDAMAGED, bound=bound_of(strategy))
+    result = hostile(strategy, cycles=10, seed=3)
     assert result.starts > 1
+    assert result.checked["Threshold"].fills > 0
 
 
 def test_a_program_that_is_started_again_does_not_enter_again() -> None:
     """The entry of an earlier life of the cycle counts."""
     strategy = Threshold(trigger=Decimal("0.51"), cutoff=0)
-    result = hostile(
-        strategy, cycles=8, faults={Fault.KILL}, intensity=6, bound=bound_of(strategy), alone=True
-    )
+    result = hostile(strategy, cycles=8, faults={Fault.KILL}, intensity=6, alone=True)
     assert result.starts > 3
 
 
@@ -517,7 +494,7 @@ def test_a_program_that_is_started_again_does_not_enter_again() -> None:
 def test_never_more_than_one_entry_of_its_size(world: World, number: int) -> None:
     """Whatever the market does: one buy a cycle, no dearer and no larger than it may be."""
     strategy = Threshold(**SETTINGS[number])
-    live(strategy, world, bound_of(strategy), cycles=2)
+    live(strategy, world, cycles=2)
 
 
 def test_in_every_kind_of_market() -> None:

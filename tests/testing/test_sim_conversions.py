@@ -17,12 +17,10 @@ from polyframe.model.events import PriceChanged, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.strategies import Arbitrage
 from polyframe.strategy import Strategy
-from polyframe.testing import Fault, Faults, RunResult, SimVenue, run_strategy
+from polyframe.testing import Bound, Fault, Faults, RunResult, SimVenue, bound_of, run_strategy
 from polyframe.testing.faults import CONVERTING, RATES
 from polyframe.testing.simulate import FORGETFUL
 from polyframe.trading.limits import RiskLimits
-from tests.strategies.kit import check
-from tests.strategies.test_arbitrage import BOUND
 
 
 @define
@@ -70,6 +68,7 @@ def lived(
     *,
     cycles: int = 4,
     intensity: float = 1.0,
+    bound: Bound | None = None,
 ) -> RunResult:
     """Run a strategy at a venue that converts, and check what must hold."""
     rates = {kind: min(rate * intensity, 1.0) for kind, rate in RATES.items()}
@@ -80,6 +79,7 @@ def lived(
         venue=SimVenue(seed, cash=Decimal(5000), faults=Faults(faults, seed, rates), converts=True),
         on_error="skip_cycle",
         risk=RiskLimits(max_run_notional=None, max_run_loss=None, max_losing_cycles=None),
+        bounds={} if bound is None else {type(strategy).__name__: bound},
     )
     assert result.violations == (), str(result.violations[0])
     return result
@@ -130,6 +130,6 @@ def test_any_world_balances(seed: int, faults: frozenset[Fault]) -> None:
 
 def test_arbitrage_merges_its_pairs_through_all_of_it() -> None:
     """What it merges is confirmed, and its bound holds meanwhile."""
-    result = lived(Arbitrage(), 5, frozenset(Fault) - FORGETFUL, cycles=3)
-    check(result, "Arbitrage", BOUND)
+    faults = frozenset(Fault) - FORGETFUL
+    result = lived(Arbitrage(), 5, faults, cycles=3, bound=bound_of(Arbitrage()))
     assert result.counters.reasons(Count.CONVERSIONS).get("confirmed", 0) > 0

@@ -15,9 +15,9 @@ from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import OrderRequest, OrderType, Side
 from polyframe.strategy import Strategy
-from polyframe.testing import Fault
+from polyframe.testing import Fault, Standing
 from polyframe.trading.guards import EntryGuards
-from tests.strategies.kit import ONE_LIFE, Standing, hostile
+from tests.strategies.kit import ONE_LIFE, hostile
 
 GUARDS = EntryGuards(
     max_entries=3,
