@@ -16,8 +16,8 @@ from polyframe.model.grid import Grid
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE
 from polyframe.model.order import OrderRequest
+from polyframe.model.sale import sale
 from polyframe.reference import ReferencePrices
-from polyframe.strategies.blocks.exits import sale
 from polyframe.strategies.blocks.exposure import Exposure
 from polyframe.strategies.blocks.fairvalue import FairValue, PriceModel, price_model
 from polyframe.strategies.blocks.velocity import Velocity

@@ -14,7 +14,7 @@ from polyframe.model.events import CycleEndReason, PriceChanged
 from polyframe.model.grid import Grid
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType, Side
-from polyframe.strategies.blocks.exits import sale
+from polyframe.model.sale import sale
 from polyframe.strategy import Strategy
 
 _Validator = Callable[[Any, "Attribute[Any]", Any], None]

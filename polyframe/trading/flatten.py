@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from polyframe.clock import Clock
 from polyframe.errors import ExchangeError, OrderError, StaleCycleError
-from polyframe.model.grid import SIZE_STEP
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.order import OrderType, Side
+from polyframe.model.order import Side
+from polyframe.model.sale import sale
 from polyframe.trading.guards import EntryGuards, unhedged, unhedged_since
 from polyframe.trading.handle import StrategyTrading
 from polyframe.trading.placing import Quotes
@@ -102,12 +102,19 @@ class Flattener:
         outcome, shares = unhedged(state, self._strategy)
         # What is on its way already must not be sold or hedged twice: the other side would be alone.
         shares -= state.shares_on_offer(outcome, self._strategy) + self._hedged_soon(state, outcome)
-        size = min(shares, self._trading.sellable(outcome)) // SIZE_STEP * SIZE_STEP
-        price = self._limit(outcome)
-        if size < market.min_size or price is None:
+        request = sale(
+            outcome,
+            min(shares, self._trading.sellable(outcome)),
+            self._quotes.price(outcome),
+            tick=self._quotes.tick_size(outcome),
+            min_size=market.min_size,
+            slippage=self._guards.flatten_slippage,
+            floor=self._guards.flatten_floor or ZERO,
+        )
+        if request is None:
             return
-        log.info("%s: selling %s %s of %s", market.slug, size, outcome, self._strategy)
-        await self._trading.sell(outcome, price=price, size=size, order_type=OrderType.FAK)
+        log.info("%s: selling %s %s of %s", market.slug, request.size, outcome, self._strategy)
+        await self._trading.place(request)
 
     def _hedged_soon(self, state: CycleState, outcome: Outcome) -> Decimal:
         """Return the shares of the other outcome that buys which do not rest may bring at any moment."""
@@ -122,18 +129,3 @@ class Flattener:
             ),
             ZERO,
         )
-
-    def _limit(self, outcome: Outcome) -> Decimal | None:
-        """Return the least price, on the tick; ``None`` while nobody bids enough."""
-        guards, bid = self._guards, self._quotes.price(outcome).bid
-        tick = self._quotes.tick_size(outcome)
-        floor = tick if guards.flatten_floor is None else _up_to(guards.flatten_floor, tick)
-        if bid is None or bid < floor:
-            return None
-        return max((bid - guards.flatten_slippage) // tick * tick, floor)
-
-
-def _up_to(value: Decimal, step: Decimal) -> Decimal:
-    """Return the smallest multiple of `step` that is not below `value`."""
-    down = value // step * step
-    return down if down == value else down + step

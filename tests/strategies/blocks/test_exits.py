@@ -15,7 +15,8 @@ from polyframe.errors import ConfigError
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
-from polyframe.strategies.blocks.exits import Flattened, flatten, relief, sale
+from polyframe.model.sale import sale
+from polyframe.strategies.blocks.exits import Flattened, flatten, relief
 from polyframe.strategy import Strategy
 from polyframe.testing import make_market
 from polyframe.trading.rules import broken_rule
@@ -79,6 +80,18 @@ def test_a_sale_keeps_its_floor() -> None:
     assert low == OrderRequest(UP, Side.SELL, Decimal("0.28"), Decimal(10), OrderType.FAK)
     assert sale(UP, Decimal(10), top, floor=Decimal("0.31"), **terms) is None
     assert sale(UP, Decimal("4.99"), top, **terms) is None
+
+
+def test_a_floor_between_two_ticks_is_kept_as_the_next_one_above() -> None:
+    """The step may have grown since: a bid that lies below the next price above the floor is not met."""
+    terms: dict[str, Any] = {"min_size": Decimal(5), "floor": Decimal("0.305")}
+    top = mirrored_quotes(Decimal("0.307"), Decimal("0.31"))[UP]
+    assert sale(UP, Decimal(10), top, tick=Decimal("0.01"), **terms) is None
+    fine = sale(UP, Decimal(10), top, tick=Decimal("0.001"), **terms)
+    assert fine == OrderRequest(UP, Side.SELL, Decimal("0.307"), Decimal(10), OrderType.FAK)
+    terms["floor"] = Decimal("0.995")
+    dear = mirrored_quotes(Decimal("0.99"), None)[UP]
+    assert sale(UP, Decimal(10), dear, tick=Decimal("0.01"), **terms) is None
 
 
 # ---------------------------------------------------------------------- flatten
