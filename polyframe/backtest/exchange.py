@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -26,10 +26,10 @@ from polyframe.exchange.base import (
 )
 from polyframe.model.conversion import ConversionKind, Receipt
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
-from polyframe.model.market import Market, Outcome, Resolution
+from polyframe.model.market import Market, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
-from polyframe.paper.contracts import PAYS_BY_ITSELF
+from polyframe.paper.contracts import ConvertsOnPaper, PaperContracts
 from polyframe.paper.core import PaperVenue
 from polyframe.paper.models import Chance, PaperModels
 from polyframe.paper.values import MATCHED, Cancelled, PaperOrder, Placed, Told
@@ -52,7 +52,7 @@ class _Stage:
     floor: VenueFloor
 
 
-class ReplayExchange:
+class ReplayExchange(ConvertsOnPaper):
     """An `Exchange` whose markets are those of a recording, and whose account is made up.
 
     What comes later than now is never told: rows come when they are due, and the resolution some
@@ -77,7 +77,6 @@ class ReplayExchange:
     name = "replay"
     account_name = "replay account"
     is_live = False
-    redeems = True
 
     def __init__(
         self,
@@ -286,18 +285,6 @@ class ReplayExchange:
 
     # ------------------------------------------------------------------ splitting and merging
 
-    async def split(self, market: Market, usd: Decimal) -> Receipt:
-        """Turn cash into pairs, as the venue's contracts would."""
-        return self._convert(market, ConversionKind.SPLIT, usd)
-
-    async def merge(self, market: Market, shares: Decimal) -> Receipt:
-        """Turn pairs into cash likewise."""
-        return self._convert(market, ConversionKind.MERGE, shares)
-
-    async def redeem(self, market: Market) -> Receipt:  # noqa: ARG002 - pays by itself
-        """Do nothing: winning shares are paid when the market is resolved."""
-        return PAYS_BY_ITSELF
-
     def _convert(self, market: Market, kind: ConversionKind, shares: Decimal) -> Receipt:
         self._last_id += 1
         name, now_ms = f"replay-tx-{self._last_id}", self._parts()[2].now_ms()
@@ -305,15 +292,9 @@ class ReplayExchange:
         self._changed()
         return receipt
 
-    async def fetch_receipt(self, transaction_id: str) -> Receipt:
-        """Return how far a split or merge is."""
+    def _contracts(self) -> PaperContracts:
         self._step()
-        return self._venue.contracts.receipt(transaction_id)
-
-    async def fetch_shares(self, market: Market) -> Mapping[Outcome, Decimal]:
-        """Return the shares that are on chain."""
-        self._step()
-        return self._venue.contracts.shares(market)
+        return self._venue.contracts
 
     # ------------------------------------------------------------------ what happens
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
@@ -113,3 +114,37 @@ class PaperContracts:
         while len(self._receipts) > REMEMBERED:
             del self._receipts[next(iter(self._receipts))]
         return receipt
+
+
+class ConvertsOnPaper(ABC):
+    """The splits and merges of an exchange whose account is on paper."""
+
+    redeems = True
+
+    async def split(self, market: Market, usd: Decimal) -> Receipt:
+        """Turn cash into pairs, as the venue's contracts would."""
+        return self._convert(market, ConversionKind.SPLIT, usd)
+
+    async def merge(self, market: Market, shares: Decimal) -> Receipt:
+        """Turn pairs into cash likewise."""
+        return self._convert(market, ConversionKind.MERGE, shares)
+
+    async def redeem(self, market: Market) -> Receipt:  # noqa: ARG002 - pays by itself
+        """Do nothing: winning shares are paid when the market is resolved."""
+        return PAYS_BY_ITSELF
+
+    async def fetch_receipt(self, transaction_id: str) -> Receipt:
+        """Return how far a split or merge is."""
+        return self._contracts().receipt(transaction_id)
+
+    async def fetch_shares(self, market: Market) -> Mapping[Outcome, Decimal]:
+        """Return the shares that are on chain."""
+        return self._contracts().shares(market)
+
+    @abstractmethod
+    def _convert(self, market: Market, kind: ConversionKind, shares: Decimal) -> Receipt:
+        """Submit a transaction under an id of its own."""
+
+    @abstractmethod
+    def _contracts(self) -> PaperContracts:
+        """Do what is due by now, and return what came of all transactions."""

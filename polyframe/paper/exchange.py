@@ -7,10 +7,12 @@ import logging
 import random
 import secrets
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
+
+from typing_extensions import override
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
@@ -28,12 +30,12 @@ from polyframe.exchange.base import (
 )
 from polyframe.model.conversion import ConversionKind, Receipt
 from polyframe.model.events import MarketMessage, OrderEventKind, OrderReport, TradeReport
-from polyframe.model.market import Market, Outcome, Resolution
+from polyframe.model.market import Market, Resolution
 from polyframe.model.money import decimal
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
 from polyframe.paper import keeping
-from polyframe.paper.contracts import PAYS_BY_ITSELF
+from polyframe.paper.contracts import ConvertsOnPaper, PaperContracts
 from polyframe.paper.core import PaperVenue
 from polyframe.paper.keeper import Keeper
 from polyframe.paper.models import Chance, PaperModels
@@ -55,7 +57,7 @@ _GIVE_UP_AFTER = 86_400
 """Seconds after the end of a window after which its resolution is no longer asked for."""
 
 
-class PaperExchange:
+class PaperExchange(ConvertsOnPaper):
     """An exchange whose orders exist on paper only.
 
     Markets, books and resolutions are those of `inner`; orders, trades, cash and shares are a model's
@@ -74,7 +76,6 @@ class PaperExchange:
     """
 
     is_live = False
-    redeems = True
 
     def __init__(
         self,
@@ -339,18 +340,6 @@ class PaperExchange:
 
     # ------------------------------------------------------------------ splitting and merging
 
-    async def split(self, market: Market, usd: Decimal) -> Receipt:
-        """Turn cash into pairs, as the venue's contracts would."""
-        return self._convert(market, ConversionKind.SPLIT, usd)
-
-    async def merge(self, market: Market, shares: Decimal) -> Receipt:
-        """Turn pairs into cash likewise."""
-        return self._convert(market, ConversionKind.MERGE, shares)
-
-    async def redeem(self, market: Market) -> Receipt:  # noqa: ARG002 - pays by itself
-        """Do nothing: winning shares are paid when the market is resolved."""
-        return PAYS_BY_ITSELF
-
     def _convert(self, market: Market, kind: ConversionKind, shares: Decimal) -> Receipt:
         self._last_id += 1
         name = f"paper-tx-{self._run}-{self._last_id}"
@@ -360,20 +349,19 @@ class PaperExchange:
         self._step()
         return receipt
 
+    def _contracts(self) -> PaperContracts:
+        self._step()
+        return self._venue.contracts
+
+    @override
     async def fetch_receipt(self, transaction_id: str) -> Receipt:
         """Return how far a split or merge is."""
-        self._step()
-        receipt = self._venue.contracts.receipt(transaction_id)
+        receipt = await super().fetch_receipt(transaction_id)
         if self._keeper is not None:
             # It moved shares and told nobody: what is told here is kept first.
             self._keeper.keep([])
             await self._keeper.flush()
         return receipt
-
-    async def fetch_shares(self, market: Market) -> Mapping[Outcome, Decimal]:
-        """Return the shares that are on chain."""
-        self._step()
-        return self._venue.contracts.shares(market)
 
     # ------------------------------------------------------------------ questions
 
