@@ -38,6 +38,7 @@ from polyframe.trading.conversions import Conversions
 from polyframe.trading.ledger import CycleRecord, Ledger
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
+from polyframe.trading.recount import Recount
 from polyframe.trading.restart import Restart
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.settlement import Settlement
@@ -125,6 +126,13 @@ class Environment:
             ledger=self.ledger,
             risk=self.risk,
             snapshots=self.snapshots,
+            recount=Recount(
+                self.account,
+                exchange=exchange,
+                own=self.settlement.own,
+                clock=self.clock,
+                ledger=self.ledger,
+            ),
         )
         self.router = SessionEventRouter(self.counters, self.settlement)
         self._services: dict[type, Any] = {}

@@ -225,6 +225,7 @@ class Stage:
             await self.env.settlement.wait_settled()
             while not self.venue.is_quiet:
                 await self.clock.sleep(10.0)
+            await self.env.conversions.wait_counted()
 
     async def _bury(self) -> None:
         """Collect what is left of a dead process, and let time pass."""

@@ -42,11 +42,32 @@ class Account:
         self._reservations: dict[str, Decimal] = {}
         self._reserved = ZERO
         self._stock = Stock(cash)
+        self._presumed = ZERO
+        self._doubted = ZERO
 
     def take_stock(self, stock: Stock) -> None:
-        """Take over the venue's count of the cash."""
+        """Take over the venue's count of the cash; what was in doubt is certain then."""
         self._cash = stock.cash
         self._stock = stock
+        self._presumed = self._doubted = ZERO
+
+    def presume(self, amount: Decimal) -> None:
+        """Take it that the count contains `amount` USD that were just booked: they are no cash twice.
+
+        Args:
+            amount: What was booked, negative if it was paid.
+        """
+        self._presumed += amount
+        self._cash -= amount
+
+    def doubt(self, amount: Decimal) -> None:
+        """Hold `amount` USD that may not be there, until the cash is counted again.
+
+        Raises:
+            ValueError: `amount` is negative.
+        """
+        _check_amount("doubt", amount)
+        self._doubted += amount
 
     def is_counted(self, fill: Fill) -> bool:
         """Return whether the venue's count contains the money of a fill."""
@@ -65,9 +86,14 @@ class Account:
         return self._reserved
 
     @property
+    def presumed(self) -> Decimal:
+        """USD that were booked since the count and are taken as contained in it, see `presume`."""
+        return self._presumed
+
+    @property
     def available(self) -> Decimal:
         """USD that a new order may use."""
-        return self._cash - self._reserved
+        return self._cash - self._reserved - self._doubted
 
     @property
     def claimable(self) -> Decimal:

@@ -37,6 +37,7 @@ from polyframe.trading.commands import (
 )
 from polyframe.trading.ledger import Journal
 from polyframe.trading.reconcile import ReconcileReport
+from polyframe.trading.recount import Recount
 from polyframe.trading.requests import Bell
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.settlement import Settlement
@@ -121,6 +122,7 @@ class Conversions:
         ledger: Where they are written down.
         risk: Is asked before each.
         snapshots: Have each one before it leaves.
+        recount: Is told how those of an earlier run ended.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Conversions:
         ledger: Journal,
         risk: RiskGuard,
         snapshots: Snapshots | None = None,
+        recount: Recount | None = None,
     ) -> None:
         self._contracts = contracts
         self._settlement = settlement
@@ -141,6 +144,10 @@ class Conversions:
         self._ledger = ledger
         self._risk = risk
         self._snapshots = snapshots
+        self._recount = recount
+        self._inherited: set[str] = set()
+        self._counting: asyncio.Task[None] | None = None
+        self._redeeming = 0
         self._desks: list[ConversionDesk] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._bell = Bell()
@@ -214,9 +221,10 @@ class Conversions:
         return state.conversions[conversion_id]
 
     def resume(self, state: CycleState) -> None:
-        """Go on asking for what an earlier run has left open in a cycle."""
+        """Go on asking for what an earlier run has left open in a cycle, the cash being counted."""
         left = state.open_conversion
         if left is not None and self._contracts is not None:
+            self._inherited.add(left.conversion_id)
             name = f"{left.kind.value} {left.conversion_id}"
             self._spawn(self._follow(self._contracts, state, left), name)
 
@@ -338,6 +346,10 @@ class Conversions:
         if isinstance(reply, Ignored):
             return
         changed = state.conversions[name]
+        if self._recount is not None and not changed.is_open and name in self._inherited:
+            self._inherited.discard(name)
+            self._recount.ended(state, changed)
+            self._count_again(self._recount)
         self._counters.add(Count.CONVERSIONS, changed.status.value)
         self._note(market, changed)
         self._bell.ring()
@@ -356,6 +368,26 @@ class Conversions:
             if desk.generation == state.generation and desk.state(state.market) is state:
                 return desk
         return None
+
+    # ------------------------------------------------------------------ the count of the cash
+
+    async def wait_counted(self) -> None:
+        """Return once it is certain which conversions the count of the cash contains.
+
+        Put a time-out around it.
+        """
+        if self._recount is not None:
+            await self._recount.wait()
+
+    def _count_again(self, recount: Recount) -> None:
+        if not recount.is_certain and (self._counting is None or self._counting.done()):
+            work = recount.run(self._read_trades, self._is_quiet)
+            self._counting = self._spawn(work, "count the cash again")
+
+    def _is_quiet(self) -> bool:
+        """Return whether nothing is under way that moves cash and is not a trade."""
+        states = self._settlement.own.states()
+        return not self._redeeming and all(state.open_conversion is None for state in states)
 
     # ------------------------------------------------------------------ redeem
 
@@ -393,10 +425,11 @@ class Conversions:
 
     # ------------------------------------------------------------------ helpers
 
-    def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(coro, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

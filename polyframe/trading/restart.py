@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
@@ -23,7 +22,6 @@ from polyframe.exchange.base import Exchange
 from polyframe.model.events import OrderChanged, OrderReport, TradeChanged, TradeReport
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderStatus, PlaceResult
-from polyframe.model.trade import TradeStatus
 from polyframe.trading.account import Account, Stock
 from polyframe.trading.commands import ApplyCancelAnswer, ApplyPlaceAnswer
 from polyframe.trading.comparison import Comparison
@@ -33,7 +31,7 @@ from polyframe.trading.reconcile import DOUBTFUL, NOT_FOUND, ReconcileReport, Re
 from polyframe.trading.settlement import Settlement
 from polyframe.trading.snapshots import Found, Snapshots
 from polyframe.trading.state import CycleState
-from polyframe.trading.stocktaking import TRIES, count_cash
+from polyframe.trading.stocktaking import TRIES, count_cash, moves
 
 log = logging.getLogger(__name__)
 
@@ -147,13 +145,13 @@ class Restart:
         await self._look()
         stock = Stock(ZERO)
         for attempt in range(1, TRIES + 1):
-            moves = self._moves()
+            before = moves(cycle.state for cycle in self._cycles)
             stock = await self._patiently(lambda: count_cash(self._exchange, self._clock))
             if not self._cycles:
                 break
             await self._look()
             await self._patiently(self._look_at_conversions)
-            if self._moves() == moves:
+            if moves(cycle.state for cycle in self._cycles) == before:
                 break
             log.info("the account moved while its cash was counted (%d)", attempt)
         else:
@@ -166,14 +164,6 @@ class Restart:
     async def _look_at_conversions(self) -> None:
         if self._conversions is not None:
             await self._conversions.look([cycle.state for cycle in self._cycles])
-
-    def _moves(self) -> list[tuple[Decimal, Decimal, int, int]]:
-        """Return what has moved cash so far, by cycle; also what cancels itself out."""
-        moves = []
-        for state in (cycle.state for cycle in self._cycles):
-            failed = sum(fill.status is TradeStatus.FAILED for fill in state.fills.values())
-            moves.append((state.cash_flow, state.payout, len(state.fills), failed))
-        return moves
 
     async def _look(self) -> None:
         """Compare all cycles with the venue.

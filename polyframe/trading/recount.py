@@ -1,0 +1,235 @@
+"""Counting the cash once more, because nobody knows whether the first count contains a conversion.
+
+A conversion whose end is open when a program starts may be on chain already, and so in the cash that
+is counted then, or may come later. Its end alone does not tell which. So it is taken as contained,
+and as soon as nothing is open any more the venue's cash is asked for again: then it says it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
+
+from attrs import frozen
+
+from polyframe.clock import Clock
+from polyframe.errors import ExchangeError
+from polyframe.exchange.base import Exchange
+from polyframe.model.conversion import Conversion, ConversionKind, ConversionStatus
+from polyframe.model.events import TradeReport
+from polyframe.model.money import ZERO
+from polyframe.model.trade import TradeLeg, TradeStatus
+from polyframe.trading.account import Account, Stock
+from polyframe.trading.ledger import Journal
+from polyframe.trading.ownorders import OwnOrders
+from polyframe.trading.requests import Bell
+from polyframe.trading.state import CycleState
+from polyframe.trading.stocktaking import count_once, moves
+
+log = logging.getLogger(__name__)
+
+PAUSE_FIRST, PAUSE_CAP = 2.0, 15.0
+"""Market seconds between two looks at the venue's cash: at first, and at most."""
+
+GIVE_UP_AFTER = 6 * 3600.0
+"""Market seconds after which the cash is left as it is: the next start counts it."""
+
+AGREEING = 2
+"""Looks in a row that have to find the same difference. An answer may be older than it seems."""
+AGREEING_UNEXPLAINED = 6
+"""The same for a difference that no conversion explains, as after a deposit."""
+
+ReadTrades = Callable[[CycleState], Awaitable[None]]
+
+
+@frozen
+class _Doubt:
+    """A conversion whose cash may be in the count or not.
+
+    Attributes:
+        conversion: How it ended.
+        off: USD that the venue has beyond our books if what was taken for true is not.
+    """
+
+    conversion: Conversion
+    off: Decimal
+
+
+class Recount:
+    """Makes the cash certain after conversions of an earlier run have ended.
+
+    Args:
+        account: Whose cash.
+        exchange: The venue.
+        own: All cycles that are kept.
+        clock: Market time.
+        ledger: Where a new count is written down.
+    """
+
+    def __init__(
+        self, account: Account, *, exchange: Exchange, own: OwnOrders, clock: Clock, ledger: Journal
+    ) -> None:
+        self._account = account
+        self._exchange = exchange
+        self._own = own
+        self._clock = clock
+        self._ledger = ledger
+        self._doubts: list[_Doubt] = []
+        self._bell = Bell()
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is known what the count of the cash contains."""
+        return not self._doubts
+
+    async def wait(self) -> None:
+        """Return once the cash is certain. Put a time-out around it."""
+        while self._doubts:
+            await self._bell.wait()
+
+    def ended(self, state: CycleState, conversion: Conversion) -> None:
+        """Take note that a conversion which was open when the cash was counted has just ended.
+
+        What it has booked is taken as contained in the count, so that it cannot be spent twice.
+        """
+        pairs = conversion.shares
+        moved = -pairs if conversion.kind is ConversionKind.SPLIT else pairs
+        if conversion.status is ConversionStatus.CONFIRMED:
+            self._account.presume(moved)
+            off = moved
+        elif state.winner is not None:
+            # It may have happened before the count: then the market has paid for other shares than
+            # those in the books.
+            off = -moved
+        else:
+            return
+        self._account.doubt(max(-off, ZERO))
+        self._doubts.append(_Doubt(conversion, off))
+
+    async def run(self, read_trades: ReadTrades, is_quiet: Callable[[], bool]) -> None:
+        """Count until the cash is certain, or for hours in vain.
+
+        Args:
+            read_trades: Makes the books of a cycle know all trades that the venue has.
+            is_quiet: Whether no conversion and no redemption is under way.
+        """
+        delay, give_up = PAUSE_FIRST, self._clock.time() + GIVE_UP_AFTER
+        last, times = None, 0
+        while self._doubts:
+            if self._clock.time() > give_up:
+                log.error("the cash is not certain: it could not be counted in peace for hours")
+                return
+            stock = await self._patiently(read_trades, is_quiet)
+            if stock is not None:
+                # Against our books, so that what is traded between two looks makes no difference.
+                found = (stock.cash - self._account.cash, len(self._doubts))
+                last, times = found, (times + 1 if found == last else 1)
+                if times >= self._wanted(found[0]):
+                    self._take(stock)
+                    return
+            await self._clock.sleep(delay)
+            delay = min(delay * 1.5, PAUSE_CAP)
+
+    def _wanted(self, difference: Decimal) -> float:
+        """Return how many looks in a row have to find this difference."""
+        if difference in self._explained():
+            return AGREEING
+        # Trades may move the venue's cash only when they are on chain.
+        is_moving = any(state.trades_under_way for state in self._own.states())
+        return float("inf") if is_moving else AGREEING_UNEXPLAINED
+
+    def _explained(self) -> set[Decimal]:
+        """Return all differences that some of the conversions in doubt explain."""
+        sums = {ZERO}
+        for doubt in self._doubts:
+            sums |= {total + doubt.off for total in sums}
+        return sums
+
+    def _take(self, stock: Stock) -> None:
+        was = self._account.cash
+        names = [doubt.conversion.conversion_id for doubt in self._doubts]
+        is_explained = stock.cash - was in self._explained()
+        self._account.take_stock(stock)
+        self._doubts.clear()
+        self._bell.ring()
+        text = "the cash was counted again after %s: %s USD, %s more than in the books"
+        level = logging.INFO if is_explained else logging.WARNING
+        log.log(level, text, ", ".join(names), stock.cash, stock.cash - was)
+        note = {"was": f"{was:f}", "is": f"{stock.cash:f}", "after": names}
+        self._ledger.note("recount", {**note, "explained": is_explained})
+
+    # ------------------------------------------------------------------ one look
+
+    async def _patiently(
+        self, read_trades: ReadTrades, is_quiet: Callable[[], bool]
+    ) -> Stock | None:
+        try:
+            return await self._look(read_trades, is_quiet)
+        except ExchangeError as error:
+            log.warning("counting the cash again failed: %s", error)
+        except Exception:  # a defect; the next look may do better
+            log.exception("counting the cash again failed")
+        return None
+
+    async def _look(self, read_trades: ReadTrades, is_quiet: Callable[[], bool]) -> Stock | None:
+        """Return a count that contains what our books contain, ``None`` if there is none now.
+
+        Raises:
+            ExchangeError: The venue did not answer.
+        """
+        if not is_quiet():
+            return None
+        before = self._books()
+        counted = await count_once(self._exchange, self._clock)
+        if counted is None:
+            return None
+        stock, trades = counted
+        for state in _lacking(self._own.states(), trades):
+            await read_trades(state)
+        if _has_unlisted(self._own.states(), stock):
+            return None
+        # Asked after the cash, whatever our clock says of the end of a window: a market that is not
+        # resolved now had not paid then.
+        unresolved = [state for state in self._own.states() if state.winner is None]
+        for state in unresolved:
+            if await self._exchange.fetch_resolution(state.market) is not None:
+                return None
+        return stock if self._books() == before and is_quiet() else None
+
+    def _books(self) -> object:
+        return self._account.cash, self._account.claimable, moves(self._own.states())
+
+
+def _lacking(states: Iterable[CycleState], trades: Iterable[TradeReport]) -> list[CycleState]:
+    """Return the cycles whose books do not agree with a list of trades."""
+    by_token = {}
+    for state in states:
+        for token in (state.market.up_token, state.market.down_token):
+            by_token[token] = state
+    found: dict[str, CycleState] = {}
+    for report in trades:
+        for leg in report.legs:
+            concerned = by_token.get(leg.token)
+            if concerned is not None and not _agrees(concerned, report, leg):
+                found[concerned.market.slug] = concerned
+    return list(found.values())
+
+
+def _agrees(state: CycleState, report: TradeReport, leg: TradeLeg) -> bool:
+    """Return whether books have the money of one part of a trade if the venue has moved it."""
+    order = state.order_by_venue_id(leg.order_id)
+    fill = None if order is None else state.fills.get((report.trade_id, order.client_id))
+    has_moved = fill is not None and fill.status is not TradeStatus.FAILED
+    return has_moved is (report.status is not TradeStatus.FAILED and leg.size > 0)
+
+
+def _has_unlisted(states: Iterable[CycleState], stock: Stock) -> bool:
+    """Return whether books have a trade that a count should have listed, and has not."""
+    return any(
+        fill.status is not TradeStatus.FAILED
+        and fill.time_ms >= stock.old_ms
+        and fill.trade_id not in stock.trades
+        for state in states
+        for fill in state.fills.values()
+    )

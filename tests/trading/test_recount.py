@@ -1,0 +1,357 @@
+"""Cash that was counted while the end of a conversion was open: it is counted again, and exact then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyframe.errors import ExchangeUnavailable
+from polyframe.model.conversion import (
+    Conversion,
+    ConversionKind,
+    ConversionStatus,
+    ReceiptState,
+)
+from polyframe.model.events import TradeReport
+from polyframe.model.market import Outcome
+from polyframe.model.trade import TradeStatus
+from polyframe.trading.account import Account, Stock
+from polyframe.trading.ledger import Ledger
+from polyframe.trading.recount import AGREEING_UNEXPLAINED
+from polyframe.trading.snapshotstore import MemoryStore
+from tests.support.contracts import ConvertingExchange
+from tests.support.fake import START, make_market, trade_report
+from tests.support.stage import Stage, play, settle
+from tests.trading.builders import dec
+
+FIRST, SECOND = make_market(start=START), make_market(start=START + 900)
+MERGE, SPLIT = ConversionKind.MERGE, ConversionKind.SPLIT
+UP, DOWN = Outcome.UP, Outcome.DOWN
+PATIENCE = 3_600.0
+
+COUNTED = dec("985.50")
+"""What is there when the program comes back: 1000 less 9.50 for ten pairs and 5 for ten more Up."""
+
+
+def trade(number: int, venue_id: str, outcome: Outcome, price: str) -> TradeReport:
+    """Return one of ten shares that is not on chain yet."""
+    return trade_report(
+        FIRST, f"t{number}", venue_id, outcome, size=Decimal(10), price=dec(price), is_taker=False
+    )
+
+
+def now(report: TradeReport, status: TradeStatus) -> TradeReport:
+    """Return the same trade, a step on."""
+    legs = report.legs
+    return trade_report(
+        FIRST,
+        report.trade_id,
+        legs[0].order_id,
+        FIRST.outcome(legs[0].token) or UP,
+        size=legs[0].size,
+        price=legs[0].price,
+        is_taker=False,
+        status=status,
+    )
+
+
+class Reborn:
+    """A program that was killed when the answer to its conversion of six pairs was lost.
+
+    A trade of its own was under way then. Nobody knows whether the conversion happens.
+    """
+
+    def __init__(self, kind: ConversionKind) -> None:
+        self.kind = kind
+        self.moved = Decimal(6) if kind is MERGE else Decimal(-6)
+        self.exchange = ConvertingExchange()
+        self.exchange.balance = COUNTED
+        self.files = MemoryStore()
+        self._first()
+
+    def _first(self) -> None:
+        store, exchange = MemoryStore(), ConvertingExchange()
+
+        async def live(stage: Stage) -> None:
+            await stage.open_cycle()
+            trading = stage.trading.handle("me")
+            trades = []
+            for number, (outcome, price) in enumerate(
+                ((UP, "0.50"), (DOWN, "0.45"), (UP, "0.50")), 1
+            ):
+                order = await trading.buy(outcome, price=dec(price), size=Decimal(10))
+                trades.append(trade(number, order.venue_id, outcome, price))
+                stage.env.router.on_user_message(trades[-1])
+            trades[:2] = [now(one, TradeStatus.CONFIRMED) for one in trades[:2]]
+            for one in trades[:2]:
+                stage.env.router.on_user_message(one)
+            exchange.hold_convert = asyncio.get_running_loop().create_future()
+            act = trading.merge if self.kind is MERGE else trading.split
+            await act(Decimal(6))
+            await settle()
+            assert len(exchange.sent) == 1
+            self.files.files.update(store.files)  # what the next process finds
+            self.exchange.trades, self.exchange.known = trades, exchange.known
+            for order_id in exchange.known:
+                exchange.change(order_id, size_matched=Decimal(10))
+
+        play(live, exchange=exchange, snapshots=store)
+
+    def play(self, act: Callable[[Stage], Awaitable[None]], ledger: Ledger | None = None) -> None:
+        """Start the program again, and run `act` in the cycle that it goes on with."""
+
+        async def live(stage: Stage) -> None:
+            await stage.open_cycle()
+            (conversion,) = stage.trading.handle("me").conversions()
+            assert conversion.status is ConversionStatus.UNKNOWN
+            assert stage.env.account.cash == COUNTED
+            async with asyncio.timeout(PATIENCE):
+                await act(stage)
+
+        play(live, exchange=self.exchange, snapshots=self.files, ledger=ledger)
+
+    def settles(self, stage: Stage) -> None:
+        """Let the last trade be confirmed."""
+        self.exchange.trades[2] = now(self.exchange.trades[2], TradeStatus.CONFIRMED)
+        stage.env.router.on_user_message(self.exchange.trades[2])
+
+    def happens(self, shares: int = 10) -> None:
+        """Let the chain have the shares as they are with the conversion."""
+        self.exchange.on_chain[FIRST.slug] = {UP: shares + 10 - self.moved, DOWN: 10 - self.moved}
+
+    async def ended(self, stage: Stage) -> Conversion:
+        """Return the conversion when its end is known."""
+        return await stage.trading.handle("me").wait_conversion(f"{FIRST.slug}-{self.kind}-1")
+
+
+@pytest.mark.parametrize("kind", ConversionKind)
+@pytest.mark.parametrize("was_counted", [True, False])
+def test_the_venue_says_whether_the_count_had_it(kind: ConversionKind, was_counted: bool) -> None:
+    """Contained in the count or not: after its end the cash is the venue's, and the profit the same."""
+    program = Reborn(kind)
+    truth = COUNTED if was_counted else COUNTED + program.moved
+
+    async def act(stage: Stage) -> None:
+        account, trading = stage.env.account, stage.trading.handle("me")
+        program.exchange.balance = truth
+        program.happens()
+        program.settles(stage)
+        assert (await program.ended(stage)).status is ConversionStatus.CONFIRMED
+        # Until the venue has said it, nothing can be spent that may not be there.
+        assert account.available <= truth
+        assert account.cash >= 0
+        state = stage.trading.state(FIRST)
+        assert state is not None
+        moved = state.cash_flow
+        assert moved == dec("-14.50") + program.moved
+        realised = trading.outlook().realised
+        await stage.env.conversions.wait_counted()
+        assert (account.cash, account.available) == (truth, truth)
+        assert (state.cash_flow, trading.outlook().realised) == (moved, realised)
+
+    program.play(act)
+
+
+def test_a_conversion_that_never_happened_moves_nothing() -> None:
+    """It has failed, which is certain: nothing is counted again."""
+    program = Reborn(MERGE)
+
+    async def act(stage: Stage) -> None:
+        program.exchange.on_chain[FIRST.slug] = {UP: Decimal(20), DOWN: Decimal(10)}
+        program.settles(stage)
+        assert (await program.ended(stage)).status is ConversionStatus.FAILED
+        await stage.env.conversions.wait_counted()
+        assert stage.env.account.cash == COUNTED
+
+    program.play(act)
+
+
+def test_the_cash_is_certain_only_when_all_of_it_stands_still() -> None:
+    """Another conversion, a trade that nobody told of, a market that pays: each is waited for."""
+    program = Reborn(MERGE)
+    truth = COUNTED  # it was in the count
+
+    async def act(stage: Stage) -> None:
+        account, exchange = stage.env.account, program.exchange
+        state = stage.trading.state(FIRST)
+        assert state is not None
+        program.happens()
+        program.settles(stage)
+        # Another one is sent as soon as the first has ended, and is mined long before it is told.
+        await program.ended(stage)
+        again = await stage.trading.handle("me").merge(Decimal(1))
+        exchange.balance = truth + 1
+        await asyncio.sleep(120)
+        assert account.cash == COUNTED
+        exchange.finish(again.transaction_id or "0xtx1", ReceiptState.CONFIRMED)
+        await stage.env.conversions.wait(state, again.conversion_id)
+        # Somebody else's trade in this market: its money has moved, and we know nothing of it.
+        exchange.trades.append(
+            trade_report(FIRST, "t9", "vx", size=Decimal(2), status=TradeStatus.CONFIRMED)
+        )
+        exchange.balance -= 1
+        await stage.env.conversions.wait_counted()
+        assert account.cash == exchange.balance
+        assert state.position(UP).size == 15
+
+    program.play(act)
+
+
+def test_an_answer_that_is_older_than_it_seems_is_not_believed() -> None:
+    """One look that finds another cash is no proof: two in a row have to agree."""
+    program = Reborn(MERGE)
+    answers = [COUNTED + 6, COUNTED, COUNTED]
+
+    async def act(stage: Stage) -> None:
+        async def fetch_balance() -> Decimal:
+            return answers.pop(0) if answers else COUNTED
+
+        program.exchange.fetch_balance = fetch_balance  # type: ignore[method-assign]
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        await stage.env.conversions.wait_counted()
+        assert stage.env.account.cash == COUNTED
+
+    program.play(act)
+
+
+def test_a_venue_that_does_not_answer_is_asked_again() -> None:
+    """Questions that fail leave it open."""
+    program = Reborn(MERGE)
+
+    async def act(stage: Stage) -> None:
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        program.exchange.trades_error = ExchangeUnavailable("no answer")
+        await asyncio.sleep(60)
+        assert stage.env.account.presumed == 6
+        program.exchange.trades_error = None
+        await stage.env.conversions.wait_counted()
+        assert stage.env.account.presumed == 0
+
+    program.play(act)
+
+
+def test_what_nothing_explains_is_taken_over_after_many_looks_that_agree() -> None:
+    """A deposit meanwhile: the venue's cash counts, as at every start, when it stays as it is."""
+    program = Reborn(SPLIT)
+    looks = 0
+
+    async def act(stage: Stage) -> None:
+        async def fetch_balance() -> Decimal:
+            nonlocal looks
+            looks += 1
+            return COUNTED + 94  # 100 more, and the split was not in the count
+
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        program.exchange.fetch_balance = fetch_balance  # type: ignore[method-assign]
+        await stage.env.conversions.wait_counted()
+        assert stage.env.account.cash == COUNTED + 94
+        assert looks >= AGREEING_UNEXPLAINED
+
+    program.play(act)
+
+
+def test_a_market_that_has_paid_meanwhile_is_waited_for() -> None:
+    """By a clock that is behind the payout comes before the end of the window: it is no merge."""
+    program = Reborn(MERGE)
+
+    async def act(stage: Stage) -> None:
+        exchange, account = program.exchange, stage.env.account
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        # Up has won: 14 shares are paid, four of them against what was paid for Down.
+        exchange.balance = COUNTED + 14
+        exchange.resolve_after = -10_000.0
+        exchange.unresolved.add(SECOND.slug)
+        await asyncio.sleep(300)
+        assert account.cash == COUNTED
+        assert account.presumed == 6
+        await stage.open_cycle(START + 900)
+        await stage.env.conversions.wait_counted()
+        assert account.cash == COUNTED + 14
+
+    program.play(act)
+
+
+def test_what_nobody_can_tell_any_more_is_counted_too() -> None:
+    """All is paid out before the end was known: the books say it failed, the venue says the cash."""
+    program = Reborn(MERGE)
+    program.exchange.on_chain[FIRST.slug] = {UP: Decimal(14), DOWN: Decimal(4)}
+
+    async def act(stage: Stage) -> None:
+        exchange, account = program.exchange, stage.env.account
+        await asyncio.sleep(60)  # its trade is still under way, so the shares tell nothing
+        state = stage.trading.state(FIRST)
+        assert state is not None
+        await stage.open_cycle(START + 900)
+        exchange.on_chain[FIRST.slug] = {}
+        # It was in the count: only 14 Up were left to be paid for, and the books know of 20.
+        exchange.balance = COUNTED + 14
+        await asyncio.sleep(900 + 300)
+        assert state.winner is UP
+        program.settles(stage)
+        failed = await stage.env.conversions.wait(state, f"{FIRST.slug}-merge-1")
+        assert "paid out" in failed.text
+        assert account.available <= exchange.balance
+        profit = state.profit()
+        await stage.env.conversions.wait_counted()
+        assert (account.cash, account.available) == (exchange.balance, exchange.balance)
+        assert state.profit() == profit == dec("5.50")
+
+    program.play(act)
+
+
+def test_the_ledger_says_what_was_put_right(tmp_path: Path) -> None:
+    """A note has the cash before and after, and because of which conversion."""
+    program, path = Reborn(MERGE), tmp_path / "trades.sqlite"
+
+    async def act(stage: Stage) -> None:
+        program.exchange.balance = COUNTED + 6
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        await stage.env.conversions.wait_counted()
+
+    program.play(act, Ledger(path))
+    with Ledger.open(path) as reader:
+        (note,) = reader.notes("recount")
+    assert note.data == {
+        "was": "985.50",
+        "is": "991.50",
+        "after": [f"{FIRST.slug}-merge-1"],
+        "explained": True,
+    }
+
+
+@given(
+    cash=st.decimals("0", "100", places=2),
+    split=st.decimals("0.01", "100", places=2),
+    was_counted=st.booleans(),
+)
+@settings(max_examples=50, deadline=None)
+def test_nothing_is_negative_and_nothing_too_much_is_free(
+    cash: Decimal, split: Decimal, was_counted: bool
+) -> None:
+    """A split is booked, presumed and held: the cash stays what was counted, and less is free."""
+    account = Account(cash)
+    account.spend(split)
+    account.presume(-split)
+    account.doubt(split)
+    assert (account.cash, account.available, account.presumed) == (cash, cash - split, -split)
+    truth = cash if was_counted else max(cash - split, Decimal(0))
+    account.take_stock(Stock(truth))
+    assert (account.cash, account.available, account.presumed) == (truth, truth, Decimal(0))
+    with pytest.raises(ValueError, match="at least 0"):
+        account.doubt(Decimal(-1))
