@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +9,10 @@ from typing import Annotated
 import typer
 
 import polyframe
-from polyframe.cli import explain_missing
-from polyframe.cli.options import DemoOptions, Source
-from polyframe.cli.replay_commands import register
-from polyframe.errors import ConfigError, PolyframeError, StrategyDefinitionError
+from polyframe.cli import replay_commands, trading_commands
+from polyframe.cli.guarding import guarded
+from polyframe.cli.options import Source
+from polyframe.cli.trading_commands import check_speed
 
 app = typer.Typer(
     add_completion=False,
@@ -51,82 +49,7 @@ def main(
     """Strategies on Polymarket's rolling markets: every cycle is a brand-new world."""
 
 
-_DEMO_HELP = (
-    "Trade a few cycles against a venue on this machine, without an account or a network.\n\n"
-    "The venue speaks the real protocol over HTTP and WebSocket, and the strategy trades it through "
-    "the client that the real one would have. At the end there is a table of what every cycle did."
-    "\n\n"
-    "Ctrl-C ends it in order and still prints the table, within 5 seconds (exit code 130; after "
-    "SIGTERM 143). A second Ctrl-C ends it at once."
-)
-
-
-def _check_speed(speed: float) -> float:
-    if not (math.isfinite(speed) and speed > 0):
-        msg = f"expected a number above 0, got {speed:g}"
-        raise typer.BadParameter(msg)
-    return speed
-
-
-_FASTEST = 900.0
-"""Market seconds per real second: faster, markets are over before they were found."""
-
-
-def _check_demo_speed(speed: float) -> float:
-    if _check_speed(speed) > _FASTEST:
-        msg = f"expected at most {_FASTEST:g}, a cycle of 15 minutes in a second; got {speed:g}"
-        raise typer.BadParameter(msg)
-    return speed
-
-
-@app.command(help=_DEMO_HELP)
-def demo(
-    cycles: Annotated[int, typer.Option(min=1, help="Markets to live through.")] = 4,
-    speed: Annotated[
-        float,
-        typer.Option(
-            callback=_check_demo_speed,
-            help="Market seconds per real second; at 60 a cycle of 15 minutes takes 15 seconds.",
-        ),
-    ] = 60.0,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            help="One that ships (arbitrage, datarecorder, grid, marketmaker, momentum, pairlock, "
-            "template, threshold), or your own: path/to/file.py:ClassName or "
-            "package.module:ClassName."
-        ),
-    ] = "threshold",
-    source: Annotated[
-        Source,
-        typer.Option(
-            help="Order books: recorded ones of 18 real markets (package resolvedkit), "
-            "or made up from --seed, without end."
-        ),
-    ] = Source.REAL,
-    seed: Annotated[int, typer.Option(help="Seed of the synthetic order books.")] = 1,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Print lines instead of a live screen.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log what goes well, too (to standard error).")
-    ] = False,
-) -> None:
-    """Trade a few cycles against a venue on this machine, without an account or a network."""
-    try:
-        from polyframe.cli.demo import run_demo
-
-        code = run_demo(DemoOptions(cycles, speed, strategy, source, seed, plain, verbose))
-    except ModuleNotFoundError as error:
-        code = explain_missing(error)
-    except (ConfigError, StrategyDefinitionError) as error:
-        sys.stderr.write(f"polyframe demo: {error}\n")
-        code = 2
-    except PolyframeError as error:
-        sys.stderr.write(f"polyframe demo: {error}\n")
-        code = 1
-    raise typer.Exit(code)
-
+trading_commands.register(app)
 
 _VENUE_HELP = (
     "Serve a venue on this machine that any client of the real one can trade at.\n\n"
@@ -158,7 +81,7 @@ def venue(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic order books.")] = 1,
     speed: Annotated[
-        float, typer.Option(callback=_check_speed, help="Market seconds per real second.")
+        float, typer.Option(callback=check_speed, help="Market seconds per real second.")
     ] = 1.0,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[
@@ -178,7 +101,8 @@ def venue(
     ] = False,
 ) -> None:
     """Serve a venue on this machine that any client of the real one can trade at."""
-    try:
+
+    def call() -> int:
         from polyframe.cli.venue import VenueOptions, run_venue
 
         options = VenueOptions(
@@ -193,13 +117,9 @@ def venue(
             cash=cash,
             as_json=as_json,
         )
-        code = run_venue(options)
-    except ModuleNotFoundError as error:
-        code = explain_missing(error)
-    except ConfigError as error:
-        sys.stderr.write(f"polyframe venue: {error}\n")
-        code = 2
-    raise typer.Exit(code)
+        return run_venue(options)
+
+    raise typer.Exit(guarded("venue", call))
 
 
 _RECORD_HELP = (
@@ -235,7 +155,8 @@ def record(
     ] = False,
 ) -> None:
     """Record every market of one or more series, without an account."""
-    try:
+
+    def call() -> int:
         from polyframe.cli.record import RecordOptions, run_record
 
         options = RecordOptions(
@@ -246,11 +167,9 @@ def record(
             url=url,
             verbose=verbose,
         )
-        code = run_record(options)
-    except ConfigError as error:
-        sys.stderr.write(f"polyframe record: {error}\n")
-        code = 2
-    raise typer.Exit(code)
+        return run_record(options)
+
+    raise typer.Exit(guarded("record", call))
 
 
 _REPORT_HELP = (
@@ -289,17 +208,13 @@ def report(
     ] = None,
 ) -> None:
     """Tell what the runs in a ledger came to."""
-    try:
+
+    def call() -> int:
         from polyframe.cli.ledgers import ReportOptions, run_report
 
-        code = run_report(ReportOptions(ledger, run, mode, series, data, html, csv, parquet))
-    except ConfigError as error:
-        sys.stderr.write(f"polyframe report: {error}\n")
-        code = 2
-    except OSError as error:
-        sys.stderr.write(f"polyframe report: {error}\n")
-        code = 1
-    raise typer.Exit(code)
+        return run_report(ReportOptions(ledger, run, mode, series, data, html, csv, parquet))
+
+    raise typer.Exit(guarded("report", call))
 
 
 _NEW_HELP = (
@@ -317,20 +232,16 @@ def new(
     ] = None,
 ) -> None:
     """Make a project: strategy, program, settings, test, README."""
-    try:
+
+    def call() -> int:
         from polyframe.cli.new import NewProject
 
         project = NewProject(name, Path(name) if folder is None else folder)
         project.write()
         typer.echo(project.next_steps(), nl=False)
-        code = 0
-    except ConfigError as error:
-        sys.stderr.write(f"polyframe new: {error}\n")
-        code = 2
-    except OSError as error:
-        sys.stderr.write(f"polyframe new: {error}\n")
-        code = 1
-    raise typer.Exit(code)
+        return 0
+
+    raise typer.Exit(guarded("new", call))
 
 
-register(app)
+replay_commands.register(app)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from attrs import frozen
@@ -14,9 +12,9 @@ from polyframe.backtest.run import CASH, run_backtest
 from polyframe.backtest.sweeps.result import FIGURES
 from polyframe.backtest.sweeps.sweeping import sweep
 from polyframe.backtest.sweeps.task import SweepOptions
-from polyframe.backtest.sweeps.variants import grid, make_variants, read_settings
-from polyframe.cli.loading import check_prices, load_strategy
-from polyframe.cli.options import Source
+from polyframe.backtest.sweeps.variants import grid
+from polyframe.cli.loading import check_prices, load_strategy, load_variants, read_texts
+from polyframe.cli.options import Source, read_cash
 from polyframe.cli.outputs import check_file, check_folder, check_page
 from polyframe.errors import ConfigError
 from polyframe.paper.models import PaperModels
@@ -24,7 +22,6 @@ from polyframe.recording.csvfiles import CsvRecording
 from polyframe.recording.parquet import ParquetRecording
 from polyframe.recording.reader import Recording
 from polyframe.recording.resolvedkit import ResolvedMarkets
-from polyframe.strategy import Strategy
 
 WITH_PRICES = "bring some from Python: run_backtest(…, services=[…]), see docs/strategies.md"
 
@@ -85,21 +82,12 @@ def run_backtest_command(options: ReplayOptions, *, folder: Path | None, html: P
         OSError: A file cannot be written in the end.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    template = load_strategy(options.strategy)
-    values = _values(template, options.settings)
-    for name, found in values.items():
-        if len(found) != 1:
-            msg = f"set: {name} has {len(found)} values; polyframe sweep tries several"
-            raise ConfigError(msg)
-    (variant,) = make_variants(template, grid(**values))
-    if variant.strategy is None:
-        msg = f"set: {variant.error}"
-        raise ConfigError(msg)
-    check_prices(variant.strategy, WITH_PRICES)
+    strategy = load_strategy(options.strategy, read_texts(options.settings))
+    check_prices(strategy, WITH_PRICES)
     data, more = open_recording(options.data), _more(options)
     check_folder("folder", folder)
     check_page("html", html)
-    report = run_backtest(variant.strategy, data=data, **more)
+    report = run_backtest(strategy, data=data, **more)
     _print(report.text())
     if folder is not None:
         report.write(folder)
@@ -119,12 +107,12 @@ def run_sweep_command(options: ReplayOptions, command: SweepCommand) -> int:
     if command.by not in FIGURES:
         msg = f"by: expected one of {', '.join(FIGURES)}; got {command.by!r}"
         raise ConfigError(msg)
-    template = load_strategy(options.strategy)
+    template, values = load_variants(options.strategy, read_texts(options.settings))
     check_prices(template, WITH_PRICES)
     check_file("csv", command.csv)
     result = sweep(
         template,
-        grid(**_values(template, options.settings)),
+        grid(**values),
         data=open_recording(options.data),
         workers=command.workers,
         folder=command.folder,
@@ -154,29 +142,10 @@ def open_recording(name: str) -> Recording:
     return ParquetRecording(name)
 
 
-def _values(template: Strategy, texts: Sequence[str]) -> dict[str, list[object]]:
-    """Return the values of each setting, read as the strategy declares them."""
-    values: dict[str, list[object]] = {}
-    for text in texts:
-        name, equals, told = text.partition("=")
-        if not equals or not name or name in values:
-            msg = f"set: expected name=value, each name once, got {text!r}"
-            raise ConfigError(msg)
-        values[name] = read_settings(type(template), name, told.split(","))
-    return values
-
-
 def _more(options: ReplayOptions) -> SweepOptions:
-    try:
-        cash = Decimal(options.cash) if options.cash else CASH
-    except InvalidOperation:
-        cash = Decimal("nan")
-    if not (cash.is_finite() and cash > 0):
-        msg = f"cash: expected USD above 0, got {options.cash!r}"
-        raise ConfigError(msg)
     return {
         "series": options.series or None,
-        "cash": cash,
+        "cash": read_cash(options.cash, CASH),
         "models": PaperModels(seed=int(options.seed) if options.seed.isdigit() else options.seed),
     }
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyframe.cli import explain_missing
-from polyframe.errors import ConfigError, PolyframeError, StrategyDefinitionError
+from polyframe.cli.guarding import guarded
+
+if TYPE_CHECKING:
+    from polyframe.cli.replay import ReplayOptions
 
 _Strategy = Annotated[
     str,
@@ -69,19 +70,12 @@ def backtest(
     """Run a strategy on recorded markets."""
 
     def call() -> int:
-        from polyframe.cli.replay import ReplayOptions, run_backtest_command
+        from polyframe.cli.replay import run_backtest_command
 
-        options = ReplayOptions(
-            strategy=strategy,
-            data=data,
-            settings=tuple(setting or ()),
-            series=tuple(series or ()),
-            cash=cash,
-            seed=seed,
-        )
+        options = _replay(strategy, data, setting, series, cash, seed)
         return run_backtest_command(options, folder=folder, html=html)
 
-    raise typer.Exit(_guarded("backtest", call, ""))
+    raise typer.Exit(guarded("backtest", call))
 
 
 def sweep(
@@ -113,16 +107,9 @@ def sweep(
     """Run a strategy with many settings on the same recorded markets."""
 
     def call() -> int:
-        from polyframe.cli.replay import ReplayOptions, SweepCommand, run_sweep_command
+        from polyframe.cli.replay import SweepCommand, run_sweep_command
 
-        options = ReplayOptions(
-            strategy=strategy,
-            data=data,
-            settings=tuple(setting or ()),
-            series=tuple(series or ()),
-            cash=cash,
-            seed=seed,
-        )
+        options = _replay(strategy, data, setting, series, cash, seed)
         command = SweepCommand(
             workers=workers,
             folder=folder,
@@ -134,22 +121,25 @@ def sweep(
         return run_sweep_command(options, command)
 
     kept = f"; what was finished is in {folder}" if folder else ""
-    raise typer.Exit(_guarded("sweep", call, kept))
+    raise typer.Exit(guarded("sweep", call, kept=kept))
 
 
-def _guarded(name: str, call: Callable[[], int], kept: str) -> int:
-    """Run a command and return its exit code; what goes wrong is a sentence on standard error."""
-    try:
-        return call()
-    except ModuleNotFoundError as error:
-        return explain_missing(error)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"polyframe {name}: stopped{kept}\n")
-        return 130
-    except (ConfigError, StrategyDefinitionError) as error:
-        sys.stderr.write(f"polyframe {name}: {error}\n")
-        return 2
-    except (PolyframeError, OSError) as error:
-        cause = "" if error.__cause__ is None else f": {error.__cause__!r}"
-        sys.stderr.write(f"polyframe {name}: {error}{cause}\n")
-        return 1
+def _replay(
+    strategy: str,
+    data: str,
+    settings: Sequence[str] | None,
+    series: Sequence[str] | None,
+    cash: str,
+    seed: str,
+) -> ReplayOptions:
+    """Return what both commands are told."""
+    from polyframe.cli.replay import ReplayOptions
+
+    return ReplayOptions(
+        strategy=strategy,
+        data=data,
+        settings=tuple(settings or ()),
+        series=tuple(series or ()),
+        cash=cash,
+        seed=seed,
+    )

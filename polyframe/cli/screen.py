@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -30,7 +31,10 @@ EVENTS, CYCLES = 8, 6
 """Lines of events and of finished cycles on a screen that is high enough."""
 
 _HEAD, _MARKET, _TABLE = 1, 6, 4
-"""Lines of the fixed parts: the head, the market, and the frame of the table of cycles."""
+"""Lines of the fixed parts: the head, a market, and the frame of the table of cycles."""
+
+_LEAST = 8
+"""Lines that markets of more than one series leave to events and finished cycles."""
 
 _STYLES = {
     "cycle": "cyan",
@@ -50,15 +54,26 @@ class Scene:
         env, trader, series: Of the run.
         watch: Has the events.
         title: What runs, in a few words.
-        cycles: Cycles that the run is to live through.
+        cycles: Cycles of each series that the run is to live through, ``None`` for no end.
     """
 
     env: Environment
     trader: Trader
-    series: Series
+    series: Sequence[Series]
     watch: Watch
     title: str
-    cycles: int
+    cycles: int | None
+
+    def is_over(self, series: Series) -> bool:
+        """Return whether all cycles of a series have begun."""
+        if self.cycles is None:
+            return False
+        return sum(r.series == str(series) for r in self.env.ledger) >= self.cycles
+
+    def pending(self, series: Series) -> list[str]:
+        """Return the markets of a series that are over and not resolved."""
+        records = map(self.env.ledger.get, self.env.settlement.pending)
+        return [r.slug for r in records if r is not None and r.series == str(series)]
 
 
 class View(Protocol):
@@ -78,14 +93,15 @@ class View(Protocol):
 
 
 class PlainView:
-    """One line per event."""
+    """One line per event, with the day if it is `dated`."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, dated: bool = False) -> None:
         self._console = console
+        self._dated = dated
 
     def tell(self, event: Event) -> None:
         """Print the event."""
-        self._console.print(Text(event.line()), soft_wrap=True)
+        self._console.print(Text(event.line(dated=self._dated)), soft_wrap=True)
 
     async def show(self, scene: Scene) -> None:  # noqa: ARG002
         """Nothing but events is shown."""
@@ -122,10 +138,14 @@ class LiveView:
 
 def draw(scene: Scene, height: int = 24) -> RenderableType:
     """Return the screen of this moment, for a terminal of `height` lines."""
-    session = scene.trader.session(scene.series)
     finished = sum(1 for r in scene.env.ledger if r.status is not CycleStatus.OPEN)
-    parts = [_head(scene), _market(scene, session)]
-    room = height - _HEAD - _MARKET
+    room = height - _HEAD
+    shown = scene.series[: max((room - _LEAST) // _MARKET, 1)]
+    parts = [_head(scene), *(_market(scene, series) for series in shown)]
+    room -= _MARKET * len(shown)
+    if hidden := len(scene.series) - len(shown):
+        parts.append(Text(f" and {hidden} more series; a higher terminal shows them", "dim"))
+        room -= 1
     # The lists share what is left; where it is little, events come before finished cycles.
     cycles = max(min(finished, CYCLES, room - _TABLE - 3), 1)
     if room < _TABLE + cycles + 3:
@@ -144,20 +164,21 @@ def _head(scene: Scene) -> RenderableType:
     grid.add_column()
     grid.add_column(justify="right", no_wrap=True)
     cash = Text.assemble(("cash ", "dim"), (f"{scene.env.account.cash:,.2f}", "bold"), " USD ")
-    cycle = Text.assemble(("cycle ", "dim"), f"{begun} of {scene.cycles}", "   ")
+    end = "" if scene.cycles is None else f" of {scene.cycles * len(scene.series)}"
+    cycle = Text.assemble(("cycle ", "dim"), f"{begun}{end}", "   ")
     title = _cut(f" {scene.title}")
     title.stylize("bold")
     grid.add_row(title, cycle + cash)
     return grid
 
 
-def _market(scene: Scene, session: ExchangeSession | None) -> RenderableType:
+def _market(scene: Scene, series: Series) -> RenderableType:
+    session = scene.trader.session(series)
     if session is None:
-        waiting = scene.env.settlement.pending
         text = "trading is paused until the next market appears"
-        if len(scene.env.ledger) >= scene.cycles:
-            text = f"waiting for the result of {', '.join(waiting) or 'nothing'}"
-        return Panel(Text(text, "dim"), title="no market", title_align="left", height=6)
+        if scene.is_over(series):
+            text = f"waiting for the result of {', '.join(scene.pending(series)) or 'nothing'}"
+        return Panel(Text(text, "dim"), title=f"{series}: no market", title_align="left", height=6)
     market = session.market
     table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
     table.add_column("", width=6)
@@ -179,7 +200,7 @@ def _outcome_row(
     scene: Scene, session: ExchangeSession, market: Market, outcome: Outcome
 ) -> list[RenderableType]:
     top = session.price(outcome)
-    state = scene.trader.trading(scene.series).state(market)
+    state = scene.trader.trading(market.series).state(market)
     held = None if state is None else state.position(outcome)
     row: list[RenderableType] = [Text(outcome.value, _OUTCOMES[outcome])]
     for quote, size in ((top.bid, top.bid_size), (top.ask, top.ask_size)):
@@ -192,7 +213,7 @@ def _outcome_row(
 
 
 def _orders(scene: Scene, market: Market) -> RenderableType:
-    state = scene.trader.trading(scene.series).state(market)
+    state = scene.trader.trading(market.series).state(market)
     orders = [] if state is None else list(state.open_orders())
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append("open orders  ", "dim")

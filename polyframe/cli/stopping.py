@@ -27,11 +27,15 @@ LINGER = 1.0
 class Stopper:
     """Turns signals into the cancellation of one task, and keeps the deadline.
 
+    Args:
+        grace: Real seconds from the first signal to the end of the process, as `GRACE`.
+
     Attributes:
         last_words: Called before the process is ended by force; prints the report.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = GRACE) -> None:
+        self._grace = grace
         self.signal: signal.Signals | None = None
         self.last_words: Callable[[], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,7 +67,7 @@ class Stopper:
         if self.signal is not None:
             return
         self.signal = why
-        self._after(GRACE, self._give_up)
+        self._after(self._grace, self._give_up)
         if self._loop is not None and self._task is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._task.cancel)
 

@@ -48,20 +48,20 @@ class Event:
     kind: str
     text: str
 
-    def line(self) -> str:
-        """Return it as plain text."""
-        return f"{clock_text(self.time)}  {self.kind:<6}  {self.text}"
+    def line(self, *, dated: bool = False) -> str:
+        """Return it as plain text, with the day if `dated`."""
+        day = datetime.fromtimestamp(self.time, UTC).strftime("%Y-%m-%d ") if dated else ""
+        return f"{day}{clock_text(self.time)}  {self.kind:<6}  {self.text}"
 
 
 class Watch:
-    """Follows one series from outside: the ledger tells of cycles, their sessions of orders.
+    """Follows a trader from outside: the ledger tells of cycles, their sessions of orders.
 
     Args:
         env: The environment.
-        trader: The trader; running or about to.
-        series: Which series to follow.
+        trader: The trader with its strategies; running or about to.
         tell: Called with every event.
-        wants_more: Says whether another market is to follow, after one has ended.
+        wants_more: Says whether another market of a series is to follow, after one has ended.
         keep: Events kept in `events`.
     """
 
@@ -69,15 +69,14 @@ class Watch:
         self,
         env: Environment,
         trader: Trader,
-        series: Series,
         tell: Callable[[Event], None],
-        wants_more: Callable[[], bool],
+        wants_more: Callable[[Series], bool],
         keep: int = 50,
     ) -> None:
         self.events: deque[Event] = deque(maxlen=keep)
         self._env = env
         self._trader = trader
-        self._series = series
+        self._names_markets = len(trader.series) > 1
         self._tell = tell
         self._wants_more = wants_more
         self._known: dict[str, CycleStatus] = {}
@@ -100,24 +99,29 @@ class Watch:
         loop = asyncio.get_running_loop()
         if record.status is CycleStatus.OPEN:
             self.add("cycle", f"{record.slug} begins")
-            loop.call_soon(self._attach)
+            loop.call_soon(self._attach, Series.parse(record.series))
         elif record.status is CycleStatus.RESOLVING:
             self.add("cycle", f"{record.slug} is over")
-            loop.call_soon(self._check_pause)
+            loop.call_soon(self._check_pause, Series.parse(record.series))
         elif record.status is CycleStatus.RESOLVED:
             profit = "" if not record.orders else f", profit {signed(record.profit)} USD"
             self.add("result", f"{record.slug}: {record.winner} wins{profit}")
         else:
             self.add("result", f"{record.slug}: not resolved when the run ended")
 
-    def _attach(self) -> None:
-        session = self._trader.session(self._series)
+    def _attach(self, series: Series) -> None:
+        session = self._trader.session(series)
         if session is not None:
             session.subscribe(self)
 
-    def _check_pause(self) -> None:
-        if self._trader.session(self._series) is None and self._wants_more():
-            self.add("pause", "no market now: trading is paused until the next one appears")
+    def _check_pause(self, series: Series) -> None:
+        if self._trader.session(series) is None and self._wants_more(series):
+            which = f"{series}: " if self._names_markets else ""
+            self.add("pause", f"{which}no market now: trading is paused until the next one appears")
+
+    def _add_of(self, slug: str, kind: str, text: str) -> None:
+        """Add an event of one market, which is named if there may be several at a time."""
+        self.add(kind, f"{slug}: {text}" if self._names_markets else text)
 
     # ------------------------------------------------------------------ subscriber
 
@@ -144,7 +148,8 @@ class Watch:
             reason = f" ({words})" if words and not order.filled else ""
             filled = f", {shares(order.filled)} filled" if order.filled else ""
             status = _STATUS_WORDS.get(order.status, order.status.value)
-            self.add("order", f"{order_text(order)} {status}{filled}{reason}")
+            text = f"{order_text(order)} {status}{filled}{reason}"
+            self._add_of(order.slug, "order", text)
 
     def trade_changed(self, event: TradeChanged) -> None:
         """Tell of new fills and of those that failed."""
@@ -156,13 +161,12 @@ class Watch:
         else:
             return
         verb = "bought" if fill.side is Side.BUY else "sold"
-        self.add(
-            "fill", f"{verb} {shares(fill.size)} {fill.outcome} at {price(fill.price)}, {what}"
-        )
+        text = f"{verb} {shares(fill.size)} {fill.outcome} at {price(fill.price)}, {what}"
+        self._add_of(fill.slug, "fill", text)
 
     def reconciled(self, report: ReconcileReport) -> None:
         """Tell what a comparison with the venue found."""
-        self.add("check", describe(report))
+        self._add_of(report.slug, "check", describe(report))
 
 
 def clock_text(time: float) -> str:

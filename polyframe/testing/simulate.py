@@ -1,8 +1,10 @@
 """``python -m polyframe.testing.simulate``: thousands of faulty cycles, and what must hold in them.
 
 Two strategies trade side by side on two series, one that behaves and one that does its worst; others
-can be named, beside them or alone (``--strategies threshold,hostile``). The run ends with one line of figures; at the first violation with the smallest run that still shows it,
-and what happened last in it.
+can be named, beside them or alone (``--strategies threshold,hostile``). What those that ship promise is
+checked after every change of their orders and fills; a bound of your own is named as well (``--bounds
+CheapUp=my.module:within_bounds``). The run ends with one line of figures; at the first violation with the
+smallest run that still shows it, and what happened last in it.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import importlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TextIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
 
 from attrs import evolve, field, frozen
 
@@ -23,14 +27,18 @@ from polyframe import strategies as shipped
 from polyframe.errors import ConfigError
 from polyframe.model.series import Series
 from polyframe.reference import ReferencePrices
-from polyframe.strategy import Strategy, check_definition
+from polyframe.strategies import DataRecorder
+from polyframe.strategy import Strategy
+from polyframe.templates import make_template
 from polyframe.testing.actors import Careful, Hostile, Keepsakes
+from polyframe.testing.bounds import bound_of
 from polyframe.testing.faults import RATES, Fault, Faults, parse_faults
 from polyframe.testing.feeds import FeedVenue, swings
 from polyframe.testing.invariants import Invariant, Violation
 from polyframe.testing.run import RunResult, run_strategy
 from polyframe.testing.simvenue import SimVenue
 from polyframe.testing.stage import PerProcess
+from polyframe.testing.standing import Bound
 from polyframe.trading.limits import RiskLimits
 
 SERIES = ("btc-updown-5m", "eth-updown-5m")
@@ -62,7 +70,10 @@ class Plan:
         seed: Decides everything.
         faults: Kinds of faults that may happen.
         strategies: Names of `STRATEGIES`, of strategies that ship, or ``package.module:Name`` of a class
-            or an object. Those that are not of the simulation must not raise.
+            or an object. Those that are not of the simulation must not raise, and those that ship keep
+            their bounds.
+        bounds: Of other strategies, or in place of those: ``Name=package.module:function``, with the name
+            of the class and a function of a `Standing`.
         series: Which series.
         intensity: Multiplies the chances of all faults.
         shrinks: Whether to look for the smallest run after a violation.
@@ -78,6 +89,7 @@ class Plan:
     intensity: float = 1.0
     shrinks: bool = True
     converts: bool = False
+    bounds: tuple[str, ...] = ()
 
     def command(self) -> str:
         """Return the command line that repeats it."""
@@ -87,13 +99,14 @@ class Plan:
             f"--faults {kinds or 'none'} --strategies {','.join(self.strategies)} "
             f"--series {','.join(self.series)} --intensity {self.intensity:g}"
             f"{' --converts' if self.converts else ''}"
+            f"{' --bounds ' if self.bounds else ''}{','.join(self.bounds)}"
         )
 
 
 def simulate(plan: Plan) -> RunResult:
     """Run a plan, up to the first violation."""
-    with _silence():
-        return _simulate(plan)
+    with _silence(), TemporaryDirectory(prefix="polyframe-simulate-") as folder:
+        return _simulate(plan, Path(folder))
 
 
 @contextmanager
@@ -107,8 +120,11 @@ def _silence() -> Iterator[None]:
         logger.propagate = propagate
 
 
-def _simulate(plan: Plan) -> RunResult:
+def _simulate(plan: Plan, folder: Path) -> RunResult:
     strategies = {name: make_strategy(name, plan.seed) for name in plan.strategies}
+    for name, strategy in strategies.items():
+        if isinstance(strategy, DataRecorder) and strategy.folder == DataRecorder().folder:
+            strategies[name] = evolve(strategy, folder=folder)
     rates = {kind: min(rate * plan.intensity, 1.0) for kind, rate in RATES.items()}
     return run_strategy(
         *strategies.values(),
@@ -125,6 +141,7 @@ def _simulate(plan: Plan) -> RunResult:
         services=[Keepsakes(), *_prices(plan)],
         keep_events=False,
         strict=[type(s).__name__ for name, s in strategies.items() if name not in STRATEGIES],
+        bounds=bounds_of(strategies.values(), plan.bounds),
     )
 
 
@@ -145,37 +162,67 @@ def make_strategy(name: str, seed: int) -> Strategy:
     if name in STRATEGIES:
         return STRATEGIES[name](seed)
     found = SHIPPED.get(name)
-    module, colon, member = name.partition(":")
-    if colon:
-        try:
-            found = getattr(importlib.import_module(module), member)
-        except (ImportError, AttributeError) as error:
-            msg = f"strategies: {name} cannot be loaded: {error}"
-            raise ConfigError(msg) from error
+    if ":" in name:
+        found = _load(name, f"strategies: {name}")
     if found is None:
         have = ", ".join((*STRATEGIES, *SHIPPED))
         msg = f"strategies: {name} is none; expected some of {have}, or package.module:Name"
         raise ConfigError(msg)
+    return make_template(found, name, "name an object instead of it", field="strategies")
+
+
+def bounds_of(strategies: Iterable[Strategy], named: Sequence[str] = ()) -> dict[str, Bound]:
+    """Return what strategies promise, by name.
+
+    Args:
+        strategies: Those that ship have a bound of their own.
+        named: As in `Plan.bounds`; of strategies that do not take part they are left out.
+
+    Raises:
+        ConfigError: A bound that cannot be loaded.
+    """
+    mounted = {type(strategy).__name__: strategy for strategy in strategies}
+    ship = {name: each for name, each in mounted.items() if type(each) in SHIPPED.values()}
+    bounds = {name: bound_of(strategy) for name, strategy in ship.items()}
+    for text in named:
+        name, equals, where = text.partition("=")
+        if not (name and equals and ":" in where):
+            msg = f"bounds: expected Name=package.module:function, got {text!r}"
+            raise ConfigError(msg)
+        bound = _load(where, f"bounds: {where}")
+        if not callable(bound):
+            msg = f"bounds: {where} is no function of a Standing"
+            raise ConfigError(msg)
+        if name in mounted:
+            bounds[name] = bound
+    return bounds
+
+
+def _load(where: str, what: str) -> Any:
+    """Return the member that ``package.module:member`` names; `what` names the setting in an error."""
+    module, _, member = where.partition(":")
     try:
-        strategy = found() if isinstance(found, type) else found
-    except TypeError as error:
-        msg = f"strategies: {name} cannot be made without settings: {error}; name an object instead"
+        return getattr(importlib.import_module(module), member)
+    except (ImportError, AttributeError) as error:
+        msg = f"{what} cannot be loaded: {error}"
         raise ConfigError(msg) from error
-    if not isinstance(strategy, Strategy):
-        msg = f"strategies: {name} is no polyframe.Strategy"
-        raise ConfigError(msg)
-    check_definition(strategy)
-    return strategy
 
 
 def figures(result: RunResult) -> str:
-    """Return one line about a run; the same run gives the same line."""
+    """Return one line about a run; the same run gives the same line.
+
+    Of each strategy with a bound: its orders, its fills, and how often the bound was checked.
+    """
     kinds = " ".join(f"{kind}={count}" for kind, count in sorted(result.faults.items()))
     messages = sum(result.counters.snapshot().get("user_messages", {}).values())
+    checked = "".join(
+        f"{name}={each.orders}/{each.fills}/{each.standings} "
+        for name, each in result.checked.items()
+    )
     return (
         f"cycles={result.closed} starts={result.starts} messages={messages} inputs={result.commands} "
         f"orders={result.orders} fills={result.audited} cash={result.cash} "
-        f"hours={result.hours:.1f} violations={len(result.violations)} "
+        f"hours={result.hours:.1f} {checked}violations={len(result.violations)} "
         f"faults={sum(result.faults.values())} {kinds}"
     ).rstrip()
 
@@ -269,6 +316,12 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
         default=",".join(STRATEGIES),
         help=f"some of {', '.join((*STRATEGIES, *SHIPPED))}, or package.module:Name of your own",
     )
+    parser.add_argument(
+        "--bounds",
+        default="",
+        metavar="NAME=MODULE:FUNCTION,…",
+        help="what strategies of your own promise, as functions of a polyframe.testing.Standing",
+    )
     parser.add_argument("--series", default=",".join(SERIES))
     parser.add_argument(
         "--intensity", type=float, default=1.0, help="multiplies the chances of all faults"
@@ -283,8 +336,15 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     )
     given = parser.parse_args(arguments)
     names = tuple(given.strategies.split(","))
-    for name in names:
-        make_strategy(name, given.seed)  # a name that is none is told before anything runs
+    named = tuple(filter(None, given.bounds.split(",")))
+    # A name that is none is told before anything runs.
+    mounted = [make_strategy(name, given.seed) for name in names]
+    bounds_of(mounted, named)
+    have = [type(strategy).__name__ for strategy in mounted]
+    for text in named:
+        if (name := text.partition("=")[0]) not in have:
+            msg = f"bounds: {name} is none of the strategies that take part: {', '.join(have)}"
+            raise ConfigError(msg)
     if not given.intensity >= 0:
         msg = f"intensity: expected a factor of at least 0, got {given.intensity}"
         raise ConfigError(msg)
@@ -301,6 +361,7 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
         intensity=given.intensity,
         shrinks=not given.no_shrink,
         converts=given.converts,
+        bounds=named,
     )
 
 

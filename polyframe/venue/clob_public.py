@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from polyframe.clock import Clock
+from polyframe.clock import Clock, ScaledClock
 from polyframe.model.market import Outcome
 from polyframe.venue.floor import Floor
 from polyframe.venue.intents import INVALID_PAYLOAD, NO_BOOK, Refusal
@@ -56,7 +56,16 @@ class PublicApi:
             ("GET", "/prices-history", self._history),
             ("GET", "/fees/builder-fees/{code}", self._builder_fees),
         ]
-        return [route(method, path, answering(handler)) for method, path, handler in handlers]
+        routes = [route(method, path, answering(handler)) for method, path, handler in handlers]
+        return [*routes, Route("/clock", self._own_clock)]
+
+    async def _own_clock(self, _: Request) -> Response:
+        """Tell the time exactly, and how fast it runs: for programs that go by it.
+
+        The real venue has nothing like it, so it is not below the CLOB's prefix.
+        """
+        speed = self._clock.speed if isinstance(self._clock, ScaledClock) else 1.0
+        return JSONResponse({"time": self._clock.time(), "speed": speed})
 
     async def _time(self, _: Request) -> Response:
         return JSONResponse(int(self._clock.time()))

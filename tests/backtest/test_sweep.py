@@ -31,9 +31,10 @@ from polyframe import (
 from polyframe.backtest.sweeps.keys import canonical, task_key
 from polyframe.backtest.sweeps.progress import Progress
 from polyframe.backtest.sweeps.task import Part
-from polyframe.backtest.sweeps.variants import label, make_variants, read_settings
+from polyframe.backtest.sweeps.variants import label, make_variants
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 from polyframe.strategy import Strategy
+from polyframe.templates import read_settings
 from tests.backtest.kit import MODELS, Eager, Made, both, make_entry, wandering
 from tests.backtest.sweepkit import SETTINGS, Buyer, Odd, eager_sweep, small, threads
 

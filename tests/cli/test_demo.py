@@ -103,7 +103,7 @@ def test_help_names_what_ships() -> None:
             ["--strategy", "polyframe.strategies.threshold:Mine"],
             "has no Mine; strategies there: Threshold",
         ),
-        (["--strategy", "polyframe.strategy:Strategy"], "is no subclass of polyframe.Strategy"),
+        (["--strategy", "polyframe.strategy:Strategy"], "is no polyframe.Strategy"),
     ],
 )
 def test_a_wrong_option_is_explained(arguments: list[str], message: str) -> None:

@@ -83,7 +83,7 @@ def test_a_class_in_a_module_of_the_current_directory(
     ("name", "message"),
     [
         ("Nobody", "has no Nobody; strategies there: Leaks, Mine, Needs$"),
-        ("number", "is no subclass of polyframe.Strategy"),
+        ("number", "is no polyframe.Strategy"),
         ("Needs", "cannot be made without settings .*give its fields defaults"),
         ("", "expected a name that ships"),
     ],

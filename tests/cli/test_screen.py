@@ -152,7 +152,7 @@ def picture(stage: Stage, watch: Watch, *, width: int = 80, height: int = 24) ->
     scene = Scene(
         stage.env,
         stage.trader,
-        stage.trader.series[0],
+        stage.trader.series,
         watch,
         "Threshold on btc-updown-15m, 60×",
         cycles=4,
@@ -165,7 +165,7 @@ def picture(stage: Stage, watch: Watch, *, width: int = 80, height: int = 24) ->
 
 def watched(stage: Stage, seen: list[Event], *, more: bool = True) -> Watch:
     """Return a watch of the stage that writes into `seen`."""
-    return Watch(stage.env, stage.trader, stage.trader.series[0], seen.append, lambda: more)
+    return Watch(stage.env, stage.trader, seen.append, lambda _: more)
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (60, 20), (40, 12)])

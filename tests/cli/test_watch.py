@@ -35,7 +35,7 @@ def story(
     seen: list[Event] = []
 
     async def main(stage: Stage) -> None:
-        Watch(stage.env, stage.trader, stage.trader.series[0], seen.append, lambda: more)
+        Watch(stage.env, stage.trader, seen.append, lambda _: more)
         await stage.open_cycle()
         await act(stage)
         await settle()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pickle
 import sys
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from typing import Any
 from polyframe.backtest.sweeps.keys import is_importable
 from polyframe.errors import ConfigError
 from polyframe.strategy import Strategy
+from polyframe.templates import import_file
 
 
 def pack(strategy: Strategy, *, is_local: bool) -> bytes:
@@ -65,18 +65,8 @@ def files_of(strategies: Iterable[Strategy]) -> dict[str, str]:
 def import_files(files: dict[str, str]) -> None:
     """Import modules from files under the names that they have in the sweeping process."""
     for name, path in files.items():
-        if name in sys.modules:
-            continue
-        folder = str(Path(path).parent)
-        if folder not in sys.path:
-            sys.path.insert(0, folder)  # as with ``python file.py``: it may import its neighbours
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            msg = f"strategy: {path} cannot be imported"
-            raise ConfigError(msg)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
+        if name not in sys.modules:
+            import_file(Path(path), name)
 
 
 def _file_of(kind: type) -> str | None:

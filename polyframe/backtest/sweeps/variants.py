@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import types
-import typing
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from enum import Enum
-from typing import Any, Union
+from typing import Any
 
 import attrs
 from attrs import field, frozen
 
 from polyframe.errors import ConfigError
 from polyframe.strategy import Strategy, check_definition
+from polyframe.templates import check_setting, make_template
 
 Settings = Mapping[str, Any]
 
@@ -65,21 +63,8 @@ def template_of(strategy: type[Strategy] | Strategy) -> Strategy:
         ConfigError: No strategy, or a class that cannot be made without settings.
         StrategyDefinitionError: The class would leak state between cycles.
     """
-    if isinstance(strategy, type) and issubclass(strategy, Strategy):
-        kind = strategy
-        try:
-            strategy = kind()
-        except TypeError as error:
-            msg = (
-                f"strategy: {kind.__name__} cannot be made without settings ({error}); give "
-                "its fields defaults, or pass an object"
-            )
-            raise ConfigError(msg) from error
-    if not isinstance(strategy, Strategy):
-        msg = f"strategy: expected a Strategy class or object, got {strategy!r}"
-        raise ConfigError(msg)
-    check_definition(strategy)
-    return strategy
+    name = strategy.__name__ if isinstance(strategy, type) else repr(strategy)
+    return make_template(strategy, name, "pass an object")
 
 
 def make_variants(
@@ -120,16 +105,6 @@ def text(value: object) -> str:
     return str(value) if isinstance(value, Decimal | str | int | float) else repr(value)
 
 
-def read_settings(kind: type[Strategy], name: str, texts: Sequence[str]) -> list[Any]:
-    """Return the values of a setting that were given as text, as on a command line.
-
-    Raises:
-        ConfigError: There is no such setting, or a text is no value of its type.
-    """
-    expected = _types(kind, name)
-    return [_read(name, text, expected) for text in texts]
-
-
 def _of_strategy(template: Strategy, strategy: Strategy) -> Variant:
     if type(strategy) is not type(template):
         msg = f"variants: expected {type(template).__name__} objects, got {strategy!r}"
@@ -148,89 +123,10 @@ def _of_settings(template: Strategy, settings: Settings) -> Variant:
         msg = f"variants: expected settings by name or strategies, got {settings!r}"
         raise ConfigError(msg)
     for name, value in settings.items():
-        _check_type(type(template), name, value)
+        check_setting(type(template), name, value)
     try:
         strategy = attrs.evolve(template, **settings)
         check_definition(strategy)
     except Exception as error:  # noqa: BLE001 - a combination that cannot be is a failed variant
         return Variant(dict(settings), None, error)
     return Variant(dict(settings), strategy)
-
-
-def _attribute(kind: type[Strategy], name: str) -> attrs.Attribute[Any]:
-    found: dict[str | None, attrs.Attribute[Any]] = {
-        each.alias: each for each in attrs.fields(kind) if each.init
-    }
-    if name not in found:
-        have = ", ".join(str(each) for each in found) or "none"
-        msg = f"{name}: {kind.__name__} has no such setting; it has: {have}"
-        raise ConfigError(msg)
-    return found[name]
-
-
-def _types(kind: type[Strategy], name: str) -> tuple[Any, ...] | None:
-    """Return the types that a setting may have, ``None`` if that cannot be told."""
-    attribute = _attribute(kind, name)
-    hint: Any = attribute.type
-    if isinstance(hint, str):
-        try:
-            hint = typing.get_type_hints(kind)[attribute.name]
-        except Exception:  # noqa: BLE001 - names that exist for type checkers only
-            return None
-    parts = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
-    if not all(isinstance(part, type) and not typing.get_args(part) for part in parts):
-        return None
-    return tuple(parts)
-
-
-_UNIONS = (Union, types.UnionType)
-
-
-def _check_type(kind: type[Strategy], name: str, value: object) -> None:
-    """Refuse a float where the strategy says Decimal: it would fail in each cycle.
-
-    A field with a converter takes what the converter takes.
-    """
-    expected, attribute = _types(kind, name), _attribute(kind, name)
-    if expected is None or attribute.converter is not None or isinstance(value, expected):
-        return
-    if float in expected and isinstance(value, int):
-        return
-    names = " or ".join(each.__name__ for each in expected)
-    hint = f"; write Decimal({str(value)!r})" if Decimal in expected else ""
-    msg = f"{name}: expected {names}, got {value!r}{hint}"
-    raise ConfigError(msg)
-
-
-def _read(name: str, text: str, expected: tuple[Any, ...] | None) -> Any:
-    if expected is None:
-        msg = f"{name}: a setting of this type cannot be given as text; write a program"
-        raise ConfigError(msg)
-    if types.NoneType in expected and text.lower() in {"none", ""}:
-        return None
-    for kind in expected:
-        try:
-            return _parse(kind, text)
-        except (ValueError, InvalidOperation, KeyError):
-            continue
-    names = " or ".join(each.__name__ for each in expected)
-    msg = f"{name}: expected {names}, got {text!r}"
-    raise ConfigError(msg)
-
-
-def _parse(kind: Any, text: str) -> Any:
-    if kind is bool:
-        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-            text.lower()
-        ]
-    if inspect.isclass(kind) and issubclass(kind, Enum):
-        named = {each.name.lower(): each for each in kind} | {
-            str(each.value): each for each in kind
-        }
-        return named.get(text) or named[text.lower()]
-    if kind in {int, float, str, Decimal}:
-        value = kind(text)
-        if isinstance(value, float | Decimal) and value != value:  # noqa: PLR0124 - not a number
-            raise ValueError(text)
-        return value
-    raise ValueError(text)
