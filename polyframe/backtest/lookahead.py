@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from attrs import evolve, frozen
-from typing_extensions import Unpack
+from typing_extensions import Unpack, override
 
 from polyframe.backtest.run import Options, run_backtest
+from polyframe.recording.excerpt import Excerpt
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket
 from polyframe.report.orders import Decision
@@ -32,7 +33,7 @@ class LookAhead:
     cut: tuple[Decision, ...]
 
 
-class CutOff:
+class CutOff(Excerpt):
     """One market of a recording, up to an instant: later rows and the resolution do not exist.
 
     Args:
@@ -42,37 +43,16 @@ class CutOff:
     """
 
     def __init__(self, recording: Recording, entry: TapeMarket, cut_ms: int | None) -> None:
-        self._recording = recording
+        super().__init__(recording, [entry if cut_ms is None else evolve(entry, winner=None)])
         self._whole = entry
-        self._entry = entry if cut_ms is None else evolve(entry, winner=None)
         self._cut_ms = cut_ms
 
-    def markets(self) -> Sequence[TapeMarket]:
-        """Return the one market."""
-        return (self._entry,)
-
-    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
-        """Yield its rows up to the cut.
-
-        Raises:
-            KeyError: Another market.
-        """
-        if market.market != self._whole.market:
-            raise KeyError(market.market.slug)
+    @override
+    def _heard(self, market: TapeMarket) -> Iterator[TapeEvent]:
         for event in self._recording.events(self._whole):
             if self._cut_ms is not None and event.received_ms > self._cut_ms:
                 return
             yield event
-
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """What the recording skipped."""
-        return self._recording.skipped
-
-    @property
-    def doubtful(self) -> Mapping[str, int]:
-        """What the recording passed on although it looks wrong."""
-        return self._recording.doubtful
 
 
 def find_look_ahead(

@@ -7,11 +7,12 @@ import pickle
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
 from attrs import field, frozen
+from typing_extensions import override
 
 from polyframe.backtest.run import run_backtest
 from polyframe.errors import StrategyFailed
@@ -19,6 +20,7 @@ from polyframe.model.events import BookDelta, BookSnapshot
 from polyframe.model.market import Outcome
 from polyframe.model.series import Series
 from polyframe.paper.models import PaperModels
+from polyframe.recording.excerpt import Excerpt
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed, file_name
 from polyframe.report.values import Figures, Report
@@ -181,7 +183,7 @@ def _cycles(report: Report, data: Recording) -> tuple[CycleFigures, ...]:
     )
 
 
-class Part:
+class Part(Excerpt):
     """Some markets of a recording; their events are remembered for the next run, up to a bound.
 
     Events are values that nobody changes, so runs share them.
@@ -194,23 +196,14 @@ class Part:
 
     def __init__(self, recording: Recording, names: Sequence[str], limit: int = REMEMBERED) -> None:
         wanted = frozenset(names)
-        self._recording = recording
-        self._markets = tuple(m for m in recording.markets() if file_name(m.market) in wanted)
+        super().__init__(
+            recording, [each for each in recording.markets() if file_name(each.market) in wanted]
+        )
         self._left = limit
         self._events: dict[str, list[TapeEvent]] = {}
 
-    def markets(self) -> Sequence[TapeMarket]:
-        """Return the markets."""
-        return self._markets
-
-    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
-        """Yield what was heard of one.
-
-        Raises:
-            KeyError: It is none of these.
-        """
-        if market not in self._markets:
-            raise KeyError(market.market.slug)
+    @override
+    def _heard(self, market: TapeMarket) -> Iterator[TapeEvent]:
         name = file_name(market.market)
         if name in self._events:
             return iter(self._events[name])
@@ -224,16 +217,6 @@ class Part:
                 return itertools.chain(kept, source)
         self._left, self._events[name] = left, kept
         return iter(kept)
-
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """What the recording skipped."""
-        return self._recording.skipped
-
-    @property
-    def doubtful(self) -> Mapping[str, int]:
-        """What the recording passed on although it looks wrong."""
-        return self._recording.doubtful
 
 
 def _weight(event: TapeEvent) -> int:
