@@ -6,7 +6,7 @@ from polyframe.testing.assertions import (
     assert_isolated,
     assert_no_leaks,
 )
-from polyframe.testing.bounds import bound_of, unhedged_at_most
+from polyframe.testing.bounds import bound_of
 from polyframe.testing.builders import (
     CRYPTO_FEES,
     START,
@@ -68,5 +68,4 @@ __all__ = [
     "play",
     "run_strategy",
     "trade_report",
-    "unhedged_at_most",
 ]

@@ -50,7 +50,7 @@ def bound_of(strategy: Strategy) -> Bound:
     return make(strategy)
 
 
-def trades_nothing(_: Strategy) -> Bound:
+def _onlooker(_: Strategy) -> Bound:
     """Return the bound of a strategy that only looks on: it places no order."""
 
     def bound(standing: Standing) -> None:
@@ -146,7 +146,7 @@ def _arbitrage(strategy: Arbitrage) -> Bound:
 
 def _grid(strategy: Grid) -> Bound:
     """Shares without a partner, entries, and one order at a time."""
-    unhedged = unhedged_at_most(strategy.max_unhedged)
+    unhedged = _unhedged_at_most(strategy.max_unhedged)
 
     def bound(standing: Standing) -> None:
         unhedged(standing)
@@ -164,7 +164,7 @@ def _grid(strategy: Grid) -> Bound:
 
 def _pairlock(strategy: PairLock) -> Bound:
     """Shares without a partner, rounds in which anything is filled, and one pair at a time."""
-    unhedged = unhedged_at_most(strategy.max_unhedged)
+    unhedged = _unhedged_at_most(strategy.max_unhedged)
 
     def bound(standing: Standing) -> None:
         unhedged(standing)
@@ -175,7 +175,7 @@ def _pairlock(strategy: PairLock) -> Bound:
     return bound
 
 
-def unhedged_at_most(shares: Decimal) -> Bound:
+def _unhedged_at_most(shares: Decimal) -> Bound:
     """Return a bound of shares without a partner, whatever open orders do.
 
     Shares of trades that the venue has taken back (``FAILED``) come on top.
@@ -196,12 +196,12 @@ def unhedged_at_most(shares: Decimal) -> Bound:
 
 _BOUNDS: dict[type[Strategy], Callable[[Any], Bound]] = {
     Arbitrage: _arbitrage,
-    DataRecorder: trades_nothing,
+    DataRecorder: _onlooker,
     Grid: _grid,
     MarketMaker: _marketmaker,
     Momentum: _momentum,
     PairLock: _pairlock,
-    Template: trades_nothing,
+    Template: _onlooker,
     Threshold: _threshold,
 }
 

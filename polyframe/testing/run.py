@@ -21,6 +21,7 @@ from polyframe.testing.faults import Fault, Faults
 from polyframe.testing.invariants import Violation
 from polyframe.testing.simtrader import Seen, SimTrader
 from polyframe.testing.simvenue import SimVenue
+from polyframe.testing.simwriter import writers_in_turn
 from polyframe.testing.stage import Stage
 from polyframe.testing.standing import Bound, Bounds, Checked
 from polyframe.trader import TraderSettings
@@ -193,7 +194,7 @@ def play(
 @asynccontextmanager
 async def opened(stage: Stage) -> AsyncIterator[None]:
     """Open a stage, watch it, and close it."""
-    with stage.monitor.watching():
+    with writers_in_turn(), stage.monitor.watching():
         try:
             await stage.open()
             yield
