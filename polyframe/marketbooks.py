@@ -41,16 +41,14 @@ class BooksListener(Protocol):
 class _Side:
     """One token's book and what was last told of it."""
 
-    __slots__ = ("best_ask", "best_bid", "book", "mismatches", "outcome", "told", "touched")
+    __slots__ = ("best_ask", "best_bid", "book", "mismatches", "outcome", "told_ask", "told_bid")
 
     def __init__(self, outcome: Outcome, tick_units: int) -> None:
         self.outcome = outcome
         self.book = Book(tick_units)
         self.mismatches = 0
-        self.told = (0, PRICE_UNITS)
-        # Of the message that is being applied: whether it changed this book, and the venue's own
-        # top after it (-1: not said).
-        self.touched = False
+        self.told_bid, self.told_ask = 0, PRICE_UNITS
+        # Of the message that is being applied: the venue's own top after it (-1: not said).
         self.best_bid = -1
         self.best_ask = -1
 
@@ -116,10 +114,9 @@ class MarketBooks:
 
     def on_delta(self, message: BookDelta) -> bool:
         """Apply the level changes of one message; return whether any was applied."""
-        sides = self._sides
-        touched = False
+        first = other = None
         for change in message.changes:
-            side = sides.get(change.token)
+            side = self._sides.get(change.token)
             if side is None:
                 self._listener.tell_foreign(change.token)
                 continue
@@ -129,38 +126,42 @@ class MarketBooks:
                 reason = "bad_level" if side.book.known else "before_snapshot"
                 self._counters.add(Count.BOOK_SKIPPED, reason)
                 continue
-            touched = side.touched = True
             side.best_bid = change.best_bid
             side.best_ask = change.best_ask
-        if touched:
-            self._after_delta(message.timestamp_ms)
-        return touched
+            if first is None:
+                first = side
+            elif side is not first:
+                other = side
+        if first is None:
+            return False
+        # Checked and told once for the whole message: within it a book may cross for a moment.
+        now, timestamp_ms = self._clock.time(), message.timestamp_ms
+        if other is None:
+            self._after_delta(first, now, timestamp_ms)
+        else:
+            self._after_delta(self._up, now, timestamp_ms)
+            self._after_delta(self._down, now, timestamp_ms)
+        return True
 
-    def _after_delta(self, timestamp_ms: int) -> None:
-        """Check and tell, once for the whole message: within it a book may cross for a moment."""
-        now = self._clock.time()
-        for side in self._both:
-            if not side.touched:
-                continue
-            side.touched = False
-            book = side.book
-            book.received = now
-            if timestamp_ms > book.timestamp_ms:
-                book.timestamp_ms = timestamp_ms
-            if not self.known:
-                continue
-            if side.best_bid >= 0:
-                if side.best_bid == book.bid_units and side.best_ask == book.ask_units:
-                    side.mismatches = 0
-                else:
-                    self._mismatch(side)
-                    if not self.known:  # one too many, and that was told
-                        continue
-            if self.tells_books:
-                self._listener.tell_book(side.outcome)
-            told = side.told
-            if book.bid_units != told[0] or book.ask_units != told[1]:
-                self._tell_price(side)
+    def _after_delta(self, side: _Side, now: float, timestamp_ms: int) -> None:
+        """Check and tell what a message has done to one side."""
+        book = side.book
+        book.received = now
+        if timestamp_ms > book.timestamp_ms:
+            book.timestamp_ms = timestamp_ms
+        if not self.known:
+            return
+        if side.best_bid >= 0:
+            if side.best_bid == book.bid_units and side.best_ask == book.ask_units:
+                side.mismatches = 0
+            else:
+                self._mismatch(side)
+                if not self.known:  # one too many, and that was told
+                    return
+        if self.tells_books:
+            self._listener.tell_book(side.outcome)
+        if book.bid_units != side.told_bid or book.ask_units != side.told_ask:
+            self._tell_price(side)
 
     def on_quote(self, message: BestQuote) -> None:
         """Compare with the venue's own top of book."""
@@ -217,7 +218,7 @@ class MarketBooks:
     def _tell_all(self) -> None:
         for side in self._both:
             book = side.book
-            side.told = (book.bid_units, book.ask_units)
+            side.told_bid, side.told_ask = book.bid_units, book.ask_units
             if self.tells_books:
                 self._listener.tell_book(side.outcome)
             self._listener.tell_price(side.outcome)
@@ -225,9 +226,9 @@ class MarketBooks:
     def _tell(self, side: _Side) -> None:
         if self.tells_books:
             self._listener.tell_book(side.outcome)
-        if side.told != (side.book.bid_units, side.book.ask_units):
+        if (side.told_bid, side.told_ask) != (side.book.bid_units, side.book.ask_units):
             self._tell_price(side)
 
     def _tell_price(self, side: _Side) -> None:
-        side.told = (side.book.bid_units, side.book.ask_units)
+        side.told_bid, side.told_ask = side.book.bid_units, side.book.ask_units
         self._listener.tell_price(side.outcome)

@@ -44,13 +44,11 @@ _BOOK_UP = 4
 _BOOK = {Outcome.UP: _BOOK_UP, Outcome.DOWN: 8}
 """Bits of what is marked; the lower goes first."""
 
+_BITS = [(bit, outcome) for bits in (_PRICE, _BOOK) for outcome, bit in bits.items()]
 _TURNS = tuple(
-    tuple(
-        (bit, outcome) for bits in (_PRICE, _BOOK) for outcome, bit in bits.items() if marks & bit
-    )
-    for marks in range(16)
+    tuple((bit, outcome) for bit, outcome in reversed(_BITS) if marks & bit) for marks in range(16)
 )
-"""What is to be told for each combination of marks."""
+"""What is to be told for each combination of marks, the first of it at the end."""
 
 
 class StrategyRun:
@@ -236,18 +234,18 @@ class StrategyRun:
         # One turn: everything that was marked at one time, once. What is marked again meanwhile waits
         # for the next turn, so that a slow hook of one kind or outcome cannot keep the others waiting
         # for ever.
-        turn: deque[tuple[int, Outcome]] = deque()
+        turn: list[tuple[int, Outcome]] = []
         is_prints_turn = False
         # What `_stopped` says, spelled out: it is asked twice for each event.
         while session.is_open and not (self._failed or self._ending):
             if own:
                 await self._deliver_own(own.popleft())
                 continue
-            if (self._marks or prints) and not turn and not is_prints_turn:
-                turn.extend(_TURNS[self._marks])
+            if not turn and not is_prints_turn and (self._marks or prints):
+                turn += _TURNS[self._marks]
                 is_prints_turn = bool(prints)
             if turn:
-                mark, outcome = turn.popleft()
+                mark, outcome = turn.pop()
                 self._marks ^= mark
                 if mark >= _BOOK_UP:
                     self._hook = "on_book"

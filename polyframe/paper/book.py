@@ -23,6 +23,9 @@ MICRO = 1_000_000
 _EDGE = 100
 """A book that bids no more than this and asks no less than 1 USD minus this is a placeholder."""
 
+_MOST_WAITING = 500
+"""Messages that may wait until somebody looks at the book."""
+
 
 def micro(size: Decimal) -> int:
     """Return shares as integer units of size."""
@@ -59,6 +62,8 @@ class PaperBook:
         self._book = Book(int(market.tick_size * PRICE_UNITS))
         self._changed_ms = 0
         self._taken: dict[tuple[bool, int], _Taken] = {}
+        # Changes that nobody has looked at yet, with their times: see `apply_later`.
+        self._waiting: list[tuple[BookDelta, int]] = []
 
     @property
     def tick(self) -> int:
@@ -73,14 +78,17 @@ class PaperBook:
     @property
     def top(self) -> tuple[int, int]:
         """Best bid and ask as others show them, in units; 0 and 10,000 stand for an empty side."""
+        self.catch_up()
         return self._book.bid_units, self._book.ask_units
 
     def forget(self) -> None:
         """Know nothing until the next snapshot."""
+        self.catch_up()
         self._book.invalidate()
 
     def apply(self, message: MarketMessage, now_ms: int) -> bool:
         """Take a message; return whether levels may be different."""
+        self.catch_up()
         if isinstance(message, BookDelta):
             return self._delta(message, now_ms)
         if isinstance(message, BookSnapshot):
@@ -92,6 +100,49 @@ class PaperBook:
         if changed:
             self._changed(now_ms)
         return changed
+
+    def apply_later(self, message: BookDelta, now_ms: int) -> None:
+        """Take a message when it is needed: whoever looks at the book finds it there.
+
+        For times in which nobody has a stake in the book: many changes at once are cheaper.
+        """
+        if self._taken or not self._book.known:
+            self._delta(message, now_ms)  # each step of a level counts, or nothing is known
+            return
+        waiting = self._waiting
+        waiting.append((message, now_ms))
+        if len(waiting) >= _MOST_WAITING:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take what waits: of each level only what was said last."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        up, down, book = self._up, self._down, self._book
+        sizes: dict[int, Decimal] = {}  # by price for Up, that of an ask below 0
+        for message, now_ms in waiting:
+            is_used = False
+            for change in message.changes:
+                price, token = change.price, change.token
+                if not 0 < price < PRICE_UNITS:
+                    self._ignore("price")
+                    continue
+                if token == up:
+                    sizes[price if change.is_bid else -price] = change.size
+                elif token == down:
+                    price -= PRICE_UNITS  # an ask for Up at what is left of 1 USD
+                    sizes[price if change.is_bid else -price] = change.size
+                else:
+                    self._ignore("token")
+                    continue
+                is_used = True
+            if is_used:
+                self._changed_ms = now_ms
+                if message.timestamp_ms > book.timestamp_ms:
+                    book.timestamp_ms = message.timestamp_ms
+        for place, size in sizes.items():
+            book.apply_change(place > 0, abs(place), size)
 
     def _changed(self, now_ms: int) -> None:
         self._changed_ms = now_ms
@@ -149,6 +200,7 @@ class PaperBook:
 
         Before anybody quotes, a market shows 0.01 / 0.99 or one far side alone (PROTOCOL §2.2).
         """
+        self.catch_up()
         book = self._book
         if not book.known or book.is_crossed or now_ms - self._changed_ms > self._stale_ms:
             return False
@@ -156,17 +208,20 @@ class PaperBook:
 
     def side_of(self, price: int) -> bool | None:
         """Return whether a trade at `price` met bids; ``None`` if it was between the two sides."""
+        self.catch_up()
         if price <= self._book.bid_units:
             return True
         return False if price >= self._book.ask_units else None
 
     def meets(self, is_bid: bool, limit: int) -> bool:
         """Return whether others show anything at which a bid (an ask) of `limit` could trade."""
+        self.catch_up()
         book = self._book
         return limit >= book.ask_units if is_bid else limit <= book.bid_units
 
     def shown(self, is_bid: bool, price: int) -> int:
         """Return the total size at one price."""
+        self.catch_up()
         return micro(self._book.size_at(is_bid, price))
 
     def offers(self, is_bid: bool, limit: int) -> Iterator[tuple[int, int]]:
@@ -176,6 +231,7 @@ class PaperBook:
             is_bid: The side that is asked for.
             limit: The lowest bid, or the highest ask, that is wanted.
         """
+        self.catch_up()
         best = self._book.bid_units if is_bid else self._book.ask_units
         if best < limit if is_bid else best > limit:
             return

@@ -8,7 +8,7 @@ milliseconds of the receiver's clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import groupby
@@ -113,7 +113,8 @@ class PaperVenue:
 
     def on_message(self, slug: str, message: MarketMessage, now_ms: int) -> None:
         """Take a message of the feed of one market, after all that was due before it."""
-        self._schedule.advance(now_ms)
+        if self._schedule.first_ms <= now_ms:
+            self._schedule.advance(now_ms)
         found = self.markets.get(slug)
         if found is not None and (fills := found.on_message(message, now_ms)):
             self._made(found, fills, now_ms)
@@ -124,6 +125,7 @@ class PaperVenue:
             self.markets[slug].forget()
 
     def _close(self, market: Market, now_ms: int) -> None:
+        self.markets[market.slug].book.catch_up()
         for order in self.open_orders(market):
             self._end(order, RESOLVED, now_ms)
 
@@ -234,7 +236,7 @@ class PaperVenue:
         """Take an order of an earlier run; its market is known already."""
         self.orders[order.order_id] = order
         if order.is_open:
-            self.markets[order.market.slug].resting[order.order_id] = order
+            self.markets[order.market.slug].keep(order)
             self._expect_expiry(order)
 
     def _expect_expiry(self, order: PaperOrder) -> None:
@@ -294,7 +296,7 @@ class PaperVenue:
         self.trades.book(order.market, order.token, legs, now_ms)
         self._tell_makers(makers, now_ms)
 
-    def _made(self, market: PaperMarket, fills: list[Fill], now_ms: int) -> None:
+    def _made(self, market: PaperMarket, fills: Sequence[Fill], now_ms: int) -> None:
         """Book what others took of our resting orders: one trade for each price."""
         for _, level in groupby(fills, key=lambda fill: (fill[0].is_bid, fill[0].limit)):
             met = _merged(level)

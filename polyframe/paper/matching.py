@@ -5,10 +5,10 @@ Pure and synchronous. Prices are for the Up share in units of 1e-4 USD, sizes un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 
-from polyframe.model.events import MarketMessage, TradePrint
+from polyframe.model.events import BookDelta, MarketMessage, TradePrint
 from polyframe.model.market import Market
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.order import Side
@@ -24,6 +24,8 @@ _BOUGHT_STEP = 100
 
 Fill = tuple[PaperOrder, int]
 """A resting order of ours, and the units of size that it got at its own price."""
+
+_NOTHING: tuple[Fill, ...] = ()
 
 
 class PaperMarket:
@@ -49,6 +51,9 @@ class PaperMarket:
         self._queue = queue
         self._ignore = ignore
         self._was_lost = False
+        # Our prices, if every order of ours stands in its queue: see `_is_elsewhere`.
+        self._bids: frozenset[int] | None = None
+        self._asks: frozenset[int] = frozenset()
 
     # ------------------------------------------------------------------ orders
 
@@ -93,9 +98,14 @@ class PaperMarket:
 
     def rest(self, order: PaperOrder, now_ms: int) -> None:
         """Let an order stand in the book, at the end of its queue."""
-        self.resting[order.order_id] = order
+        self.keep(order)
         if self.book.is_tradable(now_ms):
             self._join(order)
+
+    def keep(self, order: PaperOrder) -> None:
+        """Let an order stand in the book; its queue is joined when the book can be traded against."""
+        self.resting[order.order_id] = order
+        self._bids = None
 
     def remove(self, order: PaperOrder) -> None:
         """Take an order out of the book, if it stands there."""
@@ -115,9 +125,14 @@ class PaperMarket:
         """Know nothing of the book until the next snapshot; places in the queue are kept."""
         self.book.forget()
         self._was_lost = True
+        self._bids = None
 
-    def on_message(self, message: MarketMessage, now_ms: int) -> list[Fill]:
+    def on_message(self, message: MarketMessage, now_ms: int) -> Sequence[Fill]:
         """Take a message of the feed; return what it filled of our resting orders."""
+        if type(message) is BookDelta and (not self.resting or self._is_elsewhere(message)):
+            self.book.apply_later(message, now_ms)
+            return _NOTHING
+        self._bids = None
         if isinstance(message, TradePrint):
             return self._print(message, now_ms)
         changed = self.book.apply(message, now_ms)
@@ -134,7 +149,32 @@ class PaperMarket:
             else:
                 place.shown(book.shown(is_bid, limit), now_ms)
             is_met = is_met or book.meets(is_bid, limit)
-        return self._crossed() if is_met else []
+        fills = self._crossed() if is_met else []
+        resting = self.resting.values()
+        self._bids = frozenset(order.limit for order in resting if order.is_bid)
+        self._asks = frozenset(order.limit for order in resting if not order.is_bid)
+        return fills
+
+    def _is_elsewhere(self, message: BookDelta) -> bool:
+        """Return whether a message changes nothing at our prices, nor where ours could trade.
+
+        Then no queue moves and nothing is filled, if that is how it was before: known once a message
+        was looked at whole, with a book that can be traded against. Until then it is false.
+        """
+        bids, asks = self._bids, self._asks
+        if bids is None:
+            return False
+        up = self.market.up_token
+        for change in message.changes:
+            is_bid, price = change.is_bid, change.price
+            if change.token != up:
+                is_bid, price = not is_bid, PRICE_UNITS - price
+            if is_bid:
+                if price in bids or (asks and price >= min(asks)):
+                    return False
+            elif price in asks or (bids and price <= max(bids)):
+                return False
+        return True
 
     def _crossed(self) -> list[Fill]:
         """Fill what others now offer at our price or better: they would have met our order."""

@@ -9,10 +9,18 @@ Action = Callable[[int], None]
 """Takes the time in epoch milliseconds for which it was asked."""
 
 
+_NEVER = 2**63
+
+
 class Schedule:
-    """Actions at times; nothing happens by itself."""
+    """Actions at times; nothing happens by itself.
+
+    Attributes:
+        first_ms: When the first one is due; far away if there is none. Read it, never write it.
+    """
 
     def __init__(self) -> None:
+        self.first_ms = _NEVER
         self._due: list[tuple[int, int, Action]] = []
         self._number = 0
 
@@ -25,9 +33,11 @@ class Schedule:
         """Let `action` happen at a time."""
         self._number += 1
         heapq.heappush(self._due, (due_ms, self._number, action))
+        self.first_ms = self._due[0][0]
 
     def advance(self, now_ms: int) -> None:
         """Do everything that has become due."""
         while self._due and self._due[0][0] <= now_ms:
             due_ms, _, action = heapq.heappop(self._due)
+            self.first_ms = self._due[0][0] if self._due else _NEVER
             action(due_ms)
