@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from typing_extensions import Unpack, override
 
 from polyframe.backtest.exchange import RESOLVED_AFTER, ReplayExchange
+from polyframe.backtest.progress import Meter, Tell, listener
 from polyframe.backtest.reckoning import ReplayLedger, make_report
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
@@ -31,6 +32,7 @@ from polyframe.strategy import Strategy, described
 from polyframe.strategyrun import ErrorPolicy
 from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.guards import EntryGuards
+from polyframe.trading.ledger import CycleRecord, CycleStatus
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
 
@@ -61,6 +63,8 @@ class Options(TypedDict, total=False):
         services: Objects for ``env.provide``.
         counters: Where everything is counted; a fresh set by default.
         ledger: A file that gets the whole story, as that of a run on paper (`Ledger`); none by default.
+        progress: A callable that takes a `Progress` whenever a market is over, ``True`` for a bar on
+            standard error, ``None`` for a bar on a terminal; nothing by default.
     """
 
     series: str | Series | Iterable[str | Series] | None
@@ -74,6 +78,7 @@ class Options(TypedDict, total=False):
     services: Iterable[object]
     counters: Counters
     ledger: str | Path | None
+    progress: bool | Tell | None
 
 
 async def backtest(*strategies: Strategy, data: Recording, **options: Unpack[Options]) -> Report:
@@ -137,6 +142,7 @@ class _Job:
     services: Iterable[object] = ()
     counters: Counters | None = None
     ledger: str | Path | None = None
+    progress: bool | Tell | None = False
     _loop: asyncio.AbstractEventLoop | None = field(init=False, default=None)
     _task: asyncio.Task[Any] | None = field(init=False, default=None)
     _is_cancelled: bool = field(init=False, default=False)
@@ -166,13 +172,15 @@ class _Job:
             for entry in entries
         )
         clock = VirtualClock(start)
-        return clock.run(self._main(clock, chosen, settings))
+        with listener(self.progress, "back-test") as tell:
+            return clock.run(self._main(clock, chosen, settings, tell))
 
     async def _main(
         self,
         clock: VirtualClock,
         chosen: dict[Series, list[TapeMarket]],
         settings: TraderSettings,
+        tell: Tell,
     ) -> Report:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         if self._is_cancelled:
@@ -182,6 +190,7 @@ class _Job:
             self.data, models=self.models, cash=self.cash, resolved_after=self.resolved_after
         )
         ledger = ReplayLedger(self.ledger, limit=len(entries))
+        ledger.subscribe(_Counting(Meter(tell), len(entries)))
         # A recording counts what it skips as long as it lives; ours is what is new.
         skipped, doubtful = Counter(self.data.skipped), Counter(self.data.doubtful)
         environment = Environment(
@@ -227,6 +236,21 @@ class _Job:
                 for strategy in self.strategies:
                     trader.add(strategy, on=series, on_error=self.on_error, guards=self.guards)
                 group.create_task(trader.run(len(found)), name=f"back-test {series}")
+
+
+class _Counting:
+    """Tells how many markets are over."""
+
+    def __init__(self, meter: Meter, markets: int) -> None:
+        self._meter = meter
+        self._over: set[str] = set()
+        meter.expect(markets)
+
+    def __call__(self, record: CycleRecord) -> None:
+        """Take a record of the ledger."""
+        if record.status is not CycleStatus.OPEN and record.slug not in self._over:
+            self._over.add(record.slug)
+            self._meter.add(is_failed=False)
 
 
 class _ReplayScheduler(MarketScheduler):

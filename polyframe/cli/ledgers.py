@@ -11,6 +11,7 @@ from polyframe.cli.outputs import check_folder, check_page
 from polyframe.errors import ConfigError
 from polyframe.recording.reader import Recording, load_optional
 from polyframe.report.ledgers import ledger_report
+from polyframe.report.values import Report
 
 
 @frozen
@@ -42,13 +43,16 @@ def run_report(options: ReportOptions) -> int:
         ConfigError: No such ledger, run or recording, a place that cannot be written to, or an extra
             is missing.
     """
+    data = _recording(options.data)
     report = ledger_report(
         _file(options.ledger),
         run=options.run,
         mode=options.mode,
         series=options.series,
-        data=_recording(options.data),
+        data=data,
     )
+    if data is not None:
+        _check_common(report, data)
     check_page("html", options.html)
     check_folder("csv", options.csv)
     check_folder("parquet", options.parquet)
@@ -73,6 +77,23 @@ def _recording(name: str) -> Recording | None:
     from polyframe.cli.replay import open_recording  # it brings all of back-testing with it
 
     return open_recording(name)
+
+
+def _check_common(report: Report, data: Recording) -> None:
+    """Refuse a recording that has nothing to say: another one was meant.
+
+    Raises:
+        ConfigError: It has none of the markets in the report.
+    """
+    slugs = [cycle.slug for cycle in report.cycles]
+    recorded = [tape.market.slug for tape in data.markets()]
+    if slugs and set(slugs).isdisjoint(recorded):
+        have = f"{min(recorded)} to {max(recorded)}" if recorded else "no markets"
+        msg = (
+            f"data: the recording has none of the markets; the ledger has {min(slugs)} to "
+            f"{max(slugs)}, the recording {have}; leave it out, or name another one"
+        )
+        raise ConfigError(msg)
 
 
 def _file(path: Path) -> Path:

@@ -87,7 +87,7 @@ def run_backtest_command(options: ReplayOptions, *, folder: Path | None, html: P
     data, more = open_recording(options.data), _more(options)
     check_folder("folder", folder)
     check_page("html", html)
-    report = run_backtest(strategy, data=data, **more)
+    report = run_backtest(strategy, data=data, progress=None, **more)
     _print(report.text())
     if folder is not None:
         report.write(folder)

@@ -12,6 +12,7 @@ from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
 from polyframe.backtest.exchange import ReplayExchange
+from polyframe.backtest.progress import Progress
 from polyframe.backtest.run import backtest, run_backtest
 from polyframe.clock import VirtualClock, WallClock
 from polyframe.counters import Counters
@@ -324,3 +325,10 @@ def test_guards_of_a_strategy_hold_in_a_back_test() -> None:
     assert report.total.refusals["guard_entries"] > 0
     for cycle in report.cycles:
         assert sum(trade.request.side is Side.BUY for trade in cycle.trades) <= 2
+
+
+def test_progress_counts_the_markets_that_are_over() -> None:
+    """It is told how many there are before the first, then once for each of them."""
+    told: list[Progress] = []
+    run_backtest(Eager(), data=wandering(1), progress=told.append)
+    assert told == [Progress(done, 3) for done in range(4)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from polyframe import Between, ConfigError, OptunaSampler, RandomSampler, SweepResult, sweep
-from polyframe.backtest.sweeps.progress import Progress
+from polyframe.backtest.progress import Progress
 from polyframe.backtest.sweeps.result import VariantResult
 from tests.backtest.kit import MODELS, Eager
 from tests.backtest.sweepkit import Odd, small, threads

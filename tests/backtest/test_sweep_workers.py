@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from polyframe import ConfigError, grid, sweep
-from polyframe.backtest.sweeps.progress import Progress
+from polyframe.backtest.progress import Progress
 from tests.backtest.kit import MODELS, Eager, Made
 from tests.backtest.sweepkit import (
     SETTINGS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from polyframe.cli.app import run
 from polyframe.cli.loading import load_strategy
 from tests.backtest.kit import wandering
 from tests.cli.command import Command, polyframe
+from tests.cli.test_screen import CONTROL, terminal
 
 STRATEGY = """
 import time
@@ -197,3 +199,39 @@ def test_a_strategy_that_raises_is_told_with_its_cause(
     assert "FAILED number=2: LookupError: luck" in capfd.readouterr().out
     assert run(["backtest", strategy, "--data", str(place / "none")]) == 2
     assert "none is no folder; name one with recordings, a URL, or real" in capfd.readouterr().err
+
+
+def test_a_terminal_shows_how_far_it_is(place: Path) -> None:
+    """The bar counts markets, on standard error; the report is what it is elsewhere, too."""
+    with terminal(*replay(place, "backtest")) as screen:
+        screen.read()
+        assert screen.process.wait(5) == 0
+    plain = CONTROL.sub("", screen.text)
+    assert re.search(r"back-test .* 3/3", plain)
+    report = polyframe(*replay(place, "backtest")).stdout
+    assert report.strip() in plain.replace("\r\n", "\n")
+
+
+def test_a_setting_without_a_default_is_given_on_the_command_line(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A sweep takes the values that it tries; without any, the message says what to say."""
+    text = STRATEGY.replace('limit: Decimal = Decimal("0.5")', "limit: Decimal")
+    (place / "cheap.py").write_text(text)
+    assert run(replay(place, "backtest", "--set", "limit=0.45")) == 0
+    assert "limit=0.45" in capfd.readouterr().out
+    assert run(replay(place, "sweep", "--set", "limit=0.40,0.45", "--workers", "1")) == 0
+    assert "Cheap: 2 variants on 3 markets" in capfd.readouterr().out
+    for command in ("backtest", "sweep"):
+        assert run(replay(place, command)) == 2
+        assert "give its fields defaults, or say --set limit=…" in capfd.readouterr().err
+
+
+def test_a_file_called_like_a_package_hides_nothing(place: Path) -> None:
+    """A strategy in plotly.py runs, and the page is made with the package of that name."""
+    (place / "plotly.py").write_text((place / "cheap.py").read_text())
+    page = place / "page.html"
+    strategy, data = f"{place / 'plotly.py'}:Cheap", str(place / "data")
+    done = polyframe("backtest", strategy, "--data", data, "--html", str(page))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "<html" in page.read_text()

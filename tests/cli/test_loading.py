@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -9,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from polyframe.cli.loading import SHIPPED, load_strategy
+from polyframe.cli.loading import SHIPPED, load_strategy, load_variants, read_texts
 from polyframe.errors import ConfigError, StrategyDefinitionError
 from polyframe.strategies import Threshold
 
 MODULE = """
 from decimal import Decimal
-from attrs import define
+from attrs import define, field
 from polyframe import Strategy
 import neighbour
 
@@ -30,6 +31,25 @@ class Needs(Strategy):
 @define
 class Leaks(Strategy):
     seen = []
+
+@define
+class Checked(Strategy):
+    size: int = field(default=-1)
+
+    @size.validator
+    def _check(self, _, value):
+        if value <= 0:
+            raise ValueError("size: above 0, please")
+
+@define
+class Strict(Strategy):
+    size: int = field()
+    more: int = 0
+
+    @size.validator
+    def _check(self, _, value):
+        if value <= 0:
+            raise ValueError("size: above 0, please")
 
 ready = Needs(7)
 number = 7
@@ -82,7 +102,7 @@ def test_a_class_in_a_module_of_the_current_directory(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Nobody", "has no Nobody; strategies there: Leaks, Mine, Needs$"),
+        ("Nobody", "has no Nobody; strategies there: Checked, Leaks, Mine, Needs, Strict$"),
         ("number", "is no polyframe.Strategy"),
         ("Needs", "cannot be made without settings .*give its fields defaults"),
         ("", "expected a name that ships"),
@@ -132,3 +152,75 @@ def test_a_file_without_a_class_names_those_that_it_has(module: Path) -> None:
         ConfigError, match=r"name the class as well, .*; there is: .*mine\.py:Mine,"
     ):
         load_strategy(str(module))
+
+
+def test_settings_are_read_as_the_class_declares_them(module: Path) -> None:
+    """Also those without a default, and those of an object; a check of the class's own is told."""
+    for name in ("Mine", "Needs", "ready"):
+        assert getattr(load_strategy(f"{module}:{name}", {"size": ["5"]}), "size") == 5  # noqa: B009
+    with pytest.raises(ConfigError, match="size: expected int, got 'x'"):
+        load_strategy(f"{module}:Needs", {"size": ["x"]})
+    with pytest.raises(ConfigError, match="set: size has 2 values"):
+        load_strategy(f"{module}:Needs", {"size": ["1", "2"]})
+    with pytest.raises(ConfigError, match=r"^set: size: above 0, please"):
+        load_strategy(f"{module}:Checked", {"size": ["0"]})
+    with pytest.raises(ConfigError, match=r"Checked cannot be made: size: above 0, please"):
+        load_strategy(f"{module}:Checked")
+
+
+def test_a_template_of_a_sweep_takes_the_first_value_that_can_be(module: Path) -> None:
+    """A setting without a default has one of those to try; if none can be, that is said."""
+    template, values = load_variants(f"{module}:Strict", {"size": ["0", "3"], "more": ["1"]})
+    assert (getattr(template, "size"), getattr(template, "more")) == (3, 0)  # noqa: B009
+    assert values == {"size": [0, 3], "more": [1]}
+    with pytest.raises(ConfigError, match=r"^set: size: above 0, please"):
+        load_variants(f"{module}:Strict", {"size": ["0", "-1"]})
+    template, values = load_variants(f"{module}:ready", {"size": ["1", "2"]})
+    assert getattr(template, "size") == 7  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    ("options", "text"), [(["size"], "'size'"), (["=1"], "'=1'"), (["a=1", "a=2"], "'a=2'")]
+)
+def test_what_is_no_setting_is_refused(options: list[str], text: str) -> None:
+    """The form is name=value, and each name comes once."""
+    with pytest.raises(
+        ConfigError, match=f"limit: expected name=value, each name once, got {text}"
+    ):
+        read_texts(options, "limit")
+
+
+def test_a_file_hides_no_package_of_its_name(module: Path) -> None:
+    """What is installed is found before what is beside a strategy, also after it was loaded."""
+    (module.parent / "this.py").write_text(module.read_text())
+    assert type(load_strategy(f"{module.parent / 'this.py'}:Mine")).__name__ == "Mine"
+    found = importlib.util.find_spec("this")
+    assert found is not None
+    assert found.origin is not None
+    assert not found.origin.startswith(str(module.parent))
+
+
+@pytest.mark.parametrize("neighbour", ["this.py", "this/__init__.py"])
+def test_a_neighbour_that_would_be_hidden_is_refused(module: Path, neighbour: str) -> None:
+    """A file that imports one of two modules of a name is not given the wrong one."""
+    (module.parent / neighbour).parent.mkdir(exist_ok=True)
+    (module.parent / neighbour).write_text("SIZE = 5\n")
+    load_strategy(f"{module}:Mine")  # it does not import that
+    module.write_text("def late():\n    from this import SIZE\n" + MODULE)
+    with pytest.raises(
+        ConfigError, match=r"imports this, and there are two: .*; rename the former"
+    ):
+        load_strategy(f"{module}:Mine")
+
+
+def test_a_module_here_that_would_be_hidden_is_refused(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As package.module:Name it would be the installed one; the file can be named instead."""
+    (module.parent / "this.py").write_text(MODULE)
+    monkeypatch.chdir(module.parent)
+    with pytest.raises(
+        ConfigError, match=r"there are two modules this: this\.py and the installed"
+    ):
+        load_strategy("this:Mine")
+    assert type(load_strategy("this.py:Mine")).__name__ == "Mine"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from polyframe import write_csv
 from polyframe.backtest.run import run_backtest
 from polyframe.cli.app import run
 from polyframe.report.ledgers import ledger_report
@@ -46,11 +47,19 @@ def test_what_is_wrong_is_said_in_one_line(
     for name in ("a.sqlite", "b.sqlite"):
         (tmp_path / "two" / name).touch()
     (tmp_path / "file").touch()
+    other = wandering(1, cycles=2)
+    later = other.markets()[-1]
+    write_csv(tmp_path / "later", later, other.events(later))
     for code, told, arguments in (
         (2, "there is no file", [str(tmp_path / "missing.sqlite")]),
         (2, "runs there: 1 (paper)", [str(ledger), "--run", "9"]),
         (2, "found a.sqlite, b.sqlite", [str(tmp_path / "two")]),
         (2, "folder", [str(ledger), "--data", str(tmp_path / "nowhere")]),
+        (
+            2,
+            "data: the recording has none of the",
+            [str(ledger), "--data", str(tmp_path / "later")],
+        ),
         (2, "html: ", [str(ledger), "--html", str(tmp_path / "file" / "page.html")]),
         (2, "it is a folder", [str(ledger), "--html", str(tmp_path)]),
         (2, "csv: ", [str(ledger), "--csv", str(tmp_path / "file")]),

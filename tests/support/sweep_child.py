@@ -20,7 +20,7 @@ from pathlib import Path
 from attrs import define
 
 from polyframe import SweepResult, grid, sweep
-from polyframe.backtest.sweeps.progress import Progress
+from polyframe.backtest.progress import Progress
 from polyframe.strategy import Strategy
 from tests.backtest.kit import wandering
 

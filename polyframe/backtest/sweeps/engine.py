@@ -15,10 +15,10 @@ from typing import Any, Self
 from attrs import frozen
 
 import polyframe
+from polyframe.backtest.progress import Meter, Tell, listener
 from polyframe.backtest.run import markets_of
 from polyframe.backtest.sweeps import keys
 from polyframe.backtest.sweeps.packing import files_of, pack
-from polyframe.backtest.sweeps.progress import Meter, Tell, listener
 from polyframe.backtest.sweeps.store import RunFolder
 from polyframe.backtest.sweeps.task import Failure, SweepOptions, Task, TaskResult
 from polyframe.backtest.sweeps.variants import Variant
@@ -39,7 +39,7 @@ class Means:
         executor: Runs the tasks; processes of this machine by default.
         workers: How many of those; as many as there are cores by default.
         folder: Keeps results over restarts; nothing is kept by default.
-        progress: See `polyframe.backtest.sweeps.progress.listener`.
+        progress: See `polyframe.backtest.progress.listener`.
         retry_failed: Run tasks again that failed in an earlier run.
     """
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from polyframe.backtest.progress import Tell
 from polyframe.backtest.sweeps.engine import Engine, Means, chunks
-from polyframe.backtest.sweeps.progress import Tell
 from polyframe.backtest.sweeps.result import RESULT_FILE, SweepResult, VariantResult, variant_result
 from polyframe.backtest.sweeps.samplers import Sampler
 from polyframe.backtest.sweeps.task import SweepOptions

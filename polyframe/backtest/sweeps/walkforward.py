@@ -12,8 +12,8 @@ from typing import Any
 from attrs import field, frozen
 from typing_extensions import Unpack
 
+from polyframe.backtest.progress import Tell
 from polyframe.backtest.sweeps.engine import Engine, Job, Means
-from polyframe.backtest.sweeps.progress import Tell
 from polyframe.backtest.sweeps.result import (
     FIGURES,
     Kind,

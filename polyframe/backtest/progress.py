@@ -1,4 +1,4 @@
-"""How far a sweep is, for people and programs."""
+"""How far a sweep or a back-test is, for people and programs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from polyframe.errors import ConfigError
 
 @frozen
 class Progress:
-    """How far a sweep is.
+    """How far a sweep or a back-test is.
 
     Attributes:
-        done: Tasks that need not be run any more.
+        done: Tasks that need not be run any more; of a back-test the markets that are over.
         total: Tasks that are known so far; a sampler adds to them.
         failed: How many of those done have failed.
         resumed: How many of those done an earlier run had finished.
@@ -58,22 +58,27 @@ class Meter:
 
 
 class Bar:
-    """A progress bar of rich on standard error."""
+    """A progress bar of rich on standard error.
 
-    def __init__(self) -> None:
+    Args:
+        what: The word before it.
+    """
+
+    def __init__(self, what: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
         self._bar = RichProgress(
-            TextColumn("sweep"),
+            TextColumn(what),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[told]}"),
             console=Console(stderr=True),
+            redirect_stdout=sys.stdout.isatty(),  # what is printed to a file stays there
         )
-        self._task = self._bar.add_task("sweep", total=None, told="")
+        self._task = self._bar.add_task(what, total=None, told="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -96,12 +101,13 @@ class Bar:
         )
 
 
-def listener(progress: bool | Tell | None) -> AbstractContextManager[Any]:
+def listener(progress: bool | Tell | None, what: str = "sweep") -> AbstractContextManager[Any]:
     """Return a context whose value takes progress.
 
     Args:
         progress: A callable, ``False`` for nothing, ``True`` for a bar, ``None`` for a bar on a
             terminal where rich is installed.
+        what: The word before the bar.
 
     Raises:
         ConfigError: A bar was asked for, and rich is not installed.
@@ -110,7 +116,7 @@ def listener(progress: bool | Tell | None) -> AbstractContextManager[Any]:
         return nullcontext(progress)
     if progress or (progress is None and sys.stderr.isatty()):
         try:
-            return Bar()
+            return Bar(what)
         except ModuleNotFoundError as error:
             if progress:
                 msg = (
