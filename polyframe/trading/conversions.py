@@ -394,8 +394,8 @@ class Conversions:
     async def redeem(self, slug: str) -> Receipt:
         """Turn the winning shares of a resolved market of this run into cash, and return how it ended.
 
-        The claim becomes cash when the transaction is confirmed. While it is not, asking again is
-        harmless: shares are redeemed once.
+        What of the claim is on chain becomes cash when the transaction is confirmed. While it is not,
+        asking again is harmless: shares are redeemed once.
 
         Raises:
             ConfigError: Nobody redeems here, or there is nothing to redeem.
@@ -410,17 +410,40 @@ class Conversions:
             raise ConfigError(msg)
         state = self._settlement.state(slug)
         assert state is not None  # noqa: S101 - it has a claim
-        receipt = await contracts.redeem(state.market)
+        self._redeeming += 1
+        try:
+            receipt = await self._redeemed(contracts, state, claim)
+        finally:
+            self._redeeming -= 1
+        self._counters.add(Count.REDEMPTIONS, receipt.state.value)
+        data = {"usd": f"{claim:f}", "state": receipt.state, "transaction": receipt.transaction_id}
+        self._ledger.note("redemption", {**data, "text": receipt.text}, state.market)
+        return receipt
+
+    async def _redeemed(
+        self, contracts: PositionContracts, state: CycleState, claim: Decimal
+    ) -> Receipt:
+        market, winner = state.market, state.winner
+        assert winner is not None  # noqa: S101 - it has a claim
+        there = (await contracts.fetch_shares(market))[winner]
+        if not there and state.trades_under_way:
+            return Receipt(ReceiptState.FAILED, text="its winning shares are not on chain yet")
+        if not there:
+            # By an earlier run, on the website, or by a request of ours whose answer was lost.
+            amount = self._settlement.redeemed(market.slug, claim)
+            if self._recount is not None:
+                self._recount.was_paid(market, amount)
+                self._count_again(self._recount)
+            return Receipt(_DONE, text="it was redeemed before; the cash is counted again")
+        receipt = await contracts.redeem(market)
         delay, give_up = ASK_FIRST, self._clock.time() + GONE_AFTER
         while receipt.state is ReceiptState.SUBMITTED and self._clock.time() < give_up:
             await self._clock.sleep(delay)
             delay = min(delay * 1.5, ASK_CAP)
             receipt = await contracts.fetch_receipt(receipt.transaction_id)
-        if receipt.state is ReceiptState.CONFIRMED:
-            self._settlement.redeemed(slug, claim)
-        self._counters.add(Count.REDEMPTIONS, receipt.state.value)
-        data = {"usd": f"{claim:f}", "state": receipt.state, "transaction": receipt.transaction_id}
-        self._ledger.note("redemption", {**data, "text": receipt.text}, state.market)
+        if receipt.state is _DONE:
+            # Shares that were not on chain yet were not paid for.
+            self._settlement.redeemed(market.slug, min(claim, there))
         return receipt
 
     # ------------------------------------------------------------------ helpers

@@ -2,7 +2,8 @@
 
 A conversion whose end is open when a program starts may be on chain already, and so in the cash that
 is counted then, or may come later. Its end alone does not tell which. So it is taken as contained,
-and as soon as nothing is open any more the venue's cash is asked for again: then it says it.
+and as soon as nothing is open any more the venue's cash is asked for again: then it says it. The same
+goes for a claim that turns out to have been redeemed, nobody knows when.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from polyframe.errors import ExchangeError
 from polyframe.exchange.base import Exchange
 from polyframe.model.conversion import Conversion, ConversionKind, ConversionStatus
 from polyframe.model.events import TradeReport
+from polyframe.model.market import Market
 from polyframe.model.money import ZERO
 from polyframe.model.trade import TradeLeg, TradeStatus
 from polyframe.trading.account import Account, Stock
@@ -45,14 +47,14 @@ ReadTrades = Callable[[CycleState], Awaitable[None]]
 
 @frozen
 class _Doubt:
-    """A conversion whose cash may be in the count or not.
+    """A move of cash that may be in the count or not.
 
     Attributes:
-        conversion: How it ended.
+        name: Of what moved it.
         off: USD that the venue has beyond our books if what was taken for true is not.
     """
 
-    conversion: Conversion
+    name: str
     off: Decimal
 
 
@@ -105,7 +107,12 @@ class Recount:
         else:
             return
         self._account.doubt(max(-off, ZERO))
-        self._doubts.append(_Doubt(conversion, off))
+        self._doubts.append(_Doubt(conversion.conversion_id, off))
+
+    def was_paid(self, market: Market, amount: Decimal) -> None:
+        """Take note that a claim was booked as cash that somebody redeemed, nobody knows when."""
+        self._account.presume(amount)
+        self._doubts.append(_Doubt(f"{market.slug}-redeem", amount))
 
     async def run(self, read_trades: ReadTrades, is_quiet: Callable[[], bool]) -> None:
         """Count until the cash is certain, or for hours in vain.
@@ -148,7 +155,7 @@ class Recount:
 
     def _take(self, stock: Stock) -> None:
         was = self._account.cash
-        names = [doubt.conversion.conversion_id for doubt in self._doubts]
+        names = [doubt.name for doubt in self._doubts]
         is_explained = stock.cash - was in self._explained()
         self._account.take_stock(stock)
         self._doubts.clear()
@@ -178,8 +185,6 @@ class Recount:
         Raises:
             ExchangeError: The venue did not answer.
         """
-        if not is_quiet():
-            return None
         before = self._books()
         counted = await count_once(self._exchange, self._clock)
         if counted is None:

@@ -331,13 +331,14 @@ class Settlement:
         """Return the slugs of the resolved markets that still owe something here, oldest first."""
         return [slug for slug in self._cycles if self.claim(slug)]
 
-    def redeemed(self, slug: str, amount: Decimal) -> None:
-        """Note that a resolved market has paid: its claim is cash now."""
+    def redeemed(self, slug: str, amount: Decimal) -> Decimal:
+        """Note that a resolved market has paid: its claim is cash now; return how much of it."""
         cycle = self._cycles[slug]
         # A trade may have failed meanwhile, which took its part of the claim.
         amount = min(amount, cycle.state.account.claimable, cycle.state.payout - cycle.redeemed)
         cycle.state.account.redeem(amount)
         cycle.redeemed += amount
+        return amount
 
     # ------------------------------------------------------------------ cancels of dead cycles
 

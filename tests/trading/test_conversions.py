@@ -486,6 +486,76 @@ def test_redeeming_turns_a_claim_into_cash_once() -> None:
     play(act, exchange=exchange)
 
 
+def test_only_what_is_on_chain_is_redeemed() -> None:
+    """Six of ten winning shares are there: their claim becomes cash, and the rest when it arrives."""
+    exchange = ConvertingExchange()
+    exchange.redeems = False
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await give_pairs(stage)
+        await stage.open_cycle(START + 900)
+        await asyncio.sleep(900 + 120)
+        account, cash = stage.env.account, stage.env.account.cash
+        for number, there in enumerate((6, 4), 1):
+            exchange.on_chain[FIRST.slug] = {UP: Decimal(there), DOWN: Decimal(10)}
+            task = asyncio.create_task(stage.env.redeem(FIRST.slug))
+            await settle()
+            exchange.finish(f"0xtx{number}", CONFIRMED)
+            await task
+            if there == 6:
+                assert (account.cash, account.claimable) == (cash + 6, Decimal(4))
+        assert (account.cash, account.claimable) == (cash + 10, Decimal(0))
+
+    play(act, exchange=exchange)
+
+
+def test_shares_that_are_not_on_chain_yet_stay_a_claim() -> None:
+    """A trade that is not mined gives nothing to redeem: it is told, and nothing is sent."""
+    exchange = ConvertingExchange()
+    exchange.redeems = False
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        order = await stage.trading.handle("me").buy(UP, price=dec("0.50"), size=Decimal(5))
+        stage.env.router.on_user_message(
+            trade_report(FIRST, "t1", order.venue_id, size=Decimal(5), is_taker=False)
+        )
+        await stage.open_cycle(START + 900)
+        await asyncio.sleep(900 + 120)
+        receipt = (await stage.env.redeem())[FIRST.slug]
+        assert (receipt.state, receipt.text) == (FAILED, "its winning shares are not on chain yet")
+        assert stage.env.account.claimable == 5
+        assert exchange.sent == []
+
+    play(act, exchange=exchange)
+
+
+@pytest.mark.parametrize("was_counted", [True, False])
+def test_what_somebody_else_has_redeemed_is_no_cash_twice(was_counted: bool) -> None:
+    """Before the count or after it: the claim is gone, and the venue says what the cash is."""
+    exchange = ConvertingExchange()
+    exchange.redeems = False
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await give_pairs(stage)
+        await stage.open_cycle(START + 900)
+        await asyncio.sleep(900 + 120)
+        account, cash = stage.env.account, stage.env.account.cash
+        exchange.on_chain[FIRST.slug] = {}
+        exchange.balance = cash if was_counted else cash + 10
+        receipt = (await stage.env.redeem())[FIRST.slug]
+        assert receipt.state is CONFIRMED
+        assert (account.cash, account.claimable) == (cash, Decimal(0))
+        async with asyncio.timeout(3600):
+            await stage.env.conversions.wait_counted()
+        assert (account.cash, account.claimable) == (exchange.balance, Decimal(0))
+        assert exchange.sent == []
+
+    play(act, exchange=exchange)
+
+
 def test_nobody_redeems_without_contracts() -> None:
     """The error names what is missing."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyframe.clock import VirtualClock
 from polyframe.errors import ExchangeUnavailable
 from polyframe.model.conversion import (
     Conversion,
@@ -19,12 +22,15 @@ from polyframe.model.conversion import (
     ReceiptState,
 )
 from polyframe.model.events import TradeReport
-from polyframe.model.market import Outcome
+from polyframe.model.market import Market, Outcome, Resolution
+from polyframe.model.order import Side
 from polyframe.model.trade import TradeStatus
 from polyframe.trading.account import Account, Stock
 from polyframe.trading.ledger import Ledger
+from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.recount import AGREEING_UNEXPLAINED
 from polyframe.trading.snapshotstore import MemoryStore
+from polyframe.trading.stocktaking import count_once
 from tests.support.contracts import ConvertingExchange
 from tests.support.fake import START, make_market, trade_report
 from tests.support.stage import Stage, play, settle
@@ -39,26 +45,34 @@ COUNTED = dec("985.50")
 """What is there when the program comes back: 1000 less 9.50 for ten pairs and 5 for ten more Up."""
 
 
+def timed(report: TradeReport) -> TradeReport:
+    """Return a trade with the time of its match, by which the venue lists it."""
+    return msgspec.structs.replace(report, match_time_ms=START * 1000 + 1)
+
+
 def trade(number: int, venue_id: str, outcome: Outcome, price: str) -> TradeReport:
     """Return one of ten shares that is not on chain yet."""
-    return trade_report(
+    ours = trade_report(
         FIRST, f"t{number}", venue_id, outcome, size=Decimal(10), price=dec(price), is_taker=False
+    )
+    return timed(ours)
+
+
+def foreign(
+    number: int, size: int, side: Side = Side.BUY, status: TradeStatus = TradeStatus.CONFIRMED
+) -> TradeReport:
+    """Return a trade of another program of the account, at 0.50."""
+    name = f"t{number}"
+    return timed(
+        trade_report(
+            FIRST, name, "vx", size=Decimal(size), side=side, status=status, is_taker=False
+        )
     )
 
 
 def now(report: TradeReport, status: TradeStatus) -> TradeReport:
     """Return the same trade, a step on."""
-    legs = report.legs
-    return trade_report(
-        FIRST,
-        report.trade_id,
-        legs[0].order_id,
-        FIRST.outcome(legs[0].token) or UP,
-        size=legs[0].size,
-        price=legs[0].price,
-        is_taker=False,
-        status=status,
-    )
+    return msgspec.structs.replace(report, status=status)
 
 
 class Reborn:
@@ -103,7 +117,13 @@ class Reborn:
 
         play(live, exchange=exchange, snapshots=store)
 
-    def play(self, act: Callable[[Stage], Awaitable[None]], ledger: Ledger | None = None) -> None:
+    def play(
+        self,
+        act: Callable[[Stage], Awaitable[None]],
+        *,
+        ledger: Ledger | None = None,
+        reconcile: ReconcileSettings | None = None,
+    ) -> None:
         """Start the program again, and run `act` in the cycle that it goes on with."""
 
         async def live(stage: Stage) -> None:
@@ -114,7 +134,13 @@ class Reborn:
             async with asyncio.timeout(PATIENCE):
                 await act(stage)
 
-        play(live, exchange=self.exchange, snapshots=self.files, ledger=ledger)
+        play(
+            live,
+            exchange=self.exchange,
+            snapshots=self.files,
+            ledger=ledger,
+            reconcile=reconcile,
+        )
 
     def settles(self, stage: Stage) -> None:
         """Let the last trade be confirmed."""
@@ -172,10 +198,9 @@ def test_a_conversion_that_never_happened_moves_nothing() -> None:
     program.play(act)
 
 
-def test_the_cash_is_certain_only_when_all_of_it_stands_still() -> None:
-    """Another conversion, a trade that nobody told of, a market that pays: each is waited for."""
+def test_another_conversion_under_way_is_waited_for() -> None:
+    """It is mined long before it is told: the venue's cash has it, our books not yet."""
     program = Reborn(MERGE)
-    truth = COUNTED  # it was in the count
 
     async def act(stage: Stage) -> None:
         account, exchange = stage.env.account, program.exchange
@@ -183,24 +208,152 @@ def test_the_cash_is_certain_only_when_all_of_it_stands_still() -> None:
         assert state is not None
         program.happens()
         program.settles(stage)
-        # Another one is sent as soon as the first has ended, and is mined long before it is told.
         await program.ended(stage)
         again = await stage.trading.handle("me").merge(Decimal(1))
-        exchange.balance = truth + 1
-        await asyncio.sleep(120)
-        assert account.cash == COUNTED
-        exchange.finish(again.transaction_id or "0xtx1", ReceiptState.CONFIRMED)
+        exchange.balance = COUNTED + 1
+        await asyncio.sleep(300)
+        assert (account.cash, account.presumed) == (COUNTED, Decimal(6))
+        exchange.finish("0xtx1", ReceiptState.CONFIRMED)
         await stage.env.conversions.wait(state, again.conversion_id)
-        # Somebody else's trade in this market: its money has moved, and we know nothing of it.
-        exchange.trades.append(
-            trade_report(FIRST, "t9", "vx", size=Decimal(2), status=TradeStatus.CONFIRMED)
-        )
-        exchange.balance -= 1
         await stage.env.conversions.wait_counted()
-        assert account.cash == exchange.balance
-        assert state.position(UP).size == 15
+        assert account.cash == COUNTED + 1
 
     program.play(act)
+
+
+def test_a_trade_that_nobody_told_of_is_read_before_the_cash_is_believed() -> None:
+    """Its money has moved, and it is in no books: it looks as if the merge was not in the count."""
+    program = Reborn(MERGE)
+
+    async def act(stage: Stage) -> None:
+        exchange = program.exchange
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        sold = foreign(9, 12, Side.SELL)
+        exchange.trades.append(sold)
+        exchange.balance += 6
+        await stage.env.conversions.wait_counted()
+        state = stage.trading.state(FIRST)
+        assert state is not None
+        assert stage.env.account.cash == COUNTED + 6
+        assert ("t9", "vx") in state.fills
+
+    # Nobody else asks.
+    program.play(act, reconcile=ReconcileSettings(open_interval=1e6, idle_interval=1e6))
+
+
+def test_a_trade_that_the_venue_does_not_list_yet_is_waited_for() -> None:
+    """Our books have it, the venue's cash may not: the difference is none of the merge's."""
+    program = Reborn(MERGE)
+
+    async def act(stage: Stage) -> None:
+        exchange, account = program.exchange, stage.env.account
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        bought = foreign(9, 12)
+        stage.env.router.on_user_message(bought)
+        await asyncio.sleep(300)
+        assert (account.cash, account.presumed) == (COUNTED - 6, Decimal(6))
+        exchange.trades.append(bought)
+        exchange.balance -= 6
+        await stage.env.conversions.wait_counted()
+        assert account.cash == COUNTED - 6
+
+    program.play(act)
+
+
+def test_a_look_in_which_our_books_move_is_none() -> None:
+    """Trades that are told while the venue is asked are not in its answer."""
+    program, number = Reborn(MERGE), count(10)
+
+    async def act(stage: Stage) -> None:
+        exchange = program.exchange
+
+        async def fetch_resolution(market: Market) -> Resolution | None:
+            if (latest := next(number)) < 14:
+                bought = foreign(latest, 12)
+                exchange.trades.append(bought)
+                exchange.balance -= 6
+                stage.env.router.on_user_message(bought)
+            return None
+
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        exchange.fetch_resolution = fetch_resolution  # type: ignore[method-assign]
+        await stage.env.conversions.wait_counted()
+        assert stage.env.account.cash == exchange.balance == COUNTED - 4 * 6
+
+    program.play(act)
+
+
+def test_what_nothing_explains_may_be_a_trade_that_is_not_on_chain() -> None:
+    """While one is under way nothing is taken over that no conversion explains."""
+    program = Reborn(MERGE)
+
+    async def act(stage: Stage) -> None:
+        exchange, account = program.exchange, stage.env.account
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        bought = foreign(9, 8, status=TradeStatus.MATCHED)
+        exchange.trades.append(bought)
+        stage.env.router.on_user_message(bought)
+        await asyncio.sleep(300)
+        assert (account.cash, account.presumed) == (COUNTED - 4, Decimal(6))
+        exchange.balance -= 4
+        await stage.env.conversions.wait_counted()
+        assert account.cash == COUNTED - 4
+
+    program.play(act)
+
+
+def test_a_redemption_under_way_is_waited_for() -> None:
+    """The venue has paid, and it is not confirmed: what was claimed becomes cash once."""
+    program = Reborn(MERGE)
+    program.exchange.redeems = False
+
+    async def act(stage: Stage) -> None:
+        exchange, account = program.exchange, stage.env.account
+        program.happens()
+        state = stage.trading.state(FIRST)
+        assert state is not None
+        await stage.open_cycle(START + 900)
+        await asyncio.sleep(900 + 120)
+        redeeming = asyncio.create_task(stage.env.redeem())
+        program.settles(stage)
+        await stage.env.conversions.wait(state, f"{FIRST.slug}-merge-1")
+        exchange.balance = COUNTED + 14
+        await asyncio.sleep(300)
+        assert (account.cash, account.claimable) == (COUNTED, Decimal(14))
+        exchange.finish("0xtx1", ReceiptState.CONFIRMED)
+        await redeeming
+        await stage.env.conversions.wait_counted()
+        assert (account.cash, account.claimable) == (COUNTED + 14, Decimal(0))
+
+    program.play(act)
+
+
+def test_a_count_between_two_lists_that_differ_is_none() -> None:
+    """A trade came in meanwhile: nobody knows whether its money is in the cash."""
+
+    async def main() -> None:
+        exchange = ConvertingExchange()
+        clock = VirtualClock(START)
+        counted = await count_once(exchange, clock)
+        assert counted is not None
+        assert counted[0].cash == 1000
+
+        async def fetch_balance() -> Decimal:
+            exchange.trades.append(foreign(1, 1))
+            return Decimal(1000)
+
+        exchange.fetch_balance = fetch_balance  # type: ignore[method-assign]
+        assert await count_once(exchange, clock) is None
+
+    asyncio.run(main())
 
 
 def test_an_answer_that_is_older_than_it_seems_is_not_believed() -> None:
@@ -324,7 +477,7 @@ def test_the_ledger_says_what_was_put_right(tmp_path: Path) -> None:
         await program.ended(stage)
         await stage.env.conversions.wait_counted()
 
-    program.play(act, Ledger(path))
+    program.play(act, ledger=Ledger(path))
     with Ledger.open(path) as reader:
         (note,) = reader.notes("recount")
     assert note.data == {
