@@ -199,7 +199,8 @@ class ParquetRecording:
         with self._shelf.reading(path) as source, self._parquet.ParquetFile(source) as file:
             reader = ColumnReader(market.market, RowReader(market.market, self._skipped))
             batches = file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS))
-            yield from checked_blocks(reader.events(batches), self._doubtful)
+            for block in checked_blocks(reader.events(batches), self._doubtful):
+                yield from block
 
     @override
     def __reduce__(self) -> tuple[type[ParquetRecording], tuple[str]]:

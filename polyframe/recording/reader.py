@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import gt
+from itertools import islice
+from operator import attrgetter, gt
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -63,22 +64,22 @@ def checked(events: Iterable[TapeEvent], doubtful: Counter[str]) -> Iterator[Tap
 
 def checked_blocks(
     blocks: Iterable[Sequence[TapeEvent]], doubtful: Counter[str]
-) -> Iterator[TapeEvent]:
+) -> Iterator[Sequence[TapeEvent]]:
     """Do what `checked` does, for events that come many at a time."""
     last = 0
     for block in blocks:
-        times = [last, *[event.received_ms for event in block]]
+        times = [last, *map(_received_ms, block)]
         found = block
-        if any(map(gt, times, times[1:])):
+        if any(map(gt, times, islice(times, 1, None))):
             found = []
             for event in block:
                 found.append(_in_order(event, last, doubtful))
                 last = found[-1].received_ms
-        last = max(times)
+        last = max(last, times[-1])
         for event in found:
-            if not isinstance(event, Timed) or type(event.message) is not BookDelta:
+            if type(event) is not Timed or type(event.message) is not BookDelta:
                 _look_at(event, doubtful)
-        yield from found
+        yield found
 
 
 def _in_order(event: TapeEvent, last: int, doubtful: Counter[str]) -> TapeEvent:
@@ -93,6 +94,9 @@ def _look_at(event: TapeEvent, doubtful: Counter[str]) -> None:
         bids, asks = book.bids, book.asks
         if bids and asks and max(bids)[0] >= min(asks)[0]:
             doubtful["crossed"] += 1
+
+
+_received_ms = attrgetter("received_ms")
 
 
 def load_optional(module: str, what: str) -> Any:

@@ -69,7 +69,7 @@ def test_columns_say_what_their_rows_say(
     doubts: list[Counter[str]] = [Counter(), Counter()]
     expected = list(checked(RowReader(MARKET, by_row).events(rows), doubts[0]))
     reader = ColumnReader(MARKET, RowReader(MARKET, by_column))
-    found = list(checked_blocks(reader.events(batches_of(rows, cuts)), doubts[1]))
+    found = list(chain(*checked_blocks(reader.events(batches_of(rows, cuts)), doubts[1])))
     assert found == expected
     assert by_column == by_row
     assert doubts[0] == doubts[1]
