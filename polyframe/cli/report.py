@@ -110,5 +110,6 @@ def print_report(
     else:
         parts += [Text(" No cycle was begun."), Text()]
     parts += [Padding(counter_table(counters), (0, 0, 0, 1)), Text()]
-    parts += [Text(f" {note}") for note in notes]
     console.print(Group(*parts))
+    for note in notes:
+        console.print(Text(f" {note}"), soft_wrap=True)  # a path can be copied as it is

@@ -145,7 +145,7 @@ class Run:
             )
         self.show.credits.append(f"Account: {money}.")
         if plan.ledger is not None:
-            self.show.credits.append(f"Ledger: {plan.ledger} (polyframe report {plan.ledger})")
+            self.show.credits.append(f"More: polyframe report {plan.ledger}")
 
     async def _trade(self, env: Environment, speed: float) -> None:
         plan = self.plan

@@ -29,14 +29,14 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)} | changes
 
 
-def polyframe(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``polyframe`` to its end."""
+def polyframe(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run ``polyframe`` to its end, with changes of its environment."""
     return subprocess.run(
         [sys.executable, "-m", "polyframe.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=LIMIT,
-        env=environment(),
+        env=environment(**changes),
         check=False,
     )
 
@@ -44,13 +44,13 @@ def polyframe(*arguments: str) -> subprocess.CompletedProcess[str]:
 class Command:
     """A ``polyframe`` that is still running; killed if the test leaves it alive."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, **changes: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "polyframe.cli", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(PYTHONUNBUFFERED="1"),
+            env=environment(PYTHONUNBUFFERED="1", **changes),
         )
         self.lines: list[str] = []
         self._errors: list[str] = []
