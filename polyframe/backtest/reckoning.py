@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
 from typing_extensions import override
 
 from polyframe.backtest.blotter import Blotter, Entry
+from polyframe.clock import Clock
+from polyframe.counters import Counters
+from polyframe.model.conversion import Conversion
 from polyframe.model.events import OrderChanged
 from polyframe.model.market import Market
 from polyframe.paper.models import PaperModels
 from polyframe.recording.tape import TapeMarket
+from polyframe.report.conversions import NOTE, confirmed
 from polyframe.report.orders import ReportedOrder
 from polyframe.report.prices import PricePath
 from polyframe.report.reckoning import Life, reckon
 from polyframe.report.values import Report
 from polyframe.trading.commands import Change
-from polyframe.trading.ledger import CycleRecord, Ledger
+from polyframe.trading.ledger import Ledger
 
 
 class ReplayLedger(Ledger):
-    """A ledger that also knows whose order is whose.
+    """A ledger that also knows whose order is whose, and what was split and merged.
 
     Attributes:
         owners: Name of the strategy, by the venue's id of the order.
+        conversions: Splits and merges that were confirmed, by slug.
     """
 
     def __init__(self, path: str | Path | None, *, limit: int) -> None:
         super().__init__(path, limit=limit)
         self.owners: dict[str, str] = {}
+        self.conversions: defaultdict[str, list[Conversion]] = defaultdict(list)
+        self._time: Callable[[], float]
+
+    @override
+    def begin(self, *, clock: Clock, counters: Counters, exchange: str, is_live: bool) -> None:
+        self._time = clock.time
+        super().begin(clock=clock, counters=counters, exchange=exchange, is_live=is_live)
+
+    @override
+    def note(self, kind: str, data: object, market: Market | None = None) -> None:
+        if kind == NOTE and market is not None and isinstance(data, Mapping):
+            found = confirmed(data, int(self._time() * 1000))
+            if found is not None:
+                self.conversions[market.slug].append(found)
+        super().note(kind, data, market)
 
     @override
     def changed(self, market: Market, changes: Iterable[Change], *, is_late: bool = False) -> None:
@@ -81,11 +102,11 @@ def make_report(
 
 def _lives(
     entries: Mapping[str, TapeMarket],
-    records: Iterable[CycleRecord],
+    ledger: ReplayLedger,
     orders: Mapping[str, list[ReportedOrder]],
     paths: Mapping[str, PricePath],
 ) -> Iterator[Life]:
-    for record in records:
+    for record in ledger:
         market = entries[record.slug].market
         yield Life(
             series=str(market.series),
@@ -97,6 +118,7 @@ def _lives(
             orders=orders.get(market.slug, ()),
             refusals=record.refusals,
             path=paths.get(market.slug),
+            conversions=tuple(ledger.conversions.get(market.slug, ())),
         )
 
 

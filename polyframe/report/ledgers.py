@@ -9,12 +9,14 @@ from pathlib import Path
 from attrs import evolve
 
 from polyframe.errors import ConfigError
+from polyframe.model.conversion import Conversion
 from polyframe.model.order import Order, OrderRequest
 from polyframe.model.series import Series
 from polyframe.model.trade import Fill, TradeStatus
 from polyframe.paper.book import PaperBook
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket, Timed
+from polyframe.report.conversions import NOTE, confirmed
 from polyframe.report.orders import Level, ReportedOrder
 from polyframe.report.prices import PathWriter, view_of
 from polyframe.report.reckoning import Life, reckon
@@ -56,12 +58,13 @@ def ledger_report(
         before = (Counter[str](), Counter[str]()) if data is None else _oddities(data)
         tapes = {} if data is None else {tape.market.slug: tape for tape in data.markets()}
         shared = Counter(entry.record.slug for entry in ledger.cycles())
+        converted = _conversions(ledger)
         lives: list[Life] = []
         for entry in cycles:
             # Two runs that both have a record of a cycle had it one after the other, each with its
             # own orders; otherwise one story is told, whoever placed what.
             only = entry.run if shared[entry.record.slug] > 1 else None
-            life = _life(ledger, entry, only)
+            life = _life(ledger, entry, only, converted.get(entry.record.slug, ()))
             tape = tapes.get(entry.record.slug)
             lives.append(life if data is None or tape is None else _seen(life, data, tape))
     after = before if data is None else _oddities(data)
@@ -119,8 +122,15 @@ def _wanted(
     return found
 
 
-def _life(ledger: LedgerReader, entry: CycleEntry, run: int | None) -> Life:
+def _life(
+    ledger: LedgerReader,
+    entry: CycleEntry,
+    run: int | None,
+    converted: Iterable[tuple[int, Conversion]],
+) -> Life:
     record = entry.record
+    # Two runs that share a cycle may both have written down the end of one.
+    told = {each.conversion_id: each for by, each in converted if run in (None, by)}
     fills: dict[str, list[Fill]] = {}
     for fill in ledger.fills(record.slug, run=run):
         fills.setdefault(fill.client_id, []).append(fill)
@@ -141,7 +151,18 @@ def _life(ledger: LedgerReader, entry: CycleEntry, run: int | None) -> Life:
         refusals=record.refusals,
         path=None,
         profit=record.profit,
+        conversions=tuple(told.values()),
     )
+
+
+def _conversions(ledger: LedgerReader) -> dict[str, list[tuple[int, Conversion]]]:
+    """Return the confirmed splits and merges by slug, each with the run that wrote it down."""
+    found: dict[str, list[tuple[int, Conversion]]] = {}
+    for note in ledger.notes(NOTE):
+        conversion = confirmed(note.data, note.time_ms)
+        if conversion is not None and note.slug is not None:
+            found.setdefault(note.slug, []).append((note.run, conversion))
+    return found
 
 
 def _order(order: Order, fills: Iterable[Fill]) -> ReportedOrder:

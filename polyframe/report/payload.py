@@ -13,9 +13,10 @@ from typing import Any
 from polyframe.model.money import PRICE_UNITS
 from polyframe.report.orders import ReportedOrder
 from polyframe.report.prices import POINTS
-from polyframe.report.reckoning import MARK_STEP, Marks, marked_profit, summed
+from polyframe.report.reckoning import marked_profit, summed
 from polyframe.report.render import number
 from polyframe.report.values import CycleReport, Report
+from polyframe.report.walk import MARK_STEP, Marks
 
 PATH_POINTS = 120_000
 """Points of all price paths of a page."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -10,27 +9,15 @@ from itertools import accumulate
 
 from attrs import evolve, field, frozen
 
+from polyframe.model.conversion import Conversion
 from polyframe.model.market import Outcome
-from polyframe.model.money import PRICE_UNITS, ZERO
-from polyframe.model.order import OrderRequest, Side
+from polyframe.model.money import ZERO
+from polyframe.model.order import Side
 from polyframe.paper.models import PaperModels
-from polyframe.report.orders import Decision, Level, ReportedOrder
-from polyframe.report.prices import UNKNOWN, PricePath
+from polyframe.report.orders import Decision, ReportedOrder
+from polyframe.report.prices import PricePath
 from polyframe.report.values import CycleReport, Figures, Part, Report
-
-Steps = list[tuple[int, Decimal]]
-"""By how much something changed, and when (epoch milliseconds)."""
-
-Marks = list[tuple[int, int]]
-"""The marked profit, and from when on (epoch milliseconds): integers of `MARK_STEP`.
-
-There are hundreds of them in a cycle, and integers are twenty times as fast to sum up as ``Decimal``.
-"""
-
-MARK_STEP = Decimal("1e-10")
-"""USD: a unit of price times a millionth of a share."""
-
-_MICRO = 1_000_000
+from polyframe.report.walk import MARK_STEP, Curve, Marks, walked
 
 
 @frozen
@@ -46,6 +33,7 @@ class Life:
         refusals: By reason.
         path: How its prices moved, ``None`` if that was not recorded.
         profit: Taken as it is, where orders need not be the whole story; ``None`` has it summed up.
+        conversions: Splits and merges that were confirmed.
     """
 
     series: str
@@ -58,6 +46,7 @@ class Life:
     refusals: Mapping[str, int] = field(hash=False)
     path: PricePath | None
     profit: Decimal | None = None
+    conversions: Sequence[Conversion] = ()
 
 
 def reckon(
@@ -74,7 +63,7 @@ def reckon(
     ordered = sorted(lives, key=lambda life: (life.start, life.slug))
     cycles, curves = [], []
     for life in ordered:
-        figures, curve = _figures(life, life.orders)
+        figures, curve = _figures(life, life.orders, life.conversions)
         figures = evolve(
             figures,
             refusals=dict(sorted(life.refusals.items())),
@@ -91,6 +80,7 @@ def reckon(
                 life.booked,
                 tuple(evolve(o, result=_result(o, life.winner)) for o in life.orders),
                 life.path,
+                tuple(life.conversions),
             )
         )
         curves.append(curve)
@@ -115,7 +105,8 @@ def marked_profit(cycle: CycleReport) -> Marks:
     It begins with the first fill and ends with the window. Without a price path there is nothing but
     the end.
     """
-    return _walked(cycle.orders, cycle.end * 1000, cycle.path).finish(cycle.winner).marks
+    walk = walked(cycle.orders, cycle.conversions, cycle.end * 1000, cycle.path)
+    return walk.finish(cycle.winner).marks
 
 
 def summed(marks: Iterable[Marks]) -> Marks:
@@ -134,7 +125,8 @@ def summed(marks: Iterable[Marks]) -> Marks:
 
 
 def _by_strategy(lives: Sequence[Life], whole: Part) -> dict[str, Part]:
-    names = sorted({order.strategy for life in lives for order in life.orders})
+    found = {order.strategy for life in lives for order in life.orders}
+    names = sorted(found | {each.strategy for life in lives for each in life.conversions})
     if len(names) == 1:
         return {names[0]: whole}
     parts = {}
@@ -142,29 +134,17 @@ def _by_strategy(lives: Sequence[Life], whole: Part) -> dict[str, Part]:
         own = []
         for life in lives:
             orders = [order for order in life.orders if order.strategy == name]
-            own.append(_figures(life, orders))
+            conversions = [each for each in life.conversions if each.strategy == name]
+            own.append(_figures(life, orders, conversions))
         parts[name] = _part(lives, [figures for figures, _ in own], [curve for _, curve in own])
     return parts
 
 
-@frozen
-class _Curve:
-    """What one cycle adds to the sums of all.
-
-    Attributes:
-        costs: Steps of what held shares had cost.
-        marks: The profit, with what is held valued at the best bids, up to the end of the window.
-        is_marked: Whether prices were recorded, or nothing had to be valued.
-    """
-
-    costs: Steps
-    marks: Marks
-    is_marked: bool
-
-
-def _figures(life: Life, orders: Sequence[ReportedOrder]) -> tuple[Figures, _Curve]:
+def _figures(
+    life: Life, orders: Sequence[ReportedOrder], conversions: Sequence[Conversion]
+) -> tuple[Figures, Curve]:
     trades = [order for order in orders if order.levels]
-    walk = _walked(trades, life.end * 1000, life.path)
+    walk = walked(trades, conversions, life.end * 1000, life.path)
     curve = walk.finish(life.winner)
     fees = sum((trade.fee for trade in trades), ZERO)
     settled, profit = ZERO, None if trades else ZERO
@@ -205,109 +185,6 @@ def _result(order: ReportedOrder, winner: Outcome | None) -> Decimal | None:
     return (earned if order.request.side is Side.BUY else -earned) - order.fee
 
 
-def _walked(orders: Iterable[ReportedOrder], end_ms: int, path: PricePath | None) -> _Walk:
-    walk = _Walk(end_ms, path)
-    fills = [(level, order.request) for order in orders for level in order.levels]
-    for level, request in sorted(fills, key=lambda fill: fill[0].time_ms):
-        walk.fill(level, request)
-    return walk
-
-
-class _Walk:
-    """Walks through the fills of one cycle, and through its prices, in order of time."""
-
-    def __init__(self, end_ms: int, path: PricePath | None) -> None:
-        self.held = dict.fromkeys(Outcome, ZERO)
-        self.cost = dict.fromkeys(Outcome, ZERO)
-        self.realised = ZERO
-        self.flow = ZERO
-        """USD received minus USD paid, fees included; at the end the payout as well."""
-        self.held_ms = 0
-        self._end_ms = end_ms
-        self._since: int | None = None
-        self._costs: Steps = []
-        self._marks: Marks = []
-        self._path = path
-        self._place = 0
-        self._bids: tuple[int, int] | None = None
-
-    def fill(self, level: Level, request: OrderRequest) -> None:
-        """Book one fill at mean cost, as the engine does."""
-        self._pass_to(level.time_ms)
-        outcome, value = request.outcome, level.size * level.price
-        before = self.cost[outcome]
-        self.flow += (-value if request.side is Side.BUY else value) - level.fee
-        if request.side is Side.BUY:
-            self.cost[outcome] += value
-            self.held[outcome] += level.size
-        else:
-            held = self.held[outcome]
-            # Shares that a split made may be sold as well: they cost nothing here.
-            part = before if level.size >= held else before * level.size / held
-            self.cost[outcome] -= part
-            self.held[outcome] -= level.size
-            self.realised += value - part
-        self._costs.append((level.time_ms, self.cost[outcome] - before))
-        self._note_time(level.time_ms)
-        if self._bids is not None:
-            base, up, down = self._holdings()
-            worth = base + self._bids[0] * up + self._bids[1] * down
-            self._marks.append((level.time_ms, worth))
-
-    def _note_time(self, now_ms: int) -> None:
-        is_held = any(self.held.values())
-        if is_held and self._since is None:
-            self._since = now_ms
-        elif not is_held and self._since is not None:
-            self.held_ms += now_ms - self._since
-            self._since = None
-
-    def _flow(self) -> int:
-        return int((self.flow / MARK_STEP).to_integral_value())
-
-    def _holdings(self) -> tuple[int, int, int]:
-        """Return what is certain in marks, and the shares of Up and Down in millionths.
-
-        Who sold more than was bought had split cash into pairs: for each share missing here a pair
-        was paid with 1 USD, and its other half is still held.
-        """
-        up, down = (int(self.held[each] * _MICRO) for each in Outcome)
-        pairs = -min(up, down, 0)
-        return self._flow() - pairs * PRICE_UNITS, up + pairs, down + pairs
-
-    def _pass_to(self, now_ms: int) -> None:
-        """Take the prices until `now_ms`; what is held is worth less or more with each."""
-        path = self._path
-        if path is None:
-            return
-        first = self._place
-        self._place = last = bisect_right(path.times_ms, now_ms, first)
-        base, up, down = self._holdings()
-        marks, is_held = self._marks, bool(up or down)
-        points = zip(
-            path.times_ms[first:last], path.bids[first:last], path.asks[first:last], strict=True
-        )
-        for time_ms, bid, ask in points:
-            # While the book is not known, the last price that was known stands.
-            if bid != UNKNOWN:
-                self._bids = bid, PRICE_UNITS - ask
-                if is_held:
-                    marks.append((time_ms, base + bid * up + (PRICE_UNITS - ask) * down))
-
-    def finish(self, winner: Outcome | None) -> _Curve:
-        """Come to the end of the window, and to the payout if it is known; return all steps."""
-        self._pass_to(self._end_ms)
-        if self._since is not None:
-            self.held_ms += max(self._end_ms - self._since, 0)
-        if winner is not None:
-            self.flow += self.held[winner]
-            if self._costs:
-                self._marks.append((self._end_ms, self._flow()))
-        left = sum(self.cost.values(), ZERO)
-        costs = [*self._costs, (self._end_ms, -left)] if left else self._costs
-        return _Curve(costs, self._marks, self._bids is not None or not self._costs)
-
-
 def _peak(steps: Iterable[tuple[int, Decimal]]) -> Decimal:
     """Return the highest sum on the way; at the same instant what falls comes first."""
     level = peak = ZERO
@@ -337,7 +214,7 @@ def _marked_fall(marks: Marks) -> Decimal:
     return (worst * MARK_STEP).normalize()
 
 
-def _part(lives: Sequence[Life], parts: Sequence[Figures], curves: Sequence[_Curve]) -> Part:
+def _part(lives: Sequence[Life], parts: Sequence[Figures], curves: Sequence[Curve]) -> Part:
     """Return the sum of cycles."""
     refusals: Counter[str] = Counter()
     for part in parts:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
+from polyframe.model.conversion import Conversion
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
 from polyframe.paper.models import PaperModels
@@ -28,7 +29,7 @@ class Figures:
         volume: Price × shares.
         maker_volume: The part of it that rested.
         fees: Paid to the venue.
-        realised: Earned by sales, without fees.
+        realised: Earned by sales and merges, without fees.
         settled: Paid out at resolution, minus what those shares had cost, without fees; 0 before it.
         profit: ``realised + settled − fees``; ``None`` while a market with trades is not resolved.
         exposure: The most that held shares had cost at one time.
@@ -109,6 +110,7 @@ class CycleReport:
         booked: The profit by the engine's books.
         orders: Its orders, in the order in which they were sent.
         path: How its prices moved, ``None`` if that was not recorded.
+        conversions: Its splits and merges that were confirmed.
     """
 
     series: str
@@ -120,6 +122,7 @@ class CycleReport:
     booked: Decimal | None
     orders: tuple[ReportedOrder, ...]
     path: PricePath | None = field(default=None, repr=False)
+    conversions: tuple[Conversion, ...] = ()
 
     @property
     def trades(self) -> tuple[ReportedOrder, ...]:
@@ -137,7 +140,7 @@ class Report:
         total: All of them together.
         drawdown: The largest fall of the summed profits from their peak, in USD, looked at when
             cycles end. `Figures.marked_drawdown` looks within them.
-        strategies: What each strategy that sent an order came to, by name.
+        strategies: What each strategy that sent an order, split or merged came to, by name.
         cash: USD of the account at the end, what resolved markets paid included; ``None`` if it was
             not recorded.
         models: What stood between orders and their fills, ``None`` where nothing was modelled or

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
+from attrs import evolve
+
+from polyframe.model.conversion import Conversion, ConversionKind, ConversionStatus
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, Side
 from polyframe.report.orders import Level, OrderView, ReportedOrder
@@ -34,6 +37,14 @@ def order(
     return ReportedOrder("made-up", strategy, request, at_ms, at_ms, view, "matched", levels)
 
 
+def converted(
+    at_ms: int, kind: ConversionKind, pairs: str, strategy: str = "One", number: int = 1
+) -> Conversion:
+    """Return a split or merge that was confirmed."""
+    name, status = f"conversion-{number}", ConversionStatus.CONFIRMED
+    return Conversion(name, strategy, kind, Decimal(pairs), status, "0x1", updated_ms=at_ms)
+
+
 def path(*points: tuple[int, int, int]) -> PricePath:
     """Return a path; points are milliseconds after `START` and bid and ask in cents."""
     made = PricePath()
@@ -47,10 +58,12 @@ def life(
     winner: Outcome | None = Outcome.UP,
     prices: PricePath | None = None,
     start: int = START,
+    conversions: Sequence[Conversion] = (),
 ) -> Life:
     """Return one cycle of a quarter of an hour."""
     slug = f"btc-updown-15m-{start}"
-    return Life("btc-updown-15m", slug, start, start + 900, winner, None, orders, {}, prices)
+    made = Life("btc-updown-15m", slug, start, start + 900, winner, None, orders, {}, prices)
+    return evolve(made, conversions=conversions)
 
 
 def report_of(*lives: Life) -> Report:

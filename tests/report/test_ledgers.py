@@ -21,7 +21,9 @@ from polyframe.model.trade import TradeStatus
 from polyframe.recording.tape import Gap, TapeEvent
 from polyframe.report.ledgers import ledger_report
 from polyframe.report.values import Figures, Report
+from polyframe.strategies import Arbitrage
 from polyframe.strategy import Strategy
+from polyframe.testing import Regime, RegimeMarkets
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
 from tests.backtest.kit import SERIES, Eager, Made, make_entry, wandering
 
@@ -85,6 +87,19 @@ def test_a_ledger_says_what_its_back_test_said(
     assert [order.levels for order in told.orders] == [order.levels for order in run.orders]
     assert [order.result for order in told.orders] == [order.result for order in run.orders]
     assert (told.cash, told.models, told.decisions) == (None, None, ())
+
+
+def test_merges_are_in_a_back_test_s_report_and_in_that_of_its_ledger(path: Path) -> None:
+    """Pairs that were merged on the way are not at stake any longer; both reports know it."""
+    data = RegimeMarkets(Regime.RANGE, cycles=1, seed=7)
+    run = run_backtest(Arbitrage(), data=data, ledger=path)
+    told = ledger_report(path)
+    (cycle,) = run.cycles
+    assert cycle.conversions
+    assert told.cycles[0].conversions == cycle.conversions
+    assert_same_figures(run.total, told.total, UNKNOWN_TO_A_LEDGER)
+    held = run_backtest(Arbitrage(merge_from=None), data=data)
+    assert run.total.exposure < held.total.exposure
 
 
 @settings(max_examples=5)

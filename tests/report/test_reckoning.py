@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from attrs import define
+from attrs import define, evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyframe.backtest.run import run_backtest
+from polyframe.model.conversion import Conversion, ConversionKind
 from polyframe.model.market import Outcome
 from polyframe.model.money import units_price
 from polyframe.model.order import Side
+from polyframe.report.orders import ReportedOrder
 from polyframe.report.prices import UNKNOWN
-from polyframe.report.reckoning import MARK_STEP, marked_profit, summed
+from polyframe.report.reckoning import marked_profit, summed
 from polyframe.report.values import CycleReport
+from polyframe.report.walk import MARK_STEP
 from tests.backtest.kit import MODELS, Eager, wandering
-from tests.report.kit import START, life, order, path, report_of
+from tests.report.kit import START, converted, life, order, path, report_of
 
 UP, DOWN, BUY, SELL = Outcome.UP, Outcome.DOWN, Side.BUY, Side.SELL
+SPLIT, MERGE = ConversionKind.SPLIT, ConversionKind.MERGE
 MS = START * 1000
 
 
@@ -83,6 +87,103 @@ def test_who_sells_a_half_of_a_split_pair_holds_the_other() -> None:
         # Paid 10 USD, got 6, and Down could be sold at 0.39.
         assert marked_profit(cycle)[0][1] * MARK_STEP == Decimal("-0.1")
         assert marked_profit(cycle)[-1][1] * MARK_STEP == profit
+
+
+def two_pairs() -> list[ReportedOrder]:
+    """Return ten pairs for 9.80 USD within 20 s, and ten more a minute later."""
+    return [
+        order(MS + at, BUY, price, "10", (price, "10"), outcome=outcome)
+        for start in (0, 60_000)
+        for at, outcome, price in ((start + 10_000, UP, "0.48"), (start + 20_000, DOWN, "0.50"))
+    ]
+
+
+def test_merged_pairs_are_not_held_any_longer() -> None:
+    """Two times ten pairs for 9.80 USD: with a merge between them never more than 9.80 was at stake."""
+    merge = converted(MS + 50_000, MERGE, "10")
+    merged, held = (
+        report_of(life(*two_pairs(), prices=path((0, 48, 50)), conversions=conversions))
+        for conversions in ([merge], [])
+    )
+    assert merged.total.exposure == Decimal("9.80")
+    assert held.total.exposure == Decimal("19.60")
+    assert (merged.total.realised, merged.total.settled) == (Decimal("0.20"), Decimal("0.20"))
+    assert merged.profit == held.profit == Decimal("0.40")
+    assert merged.total.seconds_in_market == 40 + 830
+    (cycle,) = merged.cycles
+    assert cycle.conversions == (merge,)
+    # Twenty cents are earned for good when the merge is confirmed.
+    assert dict(marked_profit(cycle))[MS + 50_000] * MARK_STEP == Decimal("0.20")
+
+
+def test_a_split_that_was_written_down_is_at_stake() -> None:
+    """Ten USD become ten pairs; Up is sold for 6, and Down is what is left of them."""
+    sold = order(MS + 10_000, SELL, "0.60", "10", ("0.60", "10"))
+    split = converted(MS + 5_000, SPLIT, "10")
+    for winner, profit in ((UP, Decimal(-4)), (DOWN, Decimal(6))):
+        (cycle,) = report_of(life(sold, winner=winner, conversions=[split])).cycles
+        assert cycle.figures.profit == profit
+        assert cycle.figures.exposure == 10
+        assert cycle.figures.realised == 1
+        assert cycle.figures.seconds_in_market == 895
+
+
+def test_what_is_converted_after_the_window_changes_nothing_within_it() -> None:
+    """A merge that is confirmed a minute after the end had its pairs held to the end."""
+    merge = converted(MS + 960_000, MERGE, "20")
+    late, never = (report_of(life(*two_pairs(), conversions=each)) for each in ([merge], []))
+    assert late.total.exposure == never.total.exposure
+    assert late.total.seconds_in_market == never.total.seconds_in_market == 890
+    assert late.profit == never.profit
+
+
+def test_a_strategy_merges_its_own_pairs() -> None:
+    """The merge of one strategy ends nothing that another holds; who only splits is told of, too."""
+    mine = [evolve(each, strategy="mine") for each in two_pairs()[:2]]
+    yours = [evolve(each, strategy="yours") for each in two_pairs()[:2]]
+    conversions = [
+        converted(MS + 30_000, MERGE, "10", "mine"),
+        converted(MS + 40_000, SPLIT, "5", "other", 2),
+    ]
+    parts = report_of(life(*mine, *yours, conversions=conversions)).strategies
+    held = {name: part.figures.seconds_in_market for name, part in parts.items()}
+    assert held == {"mine": 20, "yours": 890, "other": 860}
+    assert parts["other"].figures.exposure == 5
+
+
+@settings(max_examples=60)
+@given(
+    fills=st.lists(
+        st.tuples(st.sampled_from(Outcome), st.integers(1, 99), st.integers(1, 20)), max_size=8
+    ),
+    merges=st.lists(st.tuples(st.integers(0, 8), st.integers(1, 40)), max_size=3),
+    winner=st.sampled_from(Outcome),
+)
+def test_merging_changes_when_something_is_earned_and_not_how_much(
+    fills: list[tuple[Outcome, int, int]], merges: list[tuple[int, int]], winner: Outcome
+) -> None:
+    """For any buys and merges of pairs that are there: the profit stays, what is at stake only falls."""
+    orders: list[ReportedOrder] = []
+    conversions: list[Conversion] = []
+    held = dict.fromkeys(Outcome, 0)
+    for number, (outcome, cents, size) in enumerate(fills):
+        at, price = MS + 10_000 * number, f"{cents / 100:.2f}"
+        orders.append(order(at, BUY, price, str(size), (price, str(size)), outcome=outcome))
+        held[outcome] += size
+        for after, wanted in merges:
+            pairs = min(wanted, *held.values())
+            if after == number and pairs:
+                conversions.append(
+                    converted(at + 5_000, MERGE, str(pairs), number=len(conversions))
+                )
+                held = {each: shares - pairs for each, shares in held.items()}
+    merged = report_of(life(*orders, winner=winner, conversions=conversions)).total
+    kept = report_of(life(*orders, winner=winner)).total
+    assert merged.profit is not None
+    assert merged.profit == kept.profit
+    assert abs(merged.realised + merged.settled - merged.profit) < Decimal("1e-20")
+    assert merged.exposure <= kept.exposure
+    assert merged.seconds_in_market <= kept.seconds_in_market
 
 
 def test_cycles_at_the_same_time_fall_together() -> None:
