@@ -36,7 +36,8 @@ _HOSTS = {
 _REFUSED = (errors.UserInputError, errors.RequestRejectedError, errors.InsufficientAllowanceError)
 """Raised before anything left, or by whoever refused it: nothing will come of it."""
 
-_MINED = ("STATE_EXECUTED", "STATE_MINED", "STATE_CONFIRMED")
+_MINED = ("STATE_MINED", "STATE_CONFIRMED")
+_NOT_RESOLVED = "a market can be redeemed once it is resolved, and the venue lists it as closed"
 
 _ON_CHAIN = "chain:"
 """Before the hash of a transaction that the key itself has sent: it has no id at the relayer."""
@@ -79,7 +80,9 @@ async def _convert(client: Any, request: dict[str, Any]) -> dict[str, Any]:
         status = getattr(error, "status", None)
         if isinstance(status, int) and status >= 500:
             raise
-        return _receipt("failed", text=str(error))
+        # The package looks for the market among the closed ones only, and says that there is none.
+        is_open = request["do"] == "redeem" and isinstance(error, errors.UserInputError)
+        return _receipt("failed", text=f"{error}; {_NOT_RESOLVED}" if is_open else str(error))
     return _receipt("submitted", handle.transaction_id or _ON_CHAIN + handle.transaction_hash)
 
 
