@@ -9,8 +9,8 @@ from pathlib import Path
 from attrs import frozen
 
 from polyframe.backtest.run import CASH, run_backtest
-from polyframe.backtest.sweeps.result import FIGURES
 from polyframe.backtest.sweeps.sweeping import sweep
+from polyframe.backtest.sweeps.tables import FIGURES
 from polyframe.backtest.sweeps.task import SweepOptions
 from polyframe.backtest.sweeps.variants import grid
 from polyframe.cli.loading import check_prices, load_strategy, load_variants, read_texts

@@ -10,7 +10,7 @@ import pytest
 
 from polyframe import Between, ConfigError, OptunaSampler, RandomSampler, SweepResult, sweep
 from polyframe.backtest.progress import Progress
-from polyframe.backtest.sweeps.result import VariantResult
+from polyframe.backtest.sweeps.variantresult import VariantResult
 from tests.backtest.kit import MODELS, Eager
 from tests.backtest.sweepkit import Odd, small, threads
 

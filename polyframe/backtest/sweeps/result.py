@@ -2,150 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import statistics
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import msgspec
 from attrs import field, frozen
 
-from polyframe.backtest.sweeps.task import CycleFigures, Failure, TaskResult
-from polyframe.backtest.sweeps.variants import Settings, label, text
+from polyframe.backtest.sweeps.tables import (
+    AMOUNTS,
+    COUNTS,
+    Kind,
+    as_table,
+    column_name,
+    csv_table,
+    html_table,
+    rounded,
+)
+from polyframe.backtest.sweeps.variantresult import VariantResult
+from polyframe.backtest.sweeps.variants import text
 from polyframe.errors import ConfigError
 from polyframe.model.money import ZERO
 from polyframe.recording.files import replacing
-from polyframe.recording.reader import load_optional
 from polyframe.report.render import number
-from polyframe.report.values import Figures
-
-Kind = Literal["arrow", "pandas", "polars"]
-
-_STEP = Decimal("0.00001")
-_DIGITS = 30
-_LARGEST = frozenset({"exposure", "marked_drawdown"})
-"""Figures of which several make the largest and not the sum."""
-
-COUNTS = ("cycles", "traded", "orders", "trades", "fills", "refused")
-AMOUNTS = (
-    *("shares", "volume", "maker_share", "fees", "realised", "settled", "profit"),
-    *("profit_per_share", "profit_per_dollar", "exposure", "drawdown", "hit_rate"),
-    *("seconds_in_market", "slippage_mid", "slippage_touch"),
-)
-FIGURES = COUNTS + AMOUNTS
-"""Columns of the table behind the settings, and what `SweepResult.best` takes."""
-
-_RESERVED = frozenset({"variant", "status", "error", *FIGURES})
-
-
-@frozen
-class VariantResult:
-    """What one variant came to.
-
-    Attributes:
-        number: Its place among the variants, from 0 on.
-        settings: The settings that were varied.
-        cycles: The cycles that were lived, in order; none of a variant that failed.
-        total: All of them together, ``None`` of a variant that failed.
-        failure: Why it failed.
-    """
-
-    number: int
-    settings: Settings = field(hash=False)
-    cycles: tuple[CycleFigures, ...] = field(default=(), repr=False)
-    total: Figures | None = None
-    failure: Failure | None = None
-
-    @property
-    def label(self) -> str:
-        """Its settings as people write them."""
-        return label(self.settings)
-
-    @property
-    def profit(self) -> Decimal | None:
-        """USD after fees; ``None`` if it failed, or a market with trades is not resolved."""
-        return None if self.total is None else self.total.profit
-
-    @property
-    def drawdown(self) -> Decimal | None:
-        """The largest fall of the summed profits from their peak in USD, looked at when cycles end."""
-        if self.total is None:
-            return None
-        level = peak = worst = ZERO
-        for cycle in sorted(self.cycles, key=lambda each: (each.end, each.slug)):
-            level += cycle.figures.profit or ZERO
-            peak = max(peak, level)
-            worst = max(worst, peak - level)
-        return worst
-
-    @property
-    def hit_rate(self) -> Decimal | None:
-        """The part of the cycles with trades that earned something; ``None`` without such cycles."""
-        ended = [
-            cycle.figures.profit
-            for cycle in self.cycles
-            if cycle.figures.trades and cycle.figures.profit is not None
-        ]
-        return Decimal(sum(profit > 0 for profit in ended)) / len(ended) if ended else None
-
-    def figure(self, name: str) -> Decimal | None:
-        """Return a figure by the name of its column, ``None`` if it is not known.
-
-        Raises:
-            ConfigError: There is no such column.
-        """
-        if name not in FIGURES:
-            msg = f"by: expected one of {', '.join(FIGURES)}; got {name!r}"
-            raise ConfigError(msg)
-        if self.total is None:
-            return None
-        own: dict[str, Callable[[], Decimal | int | None]] = {
-            "cycles": lambda: len(self.cycles),
-            "traded": lambda: sum(bool(cycle.figures.trades) for cycle in self.cycles),
-            "refused": lambda: sum(self.total.refusals.values()) if self.total else 0,
-            "drawdown": lambda: self.drawdown,
-            "hit_rate": lambda: self.hit_rate,
-        }
-        value = own[name]() if name in own else getattr(self.total, name)
-        return None if value is None else Decimal(value)
-
-
-def variant_result(
-    number: int, settings: Settings, results: Sequence[TaskResult], failure: Failure | None = None
-) -> VariantResult:
-    """Put the results of a variant's chunks together; one that failed fails all of it."""
-    for result in results:
-        failure = failure or result.failure
-    totals = [result.total for result in results if result.total is not None]
-    if failure is not None or not totals:
-        return VariantResult(number, dict(settings), failure=failure)
-    cycles = tuple(cycle for result in results for cycle in result.cycles)
-    return VariantResult(number, dict(settings), cycles, together(totals))
-
-
-def together(totals: Sequence[Figures]) -> Figures:
-    """Return the figures of several runs as one: sums, and of exposures the largest."""
-    if len(totals) == 1:
-        return totals[0]
-    found: dict[str, Any] = {}
-    for attribute in attrs.fields(Figures):
-        values = [getattr(total, attribute.name) for total in totals]
-        if isinstance(values[0], Mapping):
-            counts: Counter[str] = Counter()
-            for value in values:
-                counts.update(value)
-            found[attribute.name] = dict(sorted(counts.items()))
-        elif any(value is None for value in values):
-            found[attribute.name] = None
-        else:
-            found[attribute.name] = (max if attribute.name in _LARGEST else sum)(values)
-    return Figures(**found)
 
 
 @frozen
@@ -285,13 +168,7 @@ class SweepResult:
 
     def csv(self) -> str:
         """Return the table as CSV."""
-        columns = self._columns()
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(columns)
-        for row in zip(*columns.values(), strict=True):
-            writer.writerow(map(_cell, row))
-        return out.getvalue()
+        return csv_table(self._columns())
 
     def text(self, by: str = "profit", rows: int = 10) -> str:
         """Return the best rows, what failed, and the statement about the best, for people.
@@ -313,7 +190,7 @@ class SweepResult:
             )
         if len(self.variants) - len(self.failures) > rows:
             lines.append(f"… {len(self.variants) - len(self.failures) - rows} more")
-        lines += [f"FAILED {each.label}: {_failure_text(each)}" for each in self.failures[:rows]]
+        lines += [f"FAILED {each.label}: {each.failure_text}" for each in self.failures[:rows]]
         if len(self.failures) > rows:
             lines.append(f"… {len(self.failures) - rows} more failed")
         try:
@@ -335,7 +212,7 @@ class SweepResult:
             for variant in (*shown, *self.failures[:5])
         ]
         for row, variant in zip(rows[len(shown) :], self.failures, strict=False):
-            row[len(names)] = _failure_text(variant)
+            row[len(names)] = variant.failure_text
         try:
             told = self.best().text()
         except ConfigError as error:
@@ -412,7 +289,7 @@ class SweepResult:
             values = [each.settings.get(name) for each in self.variants]
             columns[column_name(name)] = values
         columns["status"] = ["failed" if each.failure else "done" for each in self.variants]
-        columns["error"] = [_failure_text(each) for each in self.variants]
+        columns["error"] = [each.failure_text for each in self.variants]
         for name in COUNTS:
             values = [each.figure(name) for each in self.variants]
             columns[name] = [None if value is None else int(value) for value in values]
@@ -434,95 +311,6 @@ class _File:
 
 
 _decode = msgspec.json.Decoder(_File).decode
-
-
-def column_name(setting: str) -> str:
-    """Return the name of a setting's column."""
-    return f"{setting}_setting" if setting in _RESERVED else setting
-
-
-def rounded(value: Decimal | None) -> Decimal | None:
-    """Return an amount as tables have it: what is less than the venue's smallest fee means nothing."""
-    return None if value is None else value.quantize(_STEP, ROUND_HALF_EVEN)
-
-
-def as_table(columns: Mapping[str, Sequence[Any]], kind: Kind) -> Any:
-    """Return columns as a table of `kind`.
-
-    Raises:
-        ConfigError: Another kind, or the package is not installed.
-    """
-    if kind not in ("arrow", "pandas", "polars"):
-        msg = f"kind: expected arrow, pandas or polars, got {kind!r}"
-        raise ConfigError(msg)
-    pa = load_optional("pyarrow", "table")
-    amounts = pa.decimal128(_DIGITS, 5)
-    arrays = {}
-    for name, values in columns.items():
-        if name in _INTEGERS:
-            arrays[name] = pa.array(values, pa.int64())
-        elif name in AMOUNTS or name in {"train_profit", "test_profit"}:
-            arrays[name] = pa.array(values, amounts)
-        elif name in _TEXTS:
-            arrays[name] = pa.array(values, pa.string())
-        else:
-            arrays[name] = _setting_array(pa, values)
-    table = pa.table(arrays)
-    if kind == "arrow":
-        return table
-    if kind == "pandas":
-        _needed("pandas")
-        return table.to_pandas()
-    return _needed("polars").from_arrow(table)
-
-
-_INTEGERS = frozenset(
-    {
-        *("variant", "fold", "start", "train_start", "train_markets", "test_start", "test_markets"),
-        *COUNTS,
-    }
-)
-_TEXTS = frozenset({"status", "error", "slug", "winner"})
-
-
-def _setting_array(pa: Any, values: Sequence[Any]) -> Any:
-    """Return values as what they all are; as text where they are of several types or of uncommon ones."""
-    kinds = {type(value) for value in values if value is not None}
-    if len(kinds) == 1 and kinds <= {int, float, bool, str, Decimal}:
-        try:
-            return pa.array(values)
-        except (pa.ArrowInvalid, OverflowError):
-            pass  # larger than 64 bits, or not finite: text says it
-    return pa.array([None if value is None else text(value) for value in values], pa.string())
-
-
-def _needed(package: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        msg = f"table: the package {error.name} is not installed: pip install {package}"
-        raise ConfigError(msg) from error
-
-
-def html_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a plain table; everything in it is escaped."""
-    lines = ["<table><tr>", *(f"<th>{html.escape(name)}</th>" for name in head), "</tr>"]
-    for row in rows:
-        lines += ["<tr>", *(f"<td>{html.escape(cell)}</td>" for cell in row), "</tr>"]
-    return "".join([*lines, "</table>"])
-
-
-def _failure_text(variant: VariantResult) -> str:
-    failure = variant.failure
-    return "" if failure is None else f"{failure.kind}: {failure.text}"
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return text(value)
 
 
 _TAGS: dict[str, Callable[[str], Any]] = {

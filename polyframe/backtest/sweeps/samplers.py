@@ -12,7 +12,7 @@ from attrs import frozen
 from polyframe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from polyframe.backtest.sweeps.result import VariantResult
+    from polyframe.backtest.sweeps.variantresult import VariantResult
 
 
 @runtime_checkable

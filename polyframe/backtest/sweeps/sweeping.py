@@ -11,9 +11,10 @@ from typing_extensions import Unpack
 
 from polyframe.backtest.progress import Tell
 from polyframe.backtest.sweeps.engine import Engine, Means, chunks
-from polyframe.backtest.sweeps.result import RESULT_FILE, SweepResult, VariantResult, variant_result
+from polyframe.backtest.sweeps.result import RESULT_FILE, SweepResult
 from polyframe.backtest.sweeps.samplers import Sampler
 from polyframe.backtest.sweeps.task import SweepOptions
+from polyframe.backtest.sweeps.variantresult import VariantResult, variant_result
 from polyframe.backtest.sweeps.variants import Settings, Variant, label, make_variants, template_of
 from polyframe.errors import ConfigError
 from polyframe.recording.reader import Recording

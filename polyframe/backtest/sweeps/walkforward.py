@@ -14,19 +14,17 @@ from typing_extensions import Unpack
 
 from polyframe.backtest.progress import Tell
 from polyframe.backtest.sweeps.engine import Engine, Job, Means
-from polyframe.backtest.sweeps.result import (
+from polyframe.backtest.sweeps.result import SweepResult
+from polyframe.backtest.sweeps.tables import (
     FIGURES,
     Kind,
-    SweepResult,
-    VariantResult,
     as_table,
     column_name,
     html_table,
     rounded,
-    together,
-    variant_result,
 )
 from polyframe.backtest.sweeps.task import SweepOptions
+from polyframe.backtest.sweeps.variantresult import VariantResult, together, variant_result
 from polyframe.backtest.sweeps.variants import make_variants, template_of
 from polyframe.errors import ConfigError
 from polyframe.recording.reader import Recording
