@@ -39,6 +39,7 @@ from polyframe.trading.ledger import CycleRecord, Ledger
 from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.recount import Recount
+from polyframe.trading.redemptions import Redemptions
 from polyframe.trading.restart import Restart
 from polyframe.trading.risk import RiskGuard
 from polyframe.trading.settlement import Settlement
@@ -118,6 +119,13 @@ class Environment:
         )
         own = exchange if isinstance(exchange, PositionContracts) else None
         self._contracts = own if contracts is None else contracts
+        self.recount = Recount(
+            self.account,
+            exchange=exchange,
+            own=self.settlement.own,
+            clock=self.clock,
+            ledger=self.ledger,
+        )
         self.conversions = Conversions(
             self._contracts,
             settlement=self.settlement,
@@ -126,13 +134,15 @@ class Environment:
             ledger=self.ledger,
             risk=self.risk,
             snapshots=self.snapshots,
-            recount=Recount(
-                self.account,
-                exchange=exchange,
-                own=self.settlement.own,
-                clock=self.clock,
-                ledger=self.ledger,
-            ),
+            recount=self.recount,
+        )
+        self.redemptions = Redemptions(
+            self._contracts,
+            settlement=self.settlement,
+            recount=self.recount,
+            clock=self.clock,
+            counters=self.counters,
+            ledger=self.ledger,
         )
         self.router = SessionEventRouter(self.counters, self.settlement)
         self._services: dict[type, Any] = {}
@@ -198,7 +208,7 @@ class Environment:
             ExchangeError: The venue did not answer; asking again is harmless.
         """
         slugs = self.settlement.claims() if slug is None else [slug]
-        return {one: await self.conversions.redeem(one) for one in slugs}
+        return {one: await self.redemptions.redeem(one) for one in slugs}
 
     # ------------------------------------------------------------------ shared services
 
@@ -366,6 +376,7 @@ class Environment:
             stack.push_async_callback(self.settlement.stop)
             for service in self._shared_services():
                 stack.push_async_callback(service.close)
+            stack.push_async_callback(self.recount.stop)
             stack.push_async_callback(self.conversions.stop)
 
 

@@ -174,6 +174,7 @@ class Stage:
         process.on_death = self.monitor.detach
         self._counters.append(env.counters)
         self.monitor.attach(env, self.services, process.line)
+        self._killer.process = process
         await process.open()
         if not process.is_dead:
             self.monitor.opened()
@@ -185,13 +186,11 @@ class Stage:
         seconds = period.end - period.start
         end = period.start + cycles * seconds
         self._killer.until = asyncio.get_running_loop().time() + end - self.clock.time() + 600.0
-        self._killer.process = self.process
         self._killer.start()
         while not await self._life(cycles):
             await self._bury()
             while not await self._restarted():
                 await self.clock.sleep(1.0)
-            self._killer.process = self.process
             cycles = max(1, math.ceil((end - self._wall.time()) / seconds))
 
     async def _life(self, cycles: int) -> bool:
@@ -225,7 +224,7 @@ class Stage:
             await self.env.settlement.wait_settled()
             while not self.venue.is_quiet:
                 await self.clock.sleep(10.0)
-            await self.env.conversions.wait_counted()
+            await self.env.recount.wait()
 
     async def _bury(self) -> None:
         """Collect what is left of a dead process, and let time pass."""
@@ -238,11 +237,11 @@ class Stage:
 
     async def _restarted(self) -> bool:
         """Start a new process; say whether it lives."""
-        self._killer.process = None
         try:
             await self._start()
         except ExchangeError:
             # Whoever watches over the program starts it again.
+            self._killer.process = None
             self.monitor.detach()
             return False
         except Exception as error:  # noqa: BLE001 - told as what it is, which ends the run

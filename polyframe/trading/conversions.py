@@ -1,4 +1,4 @@
-"""Splits, merges and redemptions: out of band, in tasks of the run, never in a cycle's event flow.
+"""Splits and merges: out of band, in tasks of the run, never in a cycle's event flow.
 
 Each is sent once. While its end is open it holds what it gives, and its transaction is asked for
 until it is confirmed or has failed; where nobody knows of a transaction, the shares on chain tell.
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
-from polyframe.errors import ConfigError, ExchangeError, OrderDenied, StaleCycleError
+from polyframe.errors import ExchangeError, OrderDenied, StaleCycleError
 from polyframe.exchange.base import PositionContracts
 from polyframe.model.conversion import (
     Conversion,
@@ -145,9 +145,9 @@ class Conversions:
         self._risk = risk
         self._snapshots = snapshots
         self._recount = recount
+        if recount is not None:
+            recount.read_trades = self.read_trades
         self._inherited: set[str] = set()
-        self._counting: asyncio.Task[None] | None = None
-        self._redeeming = 0
         self._desks: list[ConversionDesk] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._bell = Bell()
@@ -302,7 +302,7 @@ class Conversions:
             if receipt.state is not ReceiptState.UNKNOWN:
                 return receipt
         # A fill that was never told would be taken for the conversion, or for there being none.
-        await self._read_trades(state)
+        await self.read_trades(state)
         shares = await contracts.fetch_shares(state.market)
         told = judge(state, now, shares)
         is_gone = self._clock.time() * 1000 > now.created_ms + GONE_AFTER * 1000
@@ -315,7 +315,7 @@ class Conversions:
             return Receipt(ReceiptState.FAILED, text="the market is resolved and paid out")
         return Receipt(ReceiptState.UNKNOWN, text="no transaction of it is known")
 
-    async def _read_trades(self, state: CycleState) -> None:
+    async def read_trades(self, state: CycleState) -> None:
         """Make the books of a cycle know all trades that the venue has.
 
         Raises:
@@ -349,7 +349,6 @@ class Conversions:
         if self._recount is not None and not changed.is_open and name in self._inherited:
             self._inherited.discard(name)
             self._recount.ended(state, changed)
-            self._count_again(self._recount)
         self._counters.add(Count.CONVERSIONS, changed.status.value)
         self._note(market, changed)
         self._bell.ring()
@@ -369,90 +368,12 @@ class Conversions:
                 return desk
         return None
 
-    # ------------------------------------------------------------------ the count of the cash
-
-    async def wait_counted(self) -> None:
-        """Return once it is certain which conversions the count of the cash contains.
-
-        Put a time-out around it.
-        """
-        if self._recount is not None:
-            await self._recount.wait()
-
-    def _count_again(self, recount: Recount) -> None:
-        if not recount.is_certain and (self._counting is None or self._counting.done()):
-            work = recount.run(self._read_trades, self._is_quiet)
-            self._counting = self._spawn(work, "count the cash again")
-
-    def _is_quiet(self) -> bool:
-        """Return whether nothing is under way that moves cash and is not a trade."""
-        states = self._settlement.own.states()
-        return not self._redeeming and all(state.open_conversion is None for state in states)
-
-    # ------------------------------------------------------------------ redeem
-
-    async def redeem(self, slug: str) -> Receipt:
-        """Turn the winning shares of a resolved market of this run into cash, and return how it ended.
-
-        What of the claim is on chain becomes cash when the transaction is confirmed. While it is not,
-        asking again is harmless: shares are redeemed once.
-
-        Raises:
-            ConfigError: Nobody redeems here, or there is nothing to redeem.
-            ExchangeError: The venue did not answer; it may have been sent.
-        """
-        contracts, claim = self._contracts, self._settlement.claim(slug)
-        if contracts is None:
-            msg = "redeem: nobody redeems here; see Environment(contracts=...)"
-            raise ConfigError(msg)
-        if not claim:
-            msg = f"redeem: {slug} owes nothing here; it is not resolved, or paid out already"
-            raise ConfigError(msg)
-        state = self._settlement.state(slug)
-        assert state is not None  # noqa: S101 - it has a claim
-        self._redeeming += 1
-        try:
-            receipt = await self._redeemed(contracts, state, claim)
-        finally:
-            self._redeeming -= 1
-        self._counters.add(Count.REDEMPTIONS, receipt.state.value)
-        data = {"usd": f"{claim:f}", "state": receipt.state, "transaction": receipt.transaction_id}
-        self._ledger.note("redemption", {**data, "text": receipt.text}, state.market)
-        return receipt
-
-    async def _redeemed(
-        self, contracts: PositionContracts, state: CycleState, claim: Decimal
-    ) -> Receipt:
-        market, winner = state.market, state.winner
-        assert winner is not None  # noqa: S101 - it has a claim
-        there = (await contracts.fetch_shares(market))[winner]
-        if not there and state.trades_under_way:
-            return Receipt(ReceiptState.FAILED, text="its winning shares are not on chain yet")
-        if not there:
-            # By an earlier run, on the website, or by a request of ours whose answer was lost.
-            amount = self._settlement.redeemed(market.slug, claim)
-            if self._recount is not None:
-                self._recount.was_paid(market, amount)
-                self._count_again(self._recount)
-            return Receipt(_DONE, text="it was redeemed before; the cash is counted again")
-        receipt = await contracts.redeem(market)
-        delay, give_up = ASK_FIRST, self._clock.time() + GONE_AFTER
-        while receipt.state is ReceiptState.SUBMITTED and self._clock.time() < give_up:
-            await self._clock.sleep(delay)
-            delay = min(delay * 1.5, ASK_CAP)
-            receipt = await contracts.fetch_receipt(receipt.transaction_id)
-        if receipt.state is _DONE:
-            # Shares that were not on chain yet were not paid for.
-            self._settlement.redeemed(market.slug, min(claim, there))
-        return receipt
-
     # ------------------------------------------------------------------ helpers
 
-    def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(coro, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

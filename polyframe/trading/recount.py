@@ -8,8 +8,10 @@ goes for a claim that turns out to have been redeemed, nobody knows when.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 
 from attrs import frozen
@@ -45,6 +47,10 @@ AGREEING_UNEXPLAINED = 6
 ReadTrades = Callable[[CycleState], Awaitable[None]]
 
 
+async def _read_nothing(_: CycleState) -> None:
+    return
+
+
 @frozen
 class _Doubt:
     """A move of cash that may be in the count or not.
@@ -67,6 +73,9 @@ class Recount:
         own: All cycles that are kept.
         clock: Market time.
         ledger: Where a new count is written down.
+
+    Attributes:
+        read_trades: Makes the books of a cycle know all trades that the venue has.
     """
 
     def __init__(
@@ -78,12 +87,16 @@ class Recount:
         self._clock = clock
         self._ledger = ledger
         self._doubts: list[_Doubt] = []
+        self._pauses = 0
+        self._counting: asyncio.Task[None] | None = None
         self._bell = Bell()
+        self.read_trades: ReadTrades = _read_nothing
 
-    @property
-    def is_certain(self) -> bool:
-        """Whether it is known what the count of the cash contains."""
-        return not self._doubts
+    async def stop(self) -> None:
+        """Stop counting; the next start counts in any case."""
+        if self._counting is not None:
+            self._counting.cancel()
+            await asyncio.gather(self._counting, return_exceptions=True)
 
     async def wait(self) -> None:
         """Return once the cash is certain. Put a time-out around it."""
@@ -106,28 +119,37 @@ class Recount:
             off = -moved
         else:
             return
-        self._account.doubt(max(-off, ZERO))
-        self._doubts.append(_Doubt(conversion.conversion_id, off))
+        self._doubt(conversion.conversion_id, off)
 
     def was_paid(self, market: Market, amount: Decimal) -> None:
         """Take note that a claim was booked as cash that somebody redeemed, nobody knows when."""
         self._account.presume(amount)
-        self._doubts.append(_Doubt(f"{market.slug}-redeem", amount))
+        self._doubt(f"{market.slug}-redeem", amount)
 
-    async def run(self, read_trades: ReadTrades, is_quiet: Callable[[], bool]) -> None:
-        """Count until the cash is certain, or for hours in vain.
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Believe no count meanwhile: cash moves that is in no books yet."""
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
 
-        Args:
-            read_trades: Makes the books of a cycle know all trades that the venue has.
-            is_quiet: Whether no conversion and no redemption is under way.
-        """
+    def _doubt(self, name: str, off: Decimal) -> None:
+        self._account.doubt(max(-off, ZERO))
+        self._doubts.append(_Doubt(name, off))
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._run(), name="count the cash again")
+
+    async def _run(self) -> None:
+        """Count until the cash is certain, or for hours in vain."""
         delay, give_up = PAUSE_FIRST, self._clock.time() + GIVE_UP_AFTER
         last, times = None, 0
         while self._doubts:
             if self._clock.time() > give_up:
                 log.error("the cash is not certain: it could not be counted in peace for hours")
                 return
-            stock = await self._patiently(read_trades, is_quiet)
+            stock = await self._patiently()
             if stock is not None:
                 # Against our books, so that what is traded between two looks makes no difference.
                 found = (stock.cash - self._account.cash, len(self._doubts))
@@ -168,18 +190,16 @@ class Recount:
 
     # ------------------------------------------------------------------ one look
 
-    async def _patiently(
-        self, read_trades: ReadTrades, is_quiet: Callable[[], bool]
-    ) -> Stock | None:
+    async def _patiently(self) -> Stock | None:
         try:
-            return await self._look(read_trades, is_quiet)
+            return await self._look()
         except ExchangeError as error:
             log.warning("counting the cash again failed: %s", error)
         except Exception:  # a defect; the next look may do better
             log.exception("counting the cash again failed")
         return None
 
-    async def _look(self, read_trades: ReadTrades, is_quiet: Callable[[], bool]) -> Stock | None:
+    async def _look(self) -> Stock | None:
         """Return a count that contains what our books contain, ``None`` if there is none now.
 
         Raises:
@@ -191,7 +211,7 @@ class Recount:
             return None
         stock, trades = counted
         for state in _lacking(self._own.states(), trades):
-            await read_trades(state)
+            await self.read_trades(state)
         if _has_unlisted(self._own.states(), stock):
             return None
         # Asked after the cash, whatever our clock says of the end of a window: a market that is not
@@ -200,7 +220,12 @@ class Recount:
         for state in unresolved:
             if await self._exchange.fetch_resolution(state.market) is not None:
                 return None
-        return stock if self._books() == before and is_quiet() else None
+        return stock if self._books() == before and self._is_quiet() else None
+
+    def _is_quiet(self) -> bool:
+        """Return whether nothing is under way that moves cash and is not a trade."""
+        is_converting = any(state.open_conversion for state in self._own.states())
+        return not (self._pauses or is_converting)
 
     def _books(self) -> object:
         return self._account.cash, self._account.claimable, moves(self._own.states())

@@ -549,7 +549,7 @@ def test_what_somebody_else_has_redeemed_is_no_cash_twice(was_counted: bool) -> 
         assert receipt.state is CONFIRMED
         assert (account.cash, account.claimable) == (cash, Decimal(0))
         async with asyncio.timeout(3600):
-            await stage.env.conversions.wait_counted()
+            await stage.env.recount.wait()
         assert (account.cash, account.claimable) == (exchange.balance, Decimal(0))
         assert exchange.sent == []
 

@@ -177,7 +177,7 @@ def test_the_venue_says_whether_the_count_had_it(kind: ConversionKind, was_count
         moved = state.cash_flow
         assert moved == dec("-14.50") + program.moved
         realised = trading.outlook().realised
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert (account.cash, account.available) == (truth, truth)
         assert (state.cash_flow, trading.outlook().realised) == (moved, realised)
 
@@ -192,7 +192,7 @@ def test_a_conversion_that_never_happened_moves_nothing() -> None:
         program.exchange.on_chain[FIRST.slug] = {UP: Decimal(20), DOWN: Decimal(10)}
         program.settles(stage)
         assert (await program.ended(stage)).status is ConversionStatus.FAILED
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert stage.env.account.cash == COUNTED
 
     program.play(act)
@@ -215,7 +215,7 @@ def test_another_conversion_under_way_is_waited_for() -> None:
         assert (account.cash, account.presumed) == (COUNTED, Decimal(6))
         exchange.finish("0xtx1", ReceiptState.CONFIRMED)
         await stage.env.conversions.wait(state, again.conversion_id)
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert account.cash == COUNTED + 1
 
     program.play(act)
@@ -233,7 +233,7 @@ def test_a_trade_that_nobody_told_of_is_read_before_the_cash_is_believed() -> No
         sold = foreign(9, 12, Side.SELL)
         exchange.trades.append(sold)
         exchange.balance += 6
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         state = stage.trading.state(FIRST)
         assert state is not None
         assert stage.env.account.cash == COUNTED + 6
@@ -258,7 +258,7 @@ def test_a_trade_that_the_venue_does_not_list_yet_is_waited_for() -> None:
         assert (account.cash, account.presumed) == (COUNTED - 6, Decimal(6))
         exchange.trades.append(bought)
         exchange.balance -= 6
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert account.cash == COUNTED - 6
 
     program.play(act)
@@ -283,7 +283,7 @@ def test_a_look_in_which_our_books_move_is_none() -> None:
         program.settles(stage)
         await program.ended(stage)
         exchange.fetch_resolution = fetch_resolution  # type: ignore[method-assign]
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert stage.env.account.cash == exchange.balance == COUNTED - 4 * 6
 
     program.play(act)
@@ -304,7 +304,7 @@ def test_what_nothing_explains_may_be_a_trade_that_is_not_on_chain() -> None:
         await asyncio.sleep(300)
         assert (account.cash, account.presumed) == (COUNTED - 4, Decimal(6))
         exchange.balance -= 4
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert account.cash == COUNTED - 4
 
     program.play(act)
@@ -330,7 +330,7 @@ def test_a_redemption_under_way_is_waited_for() -> None:
         assert (account.cash, account.claimable) == (COUNTED, Decimal(14))
         exchange.finish("0xtx1", ReceiptState.CONFIRMED)
         await redeeming
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert (account.cash, account.claimable) == (COUNTED + 14, Decimal(0))
 
     program.play(act)
@@ -369,7 +369,7 @@ def test_an_answer_that_is_older_than_it_seems_is_not_believed() -> None:
         program.happens()
         program.settles(stage)
         await program.ended(stage)
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert stage.env.account.cash == COUNTED
 
     program.play(act)
@@ -387,7 +387,7 @@ def test_a_venue_that_does_not_answer_is_asked_again() -> None:
         await asyncio.sleep(60)
         assert stage.env.account.presumed == 6
         program.exchange.trades_error = None
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert stage.env.account.presumed == 0
 
     program.play(act)
@@ -408,7 +408,7 @@ def test_what_nothing_explains_is_taken_over_after_many_looks_that_agree() -> No
         program.settles(stage)
         await program.ended(stage)
         program.exchange.fetch_balance = fetch_balance  # type: ignore[method-assign]
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert stage.env.account.cash == COUNTED + 94
         assert looks >= AGREEING_UNEXPLAINED
 
@@ -432,7 +432,7 @@ def test_a_market_that_has_paid_meanwhile_is_waited_for() -> None:
         assert account.cash == COUNTED
         assert account.presumed == 6
         await stage.open_cycle(START + 900)
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert account.cash == COUNTED + 14
 
     program.play(act)
@@ -459,7 +459,7 @@ def test_what_nobody_can_tell_any_more_is_counted_too() -> None:
         assert "paid out" in failed.text
         assert account.available <= exchange.balance
         profit = state.profit()
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
         assert (account.cash, account.available) == (exchange.balance, exchange.balance)
         assert state.profit() == profit == dec("5.50")
 
@@ -475,7 +475,7 @@ def test_the_ledger_says_what_was_put_right(tmp_path: Path) -> None:
         program.happens()
         program.settles(stage)
         await program.ended(stage)
-        await stage.env.conversions.wait_counted()
+        await stage.env.recount.wait()
 
     program.play(act, ledger=Ledger(path))
     with Ledger.open(path) as reader:
