@@ -83,25 +83,40 @@ class ScaledClock:
     Args:
         speed: Market seconds per real second, above 0.
         start: Epoch seconds of market time at the moment of creation; now by default.
+        held: It stands still until `release`. What has to be opened first takes real seconds, which
+            are minutes of a fast market.
 
     Raises:
         ConfigError: `speed` is not a finite number above 0.
     """
 
-    def __init__(self, speed: float, start: float | None = None) -> None:
+    def __init__(self, speed: float, start: float | None = None, *, held: bool = False) -> None:
         if not 0 < speed < inf:
             msg = f"speed: expected a finite number above 0, got {speed!r}"
             raise ConfigError(msg)
         self.speed = float(speed)
         self._start = time.time() if start is None else float(start)
+        self._released = asyncio.Event()
         self._origin = time.monotonic()
+        if not held:
+            self._released.set()
+
+    def release(self) -> None:
+        """Let a clock that was held go, from its start on; nothing happens to one that goes."""
+        if not self._released.is_set():
+            self._origin = time.monotonic()
+            self._released.set()
 
     def time(self) -> float:
         """Return the scaled epoch seconds."""
+        if not self._released.is_set():
+            return self._start
         return self._start + (time.monotonic() - self._origin) * self.speed
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep for market seconds: ``seconds / speed`` real ones."""
+        """Sleep for market seconds: ``seconds / speed`` real ones while it goes."""
+        if seconds > 0:
+            await self._released.wait()
         await asyncio.sleep(max(seconds, 0.0) / self.speed)
 
     async def sleep_until(self, when: float) -> None:

@@ -223,6 +223,23 @@ class TestScaledClock:
         """Without a start it begins at the present time."""
         assert abs(ScaledClock(1).time() - time.time()) < 5
 
+    def test_stands_still_while_it_is_held(self) -> None:
+        """No time passes before `release`, and whoever sleeps goes on sleeping; after it all goes."""
+        clock = ScaledClock(1000, START, held=True)
+
+        async def main() -> None:
+            sleeper = asyncio.create_task(clock.sleep_until(START + 50))
+            await asyncio.sleep(0.1)  # two times as long as it would take
+            assert clock.time() == START
+            assert not sleeper.done()
+            clock.release()
+            await sleeper
+            assert clock.time() >= START + 50
+            clock.release()
+            assert clock.time() >= START + 50
+
+        asyncio.run(main())
+
     @pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf")])
     def test_impossible_speed(self, speed: float) -> None:
         """A speed at which nothing would ever happen, or everything at once, is refused."""

@@ -33,8 +33,8 @@ SYNTHETIC_START = 1_893_456_000
 
 CREDIT = "Order books: Resolved Markets (resolvedkit), CC BY 4.0"
 
-START_UP = 0.5
-"""Real seconds in which the venue and the environment open before the first window begins."""
+LEAD = 0.0
+"""Market seconds before the first window at which the clock is held until everything is open."""
 
 RESOLUTION_WAIT = 200.0
 """Market seconds within which the last market is resolved and asked about, at the latest."""
@@ -123,7 +123,7 @@ class Demo:
         if first is None:
             msg = "source: it has no markets"
             raise ConfigError(msg)
-        clock = ScaledClock(options.speed, first.start - START_UP * options.speed)
+        clock = ScaledClock(options.speed, first.start - LEAD, held=True)
         async with LocalVenue(self.source, clock=clock) as venue:
             self._say_hello(venue.url)
             exchange = PolymarketExchange.local(venue.url, venue.account)
@@ -131,7 +131,7 @@ class Demo:
             if options.source is Source.SYNTHETIC:
                 self.show.env.provide(ReferencePrices(exchange, SERIES))
             async with self.show.env as env:
-                await self._trade(env, first.start)
+                await self._trade(env, clock)
 
     def _say_hello(self, url: str) -> None:
         options = self.options
@@ -147,13 +147,13 @@ class Demo:
             books,
         )
 
-    async def _trade(self, env: Environment, start: float) -> None:
+    async def _trade(self, env: Environment, clock: ScaledClock) -> None:
         options = self.options
         trader = Trader(env, trader_settings(options.speed))
         trader.add(self.strategy, on=SERIES)
         title = f"{type(self.strategy).__name__} on {SERIES}, {options.speed:g}×"
         async with self.show.follow(env, trader, title, options.cycles):
-            await env.clock.sleep_until(start)
+            clock.release()
             await self._run(env, trader)
             await self.show.wait_resolved(env, RESOLUTION_WAIT / options.speed + 5)
 

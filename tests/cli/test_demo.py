@@ -141,7 +141,7 @@ def test_synthetic_markets_have_reference_prices(tmp_path: Path) -> None:
 @needs_data
 def test_it_ends_with_the_recording() -> None:
     """If the first markets were missed, it ends when no more come, and says how many there were."""
-    late = "import sys; from polyframe.cli import app, demo; demo.START_UP = -18.5"
+    late = "import sys; from polyframe.cli import app, demo; demo.LEAD = -16_650.0"
     code = f"{late}; sys.exit(app.run(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", code, "demo", "--plain", "--speed", "900", "--cycles", "18"],
