@@ -127,12 +127,15 @@ def _arbitrage(strategy: Arbitrage) -> Bound:
     def bound(standing: Standing) -> None:
         orders = standing.sent()
         _must(all(order.post_only and order.side is Side.BUY for order in orders), "no maker")
-        sure = _confirmed(standing)
+        sure = dict.fromkeys(standing.orders, ZERO)
+        for fill in standing.kept():
+            if fill.status is TradeStatus.CONFIRMED:  # nobody can take it back any more
+                sure[fill.client_id] += fill.size
         for winner in Outcome:
             loss = ZERO
             for order in orders:
                 if order.outcome is winner:
-                    loss -= sure.get(order.client_id, ZERO) * (ONE - order.price)
+                    loss -= sure[order.client_id] * (ONE - order.price)
                 else:
                     loss += order.price * (order.size if order.is_open else order.filled)
             _at_most(loss, plan.max_loss, f"USD lost if {winner} wins")
@@ -208,15 +211,6 @@ _BOUNDS: dict[type[Strategy], Callable[[Any], Bound]] = {
 
 def _leads_up(order: Order) -> bool:
     return (order.side is Side.BUY) is (order.outcome is Outcome.UP)
-
-
-def _confirmed(standing: Standing) -> dict[str, Decimal]:
-    """Return the shares of each order that nobody can take back any more."""
-    sure: dict[str, Decimal] = {}
-    for fill in standing.kept():
-        if fill.status is TradeStatus.CONFIRMED:
-            sure[fill.client_id] = sure.get(fill.client_id, ZERO) + fill.size
-    return sure
 
 
 def _shares(standing: Standing, outcome: Outcome) -> Decimal:

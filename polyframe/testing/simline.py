@@ -56,13 +56,20 @@ class SimLine:
         venue: The venue.
         clock: Its time.
         on_sent: Called when orders have left.
+        on_answer: Called when the venue has answered a question.
 
     Attributes:
         is_cut: Whether the process is dead.
         count: What there was at the last answer to the question for the cash.
     """
 
-    def __init__(self, venue: SimVenue, clock: Clock, on_sent: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        venue: SimVenue,
+        clock: Clock,
+        on_sent: Callable[[], None],
+        on_answer: Callable[[], None],
+    ) -> None:
         self.name = venue.name
         self.account_name = venue.account_name
         self.is_live = venue.is_live
@@ -72,6 +79,7 @@ class SimLine:
         self._venue = venue
         self._clock = clock
         self._on_sent = on_sent
+        self._on_answer = on_answer
         # The venue's own: what runs in it is no part of the process.
         self._outside = contextvars.copy_context()
         self._streams: list[SimMarketStream | SimUserStream] = []
@@ -96,6 +104,7 @@ class SimLine:
         self._requests.add(task)
         task.add_done_callback(self._answered)
         answer = await asyncio.shield(task)
+        self._on_answer()
         self._check()
         return answer
 

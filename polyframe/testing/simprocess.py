@@ -65,7 +65,8 @@ class SimProcess:
         *,
         keeps_snapshots: bool,
     ) -> None:
-        self.line = SimLine(venue, true, lambda: on_event("sent"))
+        self.line = SimLine(venue, true, lambda: on_event("sent"), self._on_answer)
+        self._on_event = on_event
         self.ledger = SimLedger(journals)
         self._store = SimStore(disk, venue.faults, self.kill, on_event)
         self.env = Environment(
@@ -90,6 +91,10 @@ class SimProcess:
     def is_dead(self) -> bool:
         """Whether it was killed."""
         return self.died.is_set()
+
+    def _on_answer(self) -> None:
+        if not self._opened.is_set():
+            self._on_event("opening")
 
     def spawn(self, coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run something in the process: all tasks that come of it are its own."""
@@ -208,17 +213,20 @@ class Killer:
 
     def on_event(self, what: str) -> None:
         """Take note that something happens in the process."""
-        if what == self._awaits:
+        if what == self._awaits and self.process is not None:
             if self._left == 0:
                 self._strike(what)
             else:
                 self._left -= 1
 
     def _strike(self, what: str) -> None:
-        if what != self._awaits or self.process is None:
+        if what != self._awaits:
             return
-        self._awaits = ""
-        self.process.kill()
+        self._awaits = (
+            ""  # also if nobody is there who could be killed: else there never was another
+        )
+        if self.process is not None:
+            self.process.kill()
 
 
 def _nothing() -> None:

@@ -72,18 +72,13 @@ class Standing:
 
         A FAK or FOK buy can get more than it names, at a better price than its limit (PROTOCOL §2.8).
         """
-        got = self._got()
-        buys = (self._reach(order, got) for order in self.sent(Side.BUY, outcome))
-        return sum(buys, ZERO) - self._sold(outcome) + self._pairs()
+        bought = sum((got + coming for _, got, coming in self._buys(outcome)), ZERO)
+        return bought - self._sold(outcome) + self._pairs()
 
     def spent(self) -> Decimal:
         """Return the USD that its buys have paid for shares and may still pay, without fees."""
-        got = self._got()
         paid = sum((fill.size * fill.price for fill in self.kept(Side.BUY)), ZERO)
-        for order in self.sent(Side.BUY):
-            coming = self._reach(order, got) - got.get(order.client_id, ZERO)
-            paid += coming * order.price
-        return paid
+        return paid + sum((coming * order.price for order, _, coming in self._buys()), ZERO)
 
     def fees(self) -> Decimal:
         """Return the USD of fees that its fills cost."""
@@ -109,18 +104,19 @@ class Standing:
     def _sold(self, outcome: Outcome) -> Decimal:
         return sum((fill.size for fill in self.kept(Side.SELL, outcome)), ZERO)
 
-    def _got(self) -> dict[str, Decimal]:
-        """Return the shares of each order's fills that did not fail."""
-        got: dict[str, Decimal] = {}
-        for fill in self.kept():
-            got[fill.client_id] = got.get(fill.client_id, ZERO) + fill.size
-        return got
+    def _buys(self, outcome: Outcome | None = None) -> Iterator[tuple[Order, Decimal, Decimal]]:
+        """Yield each buy, the shares of its fills, and those that may still come.
 
-    @staticmethod
-    def _reach(order: Order, got: Mapping[str, Decimal]) -> Decimal:
-        """Return the shares that an order can come to; also those of which no trade has told yet."""
-        known = got.get(order.client_id, ZERO)
-        return max(order.size if order.is_open else order.filled, known)
+        Those may come that an open order has not got, and matches of which no trade has told yet.
+        """
+        got, lost = _sizes(self.kept(Side.BUY)), _sizes(self.failed(Side.BUY))
+        for order in self.sent(Side.BUY, outcome):
+            known = got.get(order.client_id, ZERO)
+            reach = order.size
+            if not order.is_open:
+                matched = min(order.matched, order.size) - lost.get(order.client_id, ZERO)
+                reach = max(matched, order.filled)
+            yield order, known, max(reach - known, ZERO)
 
     def _pairs(self) -> Decimal:
         """Return the pairs that it has split off, less those that it has merged."""
@@ -267,6 +263,14 @@ def _standing(state: CycleState, name: str) -> Standing:
         {key: fill for key, fill in state.fills.items() if fill.strategy == name},
         {key: each for key, each in state.conversions.items() if each.strategy == name},
     )
+
+
+def _sizes(fills: Iterable[Fill]) -> dict[str, Decimal]:
+    """Return the shares of fills by the order that they are of."""
+    sizes: dict[str, Decimal] = {}
+    for fill in fills:
+        sizes[fill.client_id] = sizes.get(fill.client_id, ZERO) + fill.size
+    return sizes
 
 
 def _line(error: Exception) -> str:

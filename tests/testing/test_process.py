@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import cast
 
 import pytest
 from attrs import define
@@ -16,7 +17,7 @@ from polyframe.model.order import OrderRequest, OrderStatus, Side
 from polyframe.strategy import Strategy
 from polyframe.testing import START, Fault, Faults, SimVenue, Stage, make_market, play
 from polyframe.testing.simclock import FARTHEST, SimWallClock
-from polyframe.testing.simprocess import keep_tasks_apart
+from polyframe.testing.simprocess import Killer, SimProcess, keep_tasks_apart
 from polyframe.testing.simstore import SimDisk, SimStore
 from polyframe.trading.ledger import CycleStatus
 
@@ -126,6 +127,54 @@ def test_the_next_process_goes_on() -> None:
         assert stage.monitor.violations == []
 
     play(act, Quoter(), venue=mortal())
+
+
+def test_a_process_dies_while_it_starts() -> None:
+    """It is over with the first answer of the venue, and the one after it knows the order all the same."""
+
+    async def act(stage: Stage) -> None:
+        await killed(stage)
+        await stage._bury()
+        killer = stage._killer
+        killer._awaits, killer._left = "opening", 0
+        assert not await stage._restarted()
+        assert not killer._awaits
+        assert await stage._restarted()
+        assert stage.starts == 3
+        stage.process.spawn(stage.trader.run(), "trader")
+        await stage.clock.sleep(5)
+        (ours,) = stage.trader.trading(SERIES).snapshot().orders
+        assert ours.strategy == "Quoter"
+        assert stage.monitor.violations == []
+
+    play(act, Quoter(), venue=mortal())
+
+
+@define
+class Victim:
+    """Counts how often it is killed."""
+
+    deaths: int = 0
+
+    def kill(self) -> None:
+        """Die."""
+        self.deaths += 1
+
+
+def test_who_finds_nobody_to_kill_looks_again() -> None:
+    """A moment that comes between two processes is let go, and another one is waited for."""
+    clock, victim = VirtualClock(START), Victim()
+
+    async def main() -> None:
+        killer = Killer(Faults({Fault.KILL}, rates={Fault.KILL: 1.0}))
+        killer.start()
+        await clock.sleep(2000)
+        killer.process = cast("SimProcess", victim)
+        await clock.sleep(2000)
+        killer.until = 0.0
+
+    clock.run(main())
+    assert victim.deaths > 10
 
 
 def test_tasks_belong_to_the_process_that_began_them() -> None:
