@@ -48,7 +48,7 @@ def run_run(options: RunOptions) -> int:
     stopper = Stopper(GRACE)
     stopper.install()
     console, view = open_console(stopper, plain=options.plain, verbose=options.verbose, dated=True)
-    show = Show(stopper, console, view, names_open=True)
+    show = Show(stopper, console, view, keeps_account=True)
     return asyncio.run(show.main(Run(plan, options.confirm, show).play()))
 
 
@@ -155,7 +155,9 @@ class Run:
         strategy = fit_local(plan.strategy) if plan.venue else plan.strategy
         trader.add(strategy, on=plan.series)
         mode = "LIVE" if env.exchange.is_live else "paper"
-        title = f"{type(strategy).__name__} on {', '.join(map(str, plan.series))}, {mode}"
+        several = len(plan.series) > 1
+        names = f"{len(plan.series)} series" if several else plan.series[0]
+        title = f"{type(strategy).__name__} on {names}, {mode}"
         async with self.show.follow(env, trader, title, plan.cycles):
             await trader.run(plan.cycles)
             await self.show.wait_resolved(env, RESOLUTION_WAIT / speed + _PATIENCE)

@@ -126,7 +126,8 @@ class LiveView:
         self._live.start()
         try:
             while True:
-                self._live.update(draw(scene, self._console.height), refresh=True)
+                # One line less than there are: a full terminal has scrolled before it is cleared.
+                self._live.update(draw(scene, self._console.height - 1), refresh=True)
                 await asyncio.sleep(1 / FRAMES)
         finally:
             self.close()
@@ -206,7 +207,7 @@ def _outcome_row(
     for quote, size in ((top.bid, top.bid_size), (top.ask, top.ask_size)):
         row.append(Text(price(quote), "bold"))
         row.append("" if size is None else f"{size:.0f}")
-    if held is None or held.average_price is None:
+    if held is None or held.average_price is None or not held.size:
         return [*row, "–", "–"]
     average = held.average_price.quantize(Decimal("0.001"))
     return [*row, Text(shares(held.size), "bold"), price(average)]

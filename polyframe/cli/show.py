@@ -31,7 +31,8 @@ class Show:
         console: Standard output.
         view: Shows the run on it.
         credits: The last lines of the report.
-        names_open: Whether the report names orders that are open at the end.
+        keeps_account: Whether the account outlives the run: then the report tells its cash, and names
+            orders that are open at the end.
         notes: Lines before `credits`: what was out of the ordinary.
         env: Of the run, as soon as there is one.
     """
@@ -40,7 +41,7 @@ class Show:
     console: Console
     view: View
     credits: list[str] = field(factory=list)
-    names_open: bool = False
+    keeps_account: bool = False
     notes: list[str] = field(init=False, factory=list)
     env: Environment | None = field(init=False, default=None)
     _trader: Trader | None = field(init=False, default=None)
@@ -74,20 +75,21 @@ class Show:
         """Print what every cycle did and what was counted; nothing if no environment was made."""
         self.view.close()
         if self.env is not None:
-            notes = [*self.notes, *self._open_orders(), *self.credits]
+            notes = [*self.notes, *self._account(self.env), *self.credits]
             print_report(self.console, self.env.ledger, self.env.counters, notes=notes)
         self.console.file.flush()
 
-    def _open_orders(self) -> list[str]:
-        """Return a line for each order of ours that may rest at the venue, however it came to that."""
-        if not self.names_open or self.env is None or self._trader is None:
+    def _account(self, env: Environment) -> list[str]:
+        """Return the cash, and a line for each order of ours that may rest at the venue."""
+        if not self.keeps_account:
             return []
-        left = self.env.settlement.open_order_ids()
-        for series in self._trader.series:
-            session = self._trader.session(series)  # one that was not ended: the program is stuck
-            state = session and self._trader.trading(series).state(session.market)
-            left += [o.client_id for o in state.open_orders() if not o.is_external] if state else []
-        return [f"STILL OPEN: order {order}" for order in dict.fromkeys(left)]
+        left = env.settlement.open_order_ids()
+        if self._trader is not None:
+            left += _open_orders(self._trader)
+        return [
+            *(f"STILL OPEN: order {order}" for order in dict.fromkeys(left)),
+            f"Cash: {env.account.cash:,.2f} USD.",
+        ]
 
     @asynccontextmanager
     async def follow(
@@ -125,3 +127,14 @@ class Show:
                 await env.settlement.wait_settled()
         except TimeoutError:
             self.notes.append(f"Not resolved in time: {', '.join(env.settlement.pending)}")
+
+
+def _open_orders(trader: Trader) -> list[str]:
+    """Return our open orders in cycles that were not ended: the program is stuck in one."""
+    found: list[str] = []
+    for series in trader.series:
+        session = trader.session(series)
+        state = None if session is None else trader.trading(series).state(session.market)
+        if state is not None:
+            found += [order.client_id for order in state.open_orders() if not order.is_external]
+    return found

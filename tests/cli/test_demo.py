@@ -204,6 +204,16 @@ class Mine(Strategy):
         print("talker: end", reason.value, flush=True)
 """
 
+SETTLED = """
+@define
+class Mine(Strategy):
+    size: int
+    word: str = "low"
+
+    async def on_cycle_start(self):
+        print("settings:", self.size, self.word, flush=True)
+"""
+
 SWALLOWER = """
 @define
 class Mine(Strategy):
@@ -268,6 +278,19 @@ def test_runs_a_strategy_of_ones_own(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("talker: start") == 2
     assert done.stdout.count("talker: end boundary") == 2
+
+
+def test_settings_are_given_as_to_a_back_test(tmp_path: Path) -> None:
+    """--set reaches the strategy, also one without a default, and is named in the first line."""
+    mine = strategy_file(tmp_path, SETTLED)
+    more = ("--cycles", "1", "--strategy", mine)
+    done = polyframe("demo", *FAST, *more, "--set", "size=7", "--set", "word=high")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"strategy {mine} (size=7, word=high)" in done.stdout
+    assert "settings: 7 high" in done.stdout
+    done = polyframe("demo", *FAST, *more)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "give its fields defaults, or say --set size=…" in done.stderr
 
 
 def test_a_strategy_that_raises_is_counted_and_the_cycle_goes_on(tmp_path: Path) -> None:

@@ -223,12 +223,34 @@ def test_the_screen_says_when_trading_is_paused() -> None:
     assert [event.kind for event in seen if event.kind == "pause"] == ["pause"]
 
 
+@pytest.mark.parametrize(("height", "panels"), [(40, 3), (24, 2), (20, 1), (12, 1)])
+def test_several_series_share_the_screen(height: int, panels: int) -> None:
+    """As many markets as leave room for events; how many are left out is told."""
+
+    async def act(stage: Stage) -> None:
+        stage.trader.add(Threshold(), on=["eth-updown-15m", "sol-updown-15m"])
+        watch = watched(stage, [])
+        await stage.open_cycle()
+        lines = picture(stage, watch, height=height)
+        assert len(lines) <= height
+        text = "\n".join(lines)
+        assert text.count("no market") == panels - 1
+        assert ("more series; a higher terminal" in text) is (panels < 3)
+        assert "cycle 1 of 12" in text
+        assert stage.session.slug in text
+
+    play(act, Threshold())
+
+
 def test_a_plain_view_prints_events_only() -> None:
     """Each event is one line."""
     console = Console(color_system=None, width=100, file=io.StringIO())
     with console.capture() as captured:
         PlainView(console).tell(Event(1_790_586_000.0, "fill", "bought 10 Up at 0.60"))
-    assert captured.get() == "09:00:00  fill    bought 10 Up at 0.60\n"
+        PlainView(console, dated=True).tell(Event(1_790_586_000.0, "cycle", "begins"))
+    assert captured.get() == (
+        "09:00:00  fill    bought 10 Up at 0.60\n2026-09-28 09:00:00  cycle   begins\n"
+    )
 
 
 def test_a_live_view_can_be_closed_twice() -> None:

@@ -118,6 +118,26 @@ def test_an_order_of_somebody_else_is_told() -> None:
     assert ("order", "SELL 10 Up at 0.50 GTC accepted") in story(act)
 
 
+def test_with_several_series_each_line_names_its_market() -> None:
+    """An order says which market it is in, a pause which series; with one series neither does."""
+    seen: list[Event] = []
+
+    async def main(stage: Stage) -> None:
+        stage.trader.add(Recorder(), on="eth-updown-5m")
+        Watch(stage.env, stage.trader, seen.append, lambda series: series.asset == "btc")
+        await stage.open_cycle()
+        await buy(stage)
+        stage.scheduler.switch(None)
+        await settle()
+
+    play(main, Recorder())
+    texts = [event.text for event in seen if event.kind in {"order", "pause"}]
+    assert texts[:2] == [
+        f"{FIRST.slug}: BUY 10 Up at 0.50 GTC accepted",
+        "btc-updown-15m: no market now: trading is paused until the next one appears",
+    ]
+
+
 def test_the_end_of_a_cycle_and_its_result() -> None:
     """A cycle is over, the next begins, and later the first one's result comes with its profit."""
 
@@ -252,6 +272,14 @@ def test_the_report_has_the_counters_with_their_reasons() -> None:
 def test_a_run_without_cycles_has_a_report() -> None:
     """It says so."""
     assert " No cycle was begun." in report()
+
+
+def test_a_note_is_one_line_however_long_it_is() -> None:
+    """A path in it can be copied."""
+    console = Console(width=40, color_system=None, file=io.StringIO())
+    with console.capture() as captured:
+        print_report(console, [], Counters(), notes=["x" * 100])
+    assert captured.get().splitlines()[-1] == " " + "x" * 100
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
