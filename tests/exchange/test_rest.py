@@ -196,7 +196,7 @@ def test_secrets_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
 def test_failures_have_types(answer: Any, error: type[ExchangeError]) -> None:
     """Each kind of failure is its own error of the library, with the call in its text."""
     with pytest.raises(ExchangeError, match="GET /balance-allowance") as caught:
-        Venue(answer).ask(lambda rest: rest.fetch_balance(0))
+        Venue(b"", answer).ask(lambda rest: rest.fetch_balance(0))
     assert type(caught.value) is error or issubclass(type(caught.value), error)
     if error is ExchangeError:
         assert type(caught.value) is ExchangeError
@@ -538,9 +538,13 @@ def test_an_answer_about_another_order_is_an_error() -> None:
 )
 def test_the_balance_is_in_usd(balance: Any, usd: str) -> None:
     """Base units become exact USD; the kind of account goes into the query (PROTOCOL §2.6)."""
-    venue = Venue({"balance": balance, "allowances": {}})
+    venue = Venue(b"", {"balance": balance, "allowances": {}})
     assert venue.ask(lambda rest: rest.fetch_balance(2)) == Decimal(usd)
-    assert venue.paths == ["GET balance-allowance?asset_type=COLLATERAL&signature_type=2"]
+    query = "asset_type=COLLATERAL&signature_type=2"
+    assert venue.paths == [
+        f"GET balance-allowance/update?{query}",
+        f"GET balance-allowance?{query}",
+    ]
 
 
 # -- the whole account ----------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def error(raw: bytes) -> list[str]:
 
 def balance(raw: bytes) -> list[str]:
     """Read a balance."""
-    return [f"{Venue(raw).ask(lambda rest: rest.fetch_balance(0)):f}"]
+    return [f"{Venue(b"", raw).ask(lambda rest: rest.fetch_balance(0)):f}"]
 
 
 def fee_rate(raw: bytes) -> list[str]:

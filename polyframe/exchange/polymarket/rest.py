@@ -217,7 +217,7 @@ class RestClient(MarketCalls):
         return [report for report in reports if self._is_of_market(report.market, market)]
 
     async def fetch_balance(self, signature_type: int) -> Decimal:
-        """Return the account's cash in USD (§2.6).
+        """Return the account's cash in USD, as it is now and not as it was remembered (§2.6).
 
         Raises:
             ExchangeError: The venue did not answer, or not with a balance.
@@ -228,9 +228,6 @@ class RestClient(MarketCalls):
     async def fetch_shares(self, token: str, signature_type: int) -> Decimal:
         """Return how many shares of a token the account can sell, as the engine sees it (§2.6).
 
-        The engine remembers balances: it is told to look first, because right after a fill it would
-        still tell the old one.
-
         Raises:
             ExchangeError: The venue did not answer, or not with a balance.
         """
@@ -239,9 +236,6 @@ class RestClient(MarketCalls):
             "token_id": token,
             "signature_type": str(signature_type),
         }
-        await self._clob(
-            "GET", "/balance-allowance/update", params=params, private=True, absent=ABSENT
-        )
         return await self._balance(params)
 
     async def is_closed_only(self) -> bool:
@@ -254,6 +248,11 @@ class RestClient(MarketCalls):
         return flag(value.get("closed_only") if isinstance(value, dict) else None, default=False)
 
     async def _balance(self, params: dict[str, str]) -> Decimal:
+        # The engine remembers balances: right after a fill, or after something that it has no part in,
+        # such as a merge, it would still tell the old one. So it is told to look first.
+        await self._clob(
+            "GET", "/balance-allowance/update", params=params, private=True, absent=ABSENT
+        )
         value = await self._clob("GET", "/balance-allowance", params=params, private=True)
         found = value.get("balance") if isinstance(value, dict) else None
         try:
