@@ -141,7 +141,8 @@ def error(raw: bytes) -> list[str]:
 
 def balance(raw: bytes) -> list[str]:
     """Read a balance."""
-    return [f"{Venue(b"", raw).ask(lambda rest: rest.fetch_balance(0)):f}"]
+    usd = Venue(b"", raw).ask(lambda rest: rest.fetch_balance(0))
+    return [f"{usd:f}"]
 
 
 def fee_rate(raw: bytes) -> list[str]:
