@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Coroutine, Iterable
 from decimal import Decimal
 from typing import Any
-
-from attrs import define, field
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
@@ -24,7 +21,6 @@ from polyframe.model.events import OrderReport, TradeReport, UserMessage
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderStatus, PlaceResult
-from polyframe.model.series import Series
 from polyframe.trading.cancelling import Cancelling
 from polyframe.trading.commands import (
     Applied,
@@ -39,6 +35,7 @@ from polyframe.trading.commands import (
     Ignored,
     Reply,
 )
+from polyframe.trading.deadcycles import DeadCycle, DeadCycles
 from polyframe.trading.lateorders import LateOrders
 from polyframe.trading.ledger import CycleStatus, Journal, record_of
 from polyframe.trading.ownorders import OwnOrders
@@ -54,21 +51,6 @@ POLL_FIRST, POLL_CAP = 5.0, 60.0
 
 GIVE_UP_AFTER = 6 * 3600.0
 """Market seconds after the end of a window after which its resolution is no longer asked for."""
-
-KEPT = 16
-"""Settled cycles of each series that still take late events; older ones are let go."""
-
-
-@define(eq=False)
-class _DeadCycle:
-    state: CycleState
-    is_resumable: bool = False
-    is_orphan: bool = False
-    settling: asyncio.Task[None] | None = None
-    is_done: bool = False
-    is_forgettable: bool = False
-    redeemed: Decimal = ZERO
-    closed: asyncio.Event = field(factory=asyncio.Event)
 
 
 class Settlement:
@@ -101,13 +83,12 @@ class Settlement:
         self._clock = clock
         self._counters = counters
         self._ledger = ledger
-        self._cycles: OrderedDict[str, _DeadCycle] = OrderedDict()
-        self._by_token: dict[str, _DeadCycle] = {}
+        self._cycles = DeadCycles()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
         self._changed = asyncio.Event()
         self.own = OwnOrders()
-        self.own.add_source(lambda: [cycle.state for cycle in self._cycles.values()])
+        self.own.add_source(lambda: [cycle.state for cycle in self._cycles])
         self._cancelling = Cancelling(
             exchange=exchange, clock=clock, counters=counters, ledger=ledger
         )
@@ -124,7 +105,7 @@ class Settlement:
     def start(self) -> None:
         """Begin to ask for resolutions."""
         self._running = True
-        for cycle in self._cycles.values():
+        for cycle in self._cycles:
             self._begin(cycle)
 
     async def stop(self) -> None:
@@ -133,13 +114,13 @@ class Settlement:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for cycle in self._cycles.values():
+        for cycle in self._cycles:
             if not cycle.is_done:
                 self._ledger.put(record_of(cycle.state, CycleStatus.UNRESOLVED))
 
     def adopt(self, state: CycleState) -> None:
         """Take over the state of a cycle that was just reset."""
-        cycle = self._add(state)
+        cycle = self._cycles.add(state)
         if self._snapshots is not None and self._clock.time() >= state.market.window.end:
             # A program that stops within the cycle may come back to it.
             self._snapshots.end(state.market.slug)
@@ -157,7 +138,7 @@ class Settlement:
             state: Its state.
             is_over: Whether its strategies have ended with its window, and left what rests there.
         """
-        cycle = self._add(state)
+        cycle = self._cycles.add(state)
         cycle.is_orphan = not is_over
         self._redeem(cycle)
         # A resolved market is over, also if our clock was set back into its window.
@@ -182,7 +163,7 @@ class Settlement:
             market.down_token,
             market.window,
         )
-        self._remove(cycle)
+        self._cycles.remove(cycle)
         if cycle.settling is not None:
             cycle.settling.cancel()
         if same:
@@ -196,33 +177,19 @@ class Settlement:
             )
         return None
 
-    def _add(self, state: CycleState) -> _DeadCycle:
-        cycle = _DeadCycle(state)
-        self._cycles[state.market.slug] = cycle
-        for token in (state.market.up_token, state.market.down_token):
-            self._by_token[token] = cycle
-        return cycle
-
-    def _remove(self, cycle: _DeadCycle) -> None:
-        market = cycle.state.market
-        del self._cycles[market.slug]
-        for token in (market.up_token, market.down_token):
-            if self._by_token.get(token) is cycle:
-                del self._by_token[token]
-
-    def _begin(self, cycle: _DeadCycle) -> None:
+    def _begin(self, cycle: DeadCycle) -> None:
         state = cycle.state
         cycle.settling = self._spawn(self._settle(cycle), f"settle {state.market.slug}")
         if not cycle.is_resumable:
             self._find_out_unexpected(cycle)
 
-    def _find_out_unexpected(self, cycle: _DeadCycle) -> None:
+    def _find_out_unexpected(self, cycle: DeadCycle) -> None:
         """Find out about orders whose answer was lost; if no strategy saw the end, about all."""
         ours = [order for order in cycle.state.open_orders() if not order.is_external]
         every = cycle.is_orphan
         self._find_out(cycle, [o for o in ours if every or o.status is OrderStatus.UNKNOWN])
 
-    def _find_out(self, cycle: _DeadCycle, orders: Iterable[Order]) -> None:
+    def _find_out(self, cycle: DeadCycle, orders: Iterable[Order]) -> None:
         """Find out in the background what became of orders whose answer was lost."""
         client_ids = [order.client_id for order in orders]
         if self._running and client_ids:
@@ -246,7 +213,7 @@ class Settlement:
     @property
     def pending(self) -> list[str]:
         """Slugs of the dead cycles whose books are not closed yet, oldest first."""
-        return [slug for slug, cycle in self._cycles.items() if not cycle.is_done]
+        return [cycle.state.market.slug for cycle in self._cycles if not cycle.is_done]
 
     async def wait_settled(self) -> None:
         """Return once every dead cycle is resolved or given up. Put a time-out around it."""
@@ -258,7 +225,7 @@ class Settlement:
 
     def take(self, message: UserMessage) -> bool:
         """Apply an event of the account that belongs to a dead cycle; say whether it did."""
-        cycle = self._by_token.get(message.token)
+        cycle = self._cycles.of_token(message.token)
         if cycle is None:
             return False
         generation = cycle.state.market.generation
@@ -306,7 +273,7 @@ class Settlement:
             reply = self._apply(cycle, command)
             self._note_late(cycle, "answer:cancel", command.client_id, reply)
 
-    def _note_late(self, cycle: _DeadCycle, kind: str, subject: str, reply: Reply) -> None:
+    def _note_late(self, cycle: DeadCycle, kind: str, subject: str, reply: Reply) -> None:
         if cycle.is_resumable:
             return
         result = reply.reason if isinstance(reply, Ignored) else "applied"
@@ -325,20 +292,15 @@ class Settlement:
     def claim(self, slug: str) -> Decimal:
         """Return the USD that a resolved market still owes here."""
         cycle = self._cycles.get(slug)
-        return ZERO if cycle is None else cycle.state.payout - cycle.redeemed
+        return ZERO if cycle is None else cycle.claim
 
     def claims(self) -> list[str]:
         """Return the slugs of the resolved markets that still owe something here, oldest first."""
-        return [slug for slug in self._cycles if self.claim(slug)]
+        return [cycle.state.market.slug for cycle in self._cycles if cycle.claim]
 
     def redeemed(self, slug: str, amount: Decimal) -> Decimal:
         """Note that a resolved market has paid: its claim is cash now; return how much of it."""
-        cycle = self._cycles[slug]
-        # A trade may have failed meanwhile, which took its part of the claim.
-        amount = min(amount, cycle.state.account.claimable, cycle.state.payout - cycle.redeemed)
-        cycle.state.account.redeem(amount)
-        cycle.redeemed += amount
-        return amount
+        return self._cycles[slug].redeem(amount)
 
     # ------------------------------------------------------------------ cancels of dead cycles
 
@@ -368,18 +330,18 @@ class Settlement:
         """Return the client ids of our orders in dead cycles that may still rest at the venue."""
         return [
             order.client_id
-            for cycle in self._cycles.values()
+            for cycle in self._cycles
             for order in cycle.state.open_orders()
             if not order.is_external
         ]
 
     async def cancel_open_orders(self) -> None:
         """Cancel every open order of ours in every dead cycle."""
-        for slug, cycle in tuple(self._cycles.items()):
+        for cycle in self._cycles:
             ours = [order for order in cycle.state.open_orders() if not order.is_external]
-            await self.cancel(slug, ours)
+            await self.cancel(cycle.state.market.slug, ours)
 
-    def _apply(self, cycle: _DeadCycle, command: CycleCommand) -> Reply:
+    def _apply(self, cycle: DeadCycle, command: CycleCommand) -> Reply:
         reply = cycle.state.apply(command)
         if isinstance(reply, Ignored):
             self._counters.add(Count.ENGINE_IGNORED, reply.reason)
@@ -431,7 +393,7 @@ class Settlement:
 
     # ------------------------------------------------------------------ resolution
 
-    async def _settle(self, cycle: _DeadCycle) -> None:
+    async def _settle(self, cycle: DeadCycle) -> None:
         market = cycle.state.market
         await self._clock.sleep_until(market.window.end)
         if cycle.is_resumable:
@@ -454,7 +416,7 @@ class Settlement:
             self._snapshots.forget(market.slug)
         self._let_go()
 
-    def _end_orders(self, cycle: _DeadCycle) -> None:
+    def _end_orders(self, cycle: DeadCycle) -> None:
         """End what is open in a market whose book closed hours ago, whatever was never reported."""
         market = cycle.state.market
         for order in cycle.state.open_orders():
@@ -463,7 +425,7 @@ class Settlement:
                 cycle, ExpireOrder(market.generation, order.client_id, text, self._now_ms())
             )
 
-    async def _follow_trades(self, cycle: _DeadCycle, *, were_read: bool) -> None:
+    async def _follow_trades(self, cycle: DeadCycle, *, were_read: bool) -> None:
         """Ask until every trade is confirmed or failed (PROTOCOL §9), or for hours in vain.
 
         The account's stream tells it too, as far as its messages arrive.
@@ -489,7 +451,7 @@ class Settlement:
                 log.warning("%s: asking for its trades failed: %s", market.slug, error)
         log.error("%s: its trades did not settle in %.0f h", market.slug, GIVE_UP_AFTER / 3600)
 
-    async def _wait_resolution(self, cycle: _DeadCycle) -> Resolution | None:
+    async def _wait_resolution(self, cycle: DeadCycle) -> Resolution | None:
         """Ask until the market is resolved and its trades were read once more, or give up."""
         market = cycle.state.market
         delay = POLL_FIRST
@@ -521,27 +483,13 @@ class Settlement:
             for trade in await self._exchange.fetch_trades(market):
                 self._apply(cycle, ApplyTradeReport(market.generation, trade, self._now_ms()))
 
-    def _redeem(self, cycle: _DeadCycle) -> None:
-        """Book as cash what the payout grew by, where the venue pays it out by itself.
-
-        It grows after the resolution when a fill is reported late, or when the trade of a sell fails.
-        """
-        grown = cycle.state.payout - cycle.redeemed
-        if self._exchange.redeems and grown > 0:
-            cycle.state.account.redeem(grown)
-            cycle.redeemed = cycle.state.payout
-        # What was taken back of the payout was taken from claims, or from cash.
-        cycle.redeemed = min(cycle.redeemed, cycle.state.payout)
+    def _redeem(self, cycle: DeadCycle) -> None:
+        """Take the payout of a cycle as it is now."""
+        cycle.take_payout(by_itself=self._exchange.redeems)
 
     def _let_go(self) -> None:
         """Let go of all but the latest settled cycles of each series."""
-        settled: dict[Series, list[str]] = {}
-        for slug, cycle in self._cycles.items():
-            if cycle.is_forgettable:
-                settled.setdefault(cycle.state.market.series, []).append(slug)
-        for slug in (slug for slugs in settled.values() for slug in slugs[:-KEPT]):
-            cycle = self._cycles[slug]
-            self._remove(cycle)
+        for cycle in self._cycles.let_go():
             self.own.forget(cycle.state)
 
 

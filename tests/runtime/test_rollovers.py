@@ -16,9 +16,9 @@ from polyframe.model.trade import TradeStatus
 from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy
 from polyframe.strategyrun import StrategyRun
+from polyframe.trading.deadcycles import KEPT
 from polyframe.trading.ledger import CycleRecord
 from polyframe.trading.reconcile import ReconcileSettings
-from polyframe.trading.settlement import KEPT
 from polyframe.trading.state import CycleState
 from tests.support.fake import START, trade_report
 from tests.support.stage import Stage, play
@@ -78,7 +78,7 @@ def test_nothing_grows_over_two_hundred_rollovers() -> None:
                     len(asyncio.all_tasks()),
                     len(stage.session._subscribers),
                     len(stage.env.router._routes),
-                    len(stage.env.settlement._by_token),
+                    stage.env.settlement._cycles.tokens,
                     len(list(stage.env.counters)),
                     counted(alive(*kinds), others),
                 )

@@ -14,8 +14,8 @@ from polyframe.errors import ExchangeUnavailable, OrderOutcomeUnknown
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.market import Outcome
 from polyframe.model.order import Order, OrderStatus, PlaceResult
+from polyframe.trading.deadcycles import KEPT
 from polyframe.trading.reconcile import ReconcileSettings
-from polyframe.trading.settlement import KEPT
 from polyframe.trading.state import CycleState
 from tests.support.fake import START, FakeExchange, make_market, order_report, trade_report
 from tests.support.stage import Stage, play, settle

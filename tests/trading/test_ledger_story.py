@@ -22,7 +22,7 @@ from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import OrderRequest, OrderStatus, OrderType, PlaceResult, Side
 from polyframe.model.trade import TradeStatus
-from polyframe.trading import settlement
+from polyframe.trading import deadcycles
 from polyframe.trading.account import Account
 from polyframe.trading.commands import (
     ApplyCancelAnswer,
@@ -253,7 +253,7 @@ def test_after_death_everything_is_marked_as_late(path: Path) -> None:
 def test_an_answer_whose_cycle_is_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An acceptance that comes when even the dead cycle is let go is noted with its order."""
     exchange = FakeExchange()
-    monkeypatch.setattr(settlement, "KEPT", 1)
+    monkeypatch.setattr(deadcycles, "KEPT", 1)
 
     async def act(stage: Stage) -> None:
         await stage.open_cycle()

@@ -17,6 +17,7 @@ from polyframe.model.order import OrderStatus
 from polyframe.model.trade import TradeStatus
 from polyframe.trading import settlement
 from polyframe.trading.commands import ApplyResolution
+from polyframe.trading.deadcycles import KEPT
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
 from polyframe.trading.state import CycleState
 from tests.support.fake import START, FakeExchange, make_market, order_report, trade_report
@@ -282,7 +283,7 @@ def test_a_cycle_with_unsettled_trades_is_kept() -> None:
         stage.env.router.on_user_message(matched)
         stage.exchange.trades = [matched]
         stage.scheduler.switch(None)
-        await stage.trader.run(cycles=settlement.KEPT + 2)
+        await stage.trader.run(cycles=KEPT + 2)
         assert stage.env.settlement.state(FIRST.slug) is not None
         stage.env.router.on_user_message(
             trade_report(FIRST, "t1", "0xorder1", status=TradeStatus.FAILED)
@@ -472,13 +473,13 @@ def test_old_cycles_are_let_go() -> None:
     """Only the latest resolved cycles take events; those of older ones are counted as foreign."""
 
     async def act(stage: Stage) -> None:
-        run = asyncio.create_task(stage.trader.run(cycles=settlement.KEPT + 4))
+        run = asyncio.create_task(stage.trader.run(cycles=KEPT + 4))
         await run
         await stage.env.settlement.wait_settled()
         assert stage.env.settlement.state(FIRST.slug) is None
         stage.env.router.on_user_message(order_report(FIRST, "0x1"))
         assert stage.env.counters.get(Count.ROUTER_DROPPED, "foreign") == 1
-        assert len(stage.env.ledger) == settlement.KEPT + 4
+        assert len(stage.env.ledger) == KEPT + 4
 
     play(act)
 

@@ -1,0 +1,124 @@
+"""The cycles that are over and not let go yet, and what their markets still owe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from decimal import Decimal
+
+from attrs import define, field
+
+from polyframe.model.money import ZERO
+from polyframe.model.series import Series
+from polyframe.trading.state import CycleState
+
+KEPT = 16
+"""Settled cycles of each series that still take late events; older ones are let go."""
+
+
+@define(eq=False)
+class DeadCycle:
+    """One cycle after its death.
+
+    Attributes:
+        state: Its orders and positions.
+        is_resumable: Whether an earlier run has begun it and its window is still open.
+        is_orphan: Whether no strategy saw its end.
+        settling: The task that carries it to its end.
+        is_done: Whether its books are closed: its market is resolved, or was given up.
+        is_forgettable: Whether nothing more is expected of it, its trades included.
+        redeemed: USD of its payout that are cash already.
+        closed: Set with `is_done`.
+    """
+
+    state: CycleState
+    is_resumable: bool = False
+    is_orphan: bool = False
+    settling: asyncio.Task[None] | None = None
+    is_done: bool = False
+    is_forgettable: bool = False
+    redeemed: Decimal = ZERO
+    closed: asyncio.Event = field(factory=asyncio.Event)
+
+    @property
+    def claim(self) -> Decimal:
+        """USD that its resolved market still owes."""
+        return self.state.payout - self.redeemed
+
+    def redeem(self, amount: Decimal) -> Decimal:
+        """Book as cash what the market has paid, as far as it was owed; return how much that is."""
+        # A trade may have failed meanwhile, which took its part of the claim.
+        amount = min(amount, self.state.account.claimable, self.claim)
+        self.state.account.redeem(amount)
+        self.redeemed += amount
+        return amount
+
+    def take_payout(self, *, by_itself: bool) -> None:
+        """Take note that the payout may be another one since.
+
+        It grows after the resolution when a fill is reported late, or when the trade of a sell fails.
+
+        Args:
+            by_itself: Whether the venue pays it out by itself: what it grew by is cash then.
+        """
+        if by_itself and self.claim > 0:
+            self.state.account.redeem(self.claim)
+            self.redeemed = self.state.payout
+        # What was taken back of the payout was taken from claims, or from cash.
+        self.redeemed = min(self.redeemed, self.state.payout)
+
+
+class DeadCycles:
+    """All dead cycles, oldest first; they are found by slug and by token."""
+
+    def __init__(self) -> None:
+        self._by_slug: dict[str, DeadCycle] = {}
+        self._by_token: dict[str, DeadCycle] = {}
+
+    def __iter__(self) -> Iterator[DeadCycle]:
+        """Iterate over those that are there now, whatever becomes of them meanwhile."""
+        return iter(tuple(self._by_slug.values()))
+
+    def __getitem__(self, slug: str) -> DeadCycle:
+        """Return the cycle of one market."""
+        return self._by_slug[slug]
+
+    def get(self, slug: str) -> DeadCycle | None:
+        """Return the cycle of one market, ``None`` once it is let go."""
+        return self._by_slug.get(slug)
+
+    def of_token(self, token: str) -> DeadCycle | None:
+        """Return the cycle of a token."""
+        return self._by_token.get(token)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens are known."""
+        return len(self._by_token)
+
+    def add(self, state: CycleState) -> DeadCycle:
+        """Take in a cycle."""
+        cycle = DeadCycle(state)
+        self._by_slug[state.market.slug] = cycle
+        for token in (state.market.up_token, state.market.down_token):
+            self._by_token[token] = cycle
+        return cycle
+
+    def remove(self, cycle: DeadCycle) -> None:
+        """Let go of a cycle."""
+        market = cycle.state.market
+        del self._by_slug[market.slug]
+        for token in (market.up_token, market.down_token):
+            if self._by_token.get(token) is cycle:
+                del self._by_token[token]
+
+    def let_go(self) -> list[DeadCycle]:
+        """Remove all but the latest settled cycles of each series, and return what was removed."""
+        settled: dict[Series, list[DeadCycle]] = {}
+        for cycle in self:
+            if cycle.is_forgettable:
+                settled.setdefault(cycle.state.market.series, []).append(cycle)
+        gone = [cycle for cycles in settled.values() for cycle in cycles[:-KEPT]]
+        for cycle in gone:
+            self.remove(cycle)
+        return gone
