@@ -187,9 +187,9 @@ class VirtualClock:
         play a recording: a timer for each row would cost several times as much as all that happens
         because of it. ``None`` takes it back.
 
-        A task that is about to wait, when nobody else can go on, does the work where it stands, and
-        goes on with it if that is what it waited for: nothing is different from a turn of the loop but
-        its cost. The work has a context (of context variables) of its own in any case.
+        A task that is about to wait for a `doorbell`, when nobody else can go on, does the work where it
+        stands, and goes on if that rings it: nothing is different from a turn of the loop but its
+        cost. The work has a context (of context variables) of its own in any case.
 
         Raises:
             RuntimeError: Not within `run`.
@@ -207,7 +207,7 @@ class VirtualClock:
         Only for what `when_idle` calls.
         """
         timers = self._timers
-        if timers and when > timers[0].when():
+        if timers and when > timers[0]._when:  # type: ignore[attr-defined]  # noqa: SLF001
             return False
         if when > self._elapsed:
             self._elapsed = when
@@ -234,23 +234,6 @@ class VirtualClock:
             if not handle._cancelled:  # noqa: SLF001
                 handle._run()  # noqa: SLF001
         return not ready and self._left > 0 and not parts["_stopping"]
-
-    def _work_for(self, waiting: _IdleFuture | _IdleDoorbell) -> bool:
-        """Do idle work in place of a turn of the loop, for a task that would wait for `waiting`.
-
-        Returns:
-            Whether the task has to let others go before it does: see `_in_turn`.
-        """
-        ready, parts, run = self._ready, self._loop_parts, self._idle_context.run
-        while not ready and self._left > 0 and not parts["_stopping"]:
-            self._left -= 1
-            if self._idle_work is None or not run(self._idle_work):
-                return False
-            # Timers that are due at this very instant wait until everybody has had his turn.
-            self._is_amid = True
-            if waiting.done():
-                return waiting.place > 0
-        return False
 
     def _in_turn(self, place: int) -> Generator[None, None, None]:
         """Let the first `place` go who are ready, but not those who were woken after them."""
@@ -347,41 +330,6 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.clock._elapsed  # noqa: SLF001
 
-    @override
-    def create_future(self) -> asyncio.Future[Any]:
-        if self.clock._idle_work is None:  # noqa: SLF001
-            return super().create_future()
-        return _IdleFuture(loop=self)
-
-
-class _IdleFuture(asyncio.Future[Any]):
-    """A future whose waiting task does idle work, while nobody else can go on.
-
-    If it is done thereby, its task goes on at once, without a turn of the loop. Where others were woken
-    before it, they go first, as they would have: `place` is the number of them.
-    """
-
-    _loop: _VirtualLoop
-    place = 0
-
-    @override
-    def set_result(self, result: Any) -> None:
-        self.place = len(self._loop.clock._ready)  # noqa: SLF001
-        super().set_result(result)
-
-    @override
-    def __await__(self) -> Generator[Any, None, Any]:
-        clock = self._loop.clock
-        if not clock._ready and not self.done() and clock._work_for(self):  # noqa: SLF001
-            return self._in_turn(clock)
-        return super().__await__()
-
-    __iter__ = __await__
-
-    def _in_turn(self, clock: VirtualClock) -> Generator[None, None, Any]:
-        yield from clock._in_turn(self.place)  # noqa: SLF001
-        return self.result()
-
 
 class Doorbell:
     """Wakes the one task that waits for it; rung while nobody waits, it is not heard.
@@ -416,38 +364,45 @@ class Doorbell:
 
 
 class _IdleDoorbell(Doorbell):
-    """One whose task does idle work while it waits, as for an `_IdleFuture`."""
+    """One whose task does idle work while it waits, as long as nobody else can go on.
 
-    __slots__ = ("_clock", "_is_done", "place")
+    If it is rung thereby, the task goes on at once, without a turn of the loop. Where others were woken
+    before it, they go first, as they would have.
+    """
+
+    __slots__ = ("_clock", "_place", "_rang")
 
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
         self._clock = clock
-        self._is_done = True
-        self.place = 0
-
-    def done(self) -> bool:
-        """Return whether it rang since it was last awaited, as far as that was in place."""
-        return self._is_done
+        self._rang = True
+        self._place = 0
 
     @override
     def ring(self) -> None:
-        if self._is_done:
+        if self._rang:
             super().ring()
         else:
-            self._is_done = True
-            self.place = len(self._clock._ready)  # noqa: SLF001
+            self._rang = True
+            self._place = len(self._clock._ready)  # noqa: SLF001
 
     @override
     def __await__(self) -> Generator[Any, None, None]:
         clock = self._clock
-        if not clock._ready and clock._idle_work is not None:  # noqa: SLF001
-            self._is_done = False
-            if clock._work_for(self):  # noqa: SLF001
-                return clock._in_turn(self.place)  # noqa: SLF001
-            if self._is_done:
-                return _AT_ONCE
-            self._is_done = True
+        work = clock._idle_work  # noqa: SLF001
+        if work is None:
+            return super().__await__()
+        ready, parts, run = clock._ready, clock._loop_parts, clock._idle_context.run  # noqa: SLF001
+        self._rang = False
+        while not ready and clock._left > 0 and not parts["_stopping"]:  # noqa: SLF001
+            clock._left -= 1  # noqa: SLF001
+            if not run(work):
+                break
+            # Timers that are due at this very instant wait until everybody has had his turn.
+            clock._is_amid = True  # noqa: SLF001
+            if self._rang:
+                return clock._in_turn(self._place) if self._place else _AT_ONCE  # noqa: SLF001
+        self._rang = True
         return super().__await__()
 
 

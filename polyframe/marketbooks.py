@@ -5,6 +5,7 @@ This is the hot path: every message of the market channel that passed the gate e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from polyframe.clock import Clock
@@ -25,8 +26,8 @@ class BooksListener(Protocol):
         """The best bid or ask of `outcome` is another, or became (un)known."""
         ...
 
-    def tell_book(self, outcome: Outcome) -> None:
-        """Some level of `outcome`'s book is another, or it became (un)known."""
+    def subscriber_failed(self, error: Exception) -> None:
+        """One of `MarketBooks.on_book` raised."""
         ...
 
     def tell_foreign(self, token: str) -> None:
@@ -77,8 +78,8 @@ class MarketBooks:
         self._both = (self._up, self._down)
         self._sides = {market.up_token: self._up, market.down_token: self._down}
         self.known = False
-        self.tells_books = False
-        """Whether the listener wants to hear of every change of a level."""
+        self.on_book: tuple[Callable[[Outcome], None], ...] = ()
+        """Called when some level of a book is another, or it became (un)known; never changed in place."""
 
     def book(self, outcome: Outcome) -> Book:
         """Return the live book of `outcome`.
@@ -158,8 +159,8 @@ class MarketBooks:
                 self._mismatch(side)
                 if not self.known:  # one too many, and that was told
                     return
-        if self.tells_books:
-            self._listener.tell_book(side.outcome)
+        if self.on_book:
+            self.tell_book(side.outcome, self.on_book)
         if book.bid_units != side.told_bid or book.ask_units != side.told_ask:
             self._tell_price(side)
 
@@ -219,15 +220,21 @@ class MarketBooks:
         for side in self._both:
             book = side.book
             side.told_bid, side.told_ask = book.bid_units, book.ask_units
-            if self.tells_books:
-                self._listener.tell_book(side.outcome)
+            self.tell_book(side.outcome, self.on_book)
             self._listener.tell_price(side.outcome)
 
     def _tell(self, side: _Side) -> None:
-        if self.tells_books:
-            self._listener.tell_book(side.outcome)
+        self.tell_book(side.outcome, self.on_book)
         if (side.told_bid, side.told_ask) != (side.book.bid_units, side.book.ask_units):
             self._tell_price(side)
+
+    def tell_book(self, outcome: Outcome, to: tuple[Callable[[Outcome], None], ...]) -> None:
+        """Tell those in `to` that a book is another."""
+        for tell in to:
+            try:
+                tell(outcome)
+            except Exception as error:  # noqa: BLE001
+                self._listener.subscriber_failed(error)
 
     def _tell_price(self, side: _Side) -> None:
         side.told_bid, side.told_ask = side.book.bid_units, side.book.ask_units

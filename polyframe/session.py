@@ -125,6 +125,7 @@ class ExchangeSession:
         self.market = market
         self.generation = market.generation
         self.slug = market.slug
+        self._condition_id = market.condition_id
         self._counters = counters
         self._user_gate = user_gate
         self._state = SessionState.OPEN
@@ -159,7 +160,7 @@ class ExchangeSession:
         if self._state is SessionState.OPEN:
             self._state = SessionState.CLOSING
         self.is_open = False
-        self._subscribers = self._book_subscribers = ()
+        self._subscribers = self._book_subscribers = self._books.on_book = ()
         if self._stream is not None:
             self._stream.detach()
 
@@ -243,17 +244,18 @@ class ExchangeSession:
         self._subscribers += (subscriber,)
         if subscriber.wants_books:
             self._book_subscribers += (subscriber,)
-            self._books.tells_books = True
+            self._books.on_book += (subscriber.book_changed,)
         if self._books.known:
             for outcome in Outcome:
                 self._tell_price(outcome, (subscriber,))
                 if subscriber.wants_books:
-                    self.tell_book(outcome, (subscriber,))
+                    self._books.tell_book(outcome, (subscriber.book_changed,))
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Remove a subscriber; unknown ones are ignored."""
         self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
         self._book_subscribers = tuple(s for s in self._book_subscribers if s is not subscriber)
+        self._books.on_book = tuple(s.book_changed for s in self._book_subscribers)
 
     def publish(self, change: OrderChanged | TradeChanged | ReconcileReport) -> None:
         """Hand a change that the engine made, or a comparison, to the subscribers."""
@@ -266,16 +268,17 @@ class ExchangeSession:
                 else:
                     subscriber.trade_changed(change)
             except Exception as error:  # noqa: BLE001
-                self._subscriber_failed(error)
+                self.subscriber_failed(error)
 
     def _tell_price(self, outcome: Outcome, subscribers: tuple[Subscriber, ...]) -> None:
         for subscriber in subscribers:
             try:
                 subscriber.price_changed(outcome)
             except Exception as error:  # noqa: BLE001
-                self._subscriber_failed(error)
+                self.subscriber_failed(error)
 
-    def _subscriber_failed(self, error: Exception) -> None:
+    def subscriber_failed(self, error: Exception) -> None:
+        """Count what a subscriber raised; called by the books, too."""
         # One subscriber's defect is not another's: the rest still hear of it.
         self._counters.add(Count.STRATEGY_ERRORS, "subscriber")
         log.error("%s: a subscriber raised", self.slug, exc_info=error)
@@ -296,9 +299,9 @@ class ExchangeSession:
 
     def on_market_message(self, message: MarketMessage) -> None:
         """Gate one message of the market channel and apply it."""
-        if self._state is not SessionState.OPEN:
+        if not self.is_open:
             self._counters.add(Count.GATE_DROPPED, "closed")
-        elif message.market != self.market.condition_id:
+        elif message.market != self._condition_id:
             reason = "foreign_market" if message.market else "no_market"
             self._counters.add(Count.GATE_DROPPED, reason)
         elif isinstance(message, BookDelta):
@@ -344,7 +347,7 @@ class ExchangeSession:
             try:
                 subscriber.market_traded(event)
             except Exception as error:  # noqa: BLE001
-                self._subscriber_failed(error)
+                self.subscriber_failed(error)
 
     # ------------------------------------------------------------------ the books' side
 
@@ -355,14 +358,6 @@ class ExchangeSession:
         else:
             self._books_known.clear()
         self._tell_price(outcome, self._subscribers)
-
-    def tell_book(self, outcome: Outcome, to: tuple[Subscriber, ...] | None = None) -> None:
-        """Hand on that a book changed (to all who want it); called by the books."""
-        for subscriber in self._book_subscribers if to is None else to:
-            try:
-                subscriber.book_changed(outcome)
-            except Exception as error:  # noqa: BLE001
-                self._subscriber_failed(error)
 
     def tell_foreign(self, token: str) -> None:
         """Count a message or change whose token is not of this market."""

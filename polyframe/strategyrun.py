@@ -39,12 +39,12 @@ MARKET_TRADES_KEPT = 1_000
 """Public trades that may wait for a slow strategy; older ones are dropped and counted."""
 
 
+_UP = Outcome.UP
 _PRICE = {Outcome.UP: 1, Outcome.DOWN: 2}
-_BOOK_UP = 4
-_BOOK = {Outcome.UP: _BOOK_UP, Outcome.DOWN: 8}
+_BOOK_UP, _BOOK_DOWN = 4, 8
 """Bits of what is marked; the lower goes first."""
 
-_BITS = [(bit, outcome) for bits in (_PRICE, _BOOK) for outcome, bit in bits.items()]
+_BITS = [(1, _UP), (2, Outcome.DOWN), (_BOOK_UP, _UP), (_BOOK_DOWN, Outcome.DOWN)]
 _TURNS = tuple(
     tuple((bit, outcome) for bit, outcome in reversed(_BITS) if marks & bit) for marks in range(16)
 )
@@ -119,7 +119,7 @@ class StrategyRun:
 
     def book_changed(self, outcome: Outcome) -> None:
         """Mark one outcome's book as new."""
-        self._marks |= _BOOK[outcome]
+        self._marks |= _BOOK_UP if outcome is _UP else _BOOK_DOWN  # spelled out: for every level
         self._bell.ring()
 
     def market_traded(self, event: MarketTraded) -> None:

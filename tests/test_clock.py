@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyframe import clock as clock_module
 from polyframe.clock import Clock, Doorbell, ScaledClock, VirtualClock, WallClock, doorbell
 from polyframe.errors import ConfigError
 
@@ -330,8 +329,7 @@ def test_idle_work_and_whom_it_wakes_do_not_keep_the_loop_for_ever(is_in_place: 
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         loop.add_reader(ours, lambda: heard.append(ours.recv(1)))
-        waiting: list[asyncio.Future[None]] = []
-        turns = 0
+        bell, turns = doorbell(), 0
 
         async def stay_busy() -> None:
             nonlocal turns
@@ -339,20 +337,18 @@ def test_idle_work_and_whom_it_wakes_do_not_keep_the_loop_for_ever(is_in_place: 
                 turns += 1
                 assert turns < 100_000
                 if is_in_place:
-                    waiting.append(loop.create_future())
-                    await waiting[-1]
+                    await bell
                 else:
                     await asyncio.sleep(0)
 
         def work() -> bool:
             if not turns:
                 theirs.send(b"x")
-            waiting.pop().set_result(None)
+            bell.ring()
             return True
 
         clock.when_idle(work)
-        waiting.append(loop.create_future())
-        await waiting[-1]
+        await bell
         await stay_busy()
         clock.when_idle(None)
         loop.remove_reader(ours)
@@ -369,19 +365,18 @@ def test_idle_work_has_a_context_of_its_own() -> None:
     seen: list[tuple[str, int]] = []
 
     async def main() -> None:
-        waiting: list[asyncio.Future[None]] = []
+        bell = doorbell()
 
         def work() -> bool:
             seen.append(("work", decimal.getcontext().prec))
-            waiting.pop().set_result(None)
+            bell.ring()
             return True
 
         clock.when_idle(work)
         with decimal.localcontext() as context:
             context.prec = 3
             for _ in range(3):
-                waiting.append(asyncio.get_running_loop().create_future())
-                await waiting[-1]
+                await bell
                 seen.append(("task", decimal.getcontext().prec))
         clock.when_idle(None)
 
@@ -390,10 +385,7 @@ def test_idle_work_has_a_context_of_its_own() -> None:
     assert len(seen) == 6
 
 
-@pytest.mark.parametrize("with_bell", [True, False])
-def test_work_in_place_costs_no_turn_of_the_loop(
-    with_bell: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_work_in_place_costs_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that waits for nothing but idle work is not put to sleep at all."""
     clock = VirtualClock()
     handles = 0
@@ -405,20 +397,16 @@ def test_work_in_place_costs_no_turn_of_the_loop(
             super().__init__(*args)
 
     async def main() -> None:
-        bell, waiting = doorbell(), list[asyncio.Future[None]]()
+        bell = doorbell()
 
         def work() -> bool:
-            if with_bell:
-                bell.ring()
-            else:
-                waiting.pop().set_result(None)
+            bell.ring()
             return True
 
         clock.when_idle(work)
         monkeypatch.setattr(asyncio.events, "Handle", Counting)
         for _ in range(100):
-            waiting.append(asyncio.get_running_loop().create_future())
-            await (bell if with_bell else waiting[-1])
+            await bell
         clock.when_idle(None)
 
     clock.run(main())
@@ -429,16 +417,15 @@ def course(
     instants: list[tuple[int, list[int]]],
     habits: list[tuple[int, list[int], int]],
     *,
-    in_place: bool,
-    with_bells: bool = False,
+    way: str,
 ) -> list[tuple[float, str, int]]:
     """Run workers that are woken at instants, and return what they did in which order.
 
     Args:
         instants: How long after the one before it each is, and whom it wakes.
         habits: What each worker does when it was woken.
-        in_place: Whether work is done where a worker waits, or by the loop alone.
-        with_bells: Whether they wait for doorbells, or for futures.
+        way: For what they wait: an ``"idle bell"``, at which work is done where a worker waits, a
+            ``"plain bell"``, or a ``"future"``: with both the loop alone does it.
     """
     clock = VirtualClock()
     story: list[tuple[float, str, int]] = []
@@ -447,7 +434,7 @@ def course(
     async def main() -> None:
         loop = asyncio.get_running_loop()
         waiting: dict[int, asyncio.Future[None] | Doorbell] = {}
-        bells = [doorbell() for _ in habits]
+        bells = [doorbell() if way == "idle bell" else Doorbell() for _ in habits]
         when = 0
 
         def wake(one: int) -> None:
@@ -462,7 +449,7 @@ def course(
             ways, others, nap = habits[me]
             # Two who wake each other would never let time pass.
             while len(story) < 200:
-                waiting[me] = bells[me] if with_bells else loop.create_future()
+                waiting[me] = loop.create_future() if way == "future" else bells[me]
                 await waiting[me]
                 story.append((loop.time(), "woken", me))
                 for _ in range(ways):
@@ -498,12 +485,7 @@ def course(
             task.cancel()
         await asyncio.wait(tasks)
 
-    with pytest.MonkeyPatch.context() as patch:
-        if not in_place:
-            plain = asyncio.SelectorEventLoop.create_future
-            patch.setattr(clock_module._VirtualLoop, "create_future", plain)
-            patch.setattr(clock_module, "_IdleDoorbell", lambda _: Doorbell())
-        clock.run(main())
+    clock.run(main())
     return story
 
 
@@ -526,19 +508,17 @@ def test_work_in_place_changes_the_order_of_nothing(data: st.DataObject) -> None
         label="habits",
     )
 
-    told = course(instants, habits, in_place=False)
-    assert course(instants, habits, in_place=True) == told
-    assert course(instants, habits, in_place=True, with_bells=True) == told
-    assert course(instants, habits, in_place=False, with_bells=True) == told
+    told = course(instants, habits, way="future")
+    assert course(instants, habits, way="idle bell") == told
+    assert course(instants, habits, way="plain bell") == told
 
 
 def test_those_who_are_woken_together_go_in_that_order() -> None:
     """Also if the one that does the work stands in the middle, and the first has more to do."""
     instants = [(1, [0, 1, 2]), (1, [1]), (1, [2, 1, 0]), (1, [0, 1, 2]), (1, [2, 0, 1])]
     habits: list[tuple[int, list[int], int]] = [(2, [], 0), (1, [], 0), (2, [], 0)]
-    told = course(instants, habits, in_place=True)
-    assert told == course(instants, habits, in_place=False)
-    assert told == course(instants, habits, in_place=True, with_bells=True)
+    told = course(instants, habits, way="idle bell")
+    assert told == course(instants, habits, way="future")
     assert len(told) > 20
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from polyframe.model.events import BookSnapshot, MarketMessage
+from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage
 from polyframe.model.market import Market
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.order import OrderRequest
@@ -27,8 +27,9 @@ class VenueFloor:
         self._venue = venue
         self._market = market
         self._slug = market.slug
+        self._paper = venue.markets[market.slug]
         self._on_change = on_change
-        self._prices = PathWriter(venue.markets[self._slug].book, market.window)
+        self._prices = PathWriter(self._paper.book, market.window)
 
     @property
     def path(self) -> PricePath:
@@ -37,10 +38,19 @@ class VenueFloor:
 
     def on_message(self, message: MarketMessage, now_ms: int) -> None:
         """Take one row."""
-        self._venue.on_message(self._slug, message, now_ms)
-        if now_ms >= self._prices.next_ms:
-            self._prices.look(now_ms)
-        if self._venue.outbox:
+        venue, paper, prices = self._venue, self._paper, self._prices
+        # Most rows concern no order. They wait for whoever looks at the book next.
+        if (
+            type(message) is BookDelta
+            and now_ms < venue.schedule.first_ms
+            and paper.can_wait(message)
+        ):
+            paper.book.apply_later(message, now_ms)
+        else:
+            venue.on_message(self._slug, message, now_ms)
+        if now_ms >= prices.next_ms:
+            prices.look(now_ms)
+        if venue.outbox:
             self._on_change()
 
     def on_gap(self, now_ms: int) -> None:
@@ -50,11 +60,11 @@ class VenueFloor:
 
     def view(self, request: OrderRequest) -> OrderView:
         """Return what the book shows to who decides on `request`, as it is there for us."""
-        return view_of(self._venue.markets[self._slug].book, request)
+        return view_of(self._paper.book, request)
 
     def snapshots(self) -> list[BookSnapshot]:
         """Return both books as they are, nothing while they are not known."""
-        book = self._venue.markets[self._slug].book
+        book = self._paper.book
         if not book.is_known:
             return []
         bids = [(price, shares(size)) for price, size in book.offers(True, 1)]

@@ -152,14 +152,15 @@ class Player:
 
     def _run(self) -> bool:
         """Play the next instant, unless a timer is due before; say whether there was one."""
-        if not self._due:
+        due = self._due
+        if not due:
             return False
-        due_ms = self._due[0][0]
+        now_ms = due[0][0]
         # At the same instant rows come first: an order meets the book with them in it.
-        if not self._clock.pass_to(due_ms / 1000 - self._origin):
+        if not self._clock.pass_to(now_ms / 1000 - self._origin):
             return False
         try:
-            self._play(due_ms)
+            self._play(now_ms)
         except Exception as error:  # noqa: BLE001 - a reader may raise whatever it likes
             self.stop()
             self._on_error(error)

@@ -64,6 +64,7 @@ class PaperVenue:
         contracts: Splits and merges.
         markets: By slug.
         outbox: What is to be told, in order; who drives the venue empties it.
+        schedule: What is still to happen.
     """
 
     def __init__(
@@ -78,12 +79,12 @@ class PaperVenue:
         self.orders: dict[str, PaperOrder] = {}
         self.markets: dict[str, PaperMarket] = {}
         self.outbox: deque[Told] = deque()
-        self._schedule = Schedule()
+        self.schedule = Schedule()
         self.trades = PaperTrades(
-            models, self.account, chance, self._schedule, self.outbox, self._withdraw_uncovered
+            models, self.account, chance, self.schedule, self.outbox, self._withdraw_uncovered
         )
         self.contracts = PaperContracts(
-            models, self.account, chance, self._schedule, self._withdraw_uncovered
+            models, self.account, chance, self.schedule, self._withdraw_uncovered
         )
         self._latency = chance("latency")
         self._ignore = ignore
@@ -94,11 +95,11 @@ class PaperVenue:
     @property
     def next_due_ms(self) -> int | None:
         """When something is to happen next, ``None`` if nothing is."""
-        return self._schedule.next_ms
+        return self.schedule.next_ms
 
     def advance(self, now_ms: int) -> None:
         """Do everything that has become due, in order."""
-        self._schedule.advance(now_ms)
+        self.schedule.advance(now_ms)
 
     # ------------------------------------------------------------------ markets
 
@@ -109,12 +110,11 @@ class PaperVenue:
             self.markets[market.slug] = PaperMarket(
                 market, models.queue, models.stale_ms, self._ignore
             )
-            self._schedule.at(market.window.end * 1000, partial(self._close, market))
+            self.schedule.at(market.window.end * 1000, partial(self._close, market))
 
     def on_message(self, slug: str, message: MarketMessage, now_ms: int) -> None:
         """Take a message of the feed of one market, after all that was due before it."""
-        if self._schedule.first_ms <= now_ms:
-            self._schedule.advance(now_ms)
+        self.schedule.advance(now_ms)
         found = self.markets.get(slug)
         if found is not None and (fills := found.on_message(message, now_ms)):
             self._made(found, fills, now_ms)
@@ -155,11 +155,11 @@ class PaperVenue:
     def send_order(self, prepared: PreparedOrder, now_ms: int) -> None:
         """Send an order; its `Placed` comes when it has reached the venue and been judged."""
         self.add_market(prepared.market)
-        self._schedule.at(self._arrival(now_ms), partial(self._arrive, prepared))
+        self.schedule.at(self._arrival(now_ms), partial(self._arrive, prepared))
 
     def send_cancel(self, ticket: int, order_ids: Iterable[str], now_ms: int) -> None:
         """Send a cancel; its `Cancelled` of that number comes when it has reached the venue."""
-        self._schedule.at(self._arrival(now_ms), partial(self._cancel, ticket, tuple(order_ids)))
+        self.schedule.at(self._arrival(now_ms), partial(self._cancel, ticket, tuple(order_ids)))
 
     def _arrival(self, now_ms: int) -> int:
         there, chance = self.models.order_latency, self._latency
@@ -182,7 +182,7 @@ class PaperVenue:
             self._answer(order, refusal)
         elif plan and self.models.taker_delay_ms:
             self._held.add(order.order_id)
-            self._schedule.at(now_ms + self.models.taker_delay_ms, partial(self._release, order))
+            self.schedule.at(now_ms + self.models.taker_delay_ms, partial(self._release, order))
         else:
             self._execute(order, now_ms)
 
@@ -242,7 +242,7 @@ class PaperVenue:
     def _expect_expiry(self, order: PaperOrder) -> None:
         if order.request.expires is not None:
             ends_ms = order.request.expires * 1000 - GTD_EARLY_MS
-            self._schedule.at(ends_ms, partial(self._expire, order))
+            self.schedule.at(ends_ms, partial(self._expire, order))
 
     def _kill(self, order: PaperOrder, code: str, text: str, now_ms: int) -> None:
         self._end(order, f"{CANCELED}_{text}", now_ms)

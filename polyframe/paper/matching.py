@@ -51,7 +51,7 @@ class PaperMarket:
         self._queue = queue
         self._ignore = ignore
         self._was_lost = False
-        # Our prices, if every order of ours stands in its queue: see `_is_elsewhere`.
+        # Our prices, if every order of ours stands in its queue: see `can_wait`.
         self._bids: frozenset[int] | None = None
         self._asks: frozenset[int] = frozenset()
 
@@ -125,11 +125,10 @@ class PaperMarket:
         """Know nothing of the book until the next snapshot; places in the queue are kept."""
         self.book.forget()
         self._was_lost = True
-        self._bids = None
 
     def on_message(self, message: MarketMessage, now_ms: int) -> Sequence[Fill]:
         """Take a message of the feed; return what it filled of our resting orders."""
-        if type(message) is BookDelta and (not self.resting or self._is_elsewhere(message)):
+        if type(message) is BookDelta and self.can_wait(message):
             self.book.apply_later(message, now_ms)
             return _NOTHING
         self._bids = None
@@ -155,12 +154,15 @@ class PaperMarket:
         self._asks = frozenset(order.limit for order in resting if not order.is_bid)
         return fills
 
-    def _is_elsewhere(self, message: BookDelta) -> bool:
+    def can_wait(self, message: BookDelta) -> bool:
         """Return whether a message changes nothing at our prices, nor where ours could trade.
 
         Then no queue moves and nothing is filled, if that is how it was before: known once a message
-        was looked at whole, with a book that can be traded against. Until then it is false.
+        was looked at whole, with a book that can be traded against. Until then it is false, unless
+        we have no orders here at all.
         """
+        if not self.resting:
+            return True
         bids, asks = self._bids, self._asks
         if bids is None:
             return False
