@@ -131,7 +131,9 @@ class Run:
     def _say_hello(self, money: str) -> None:
         plan = self.plan
         names = ", ".join(map(str, plan.series))
-        end = "until Ctrl-C" if plan.cycles is None else f"{plan.cycles} cycles"
+        end = "until Ctrl-C"
+        if plan.cycles is not None:
+            end = f"{plan.cycles} cycle{'s' if plan.cycles > 1 else ''}"
         self.show.say(
             f"{plan.name} on {names}, {end}",
             f"Venue: {plan.venue or 'polymarket'}",
