@@ -29,8 +29,8 @@ SERIES = "btc-updown-5m"
 START = 1_893_456_000
 
 LIMITS = RiskLimits(
-    max_order_notional=Decimal(10),  # USD of one order
-    max_cycle_notional=Decimal(30),  # USD that one cycle may spend
+    max_order_notional=Decimal(9),  # USD of one order
+    max_cycle_notional=Decimal(12),  # USD that one cycle may spend
     max_run_loss=Decimal(50),  # USD; then no entries any more
     entry_before_end=30.0,  # no entries in the last 30 seconds
 )
