@@ -23,15 +23,10 @@ from polyframe.logmode import close_mode, mark_loggers, open_mode
 from polyframe.model.conversion import Receipt
 from polyframe.model.money import ZERO
 from polyframe.model.series import Series
+from polyframe.persisted import decode_fields, encode_fields, persistent_fields, read_fields
 from polyframe.router import SessionEventRouter
 from polyframe.shared import SharedService
-from polyframe.strategy import (
-    Strategy,
-    decode_fields,
-    encode_fields,
-    persistent_fields,
-    read_fields,
-)
+from polyframe.strategy import Strategy
 from polyframe.tasks import see_through
 from polyframe.trading.account import Account
 from polyframe.trading.conversions import Conversions

@@ -16,8 +16,9 @@ from typing import Any, Union
 
 import attrs
 
+from polyframe.definition import check_definition
 from polyframe.errors import ConfigError
-from polyframe.strategy import Strategy, check_definition
+from polyframe.strategy import Strategy
 
 
 def make_template(

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from attrs import define, field, frozen, validators
 
 from polyframe.counters import Count
+from polyframe.definition import check_definition
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError, StrategyFailed
 from polyframe.model.events import CycleEndReason
@@ -18,7 +19,7 @@ from polyframe.model.market import Market
 from polyframe.model.series import Series
 from polyframe.scheduler import MarketScheduler, ScheduleSettings
 from polyframe.session import ExchangeSession, SessionState
-from polyframe.strategy import Strategy, check_definition, fresh
+from polyframe.strategy import Strategy, fresh
 from polyframe.strategyrun import ErrorPolicy, StrategyRun
 from polyframe.tasks import see_through
 from polyframe.trading.flatten import Flattener

@@ -15,6 +15,7 @@ from attrs import define
 import polyframe.errors
 from polyframe.clock import ScaledClock
 from polyframe.counters import Count
+from polyframe.definition import check_definition
 from polyframe.errors import (
     AuthenticationFailed,
     CancelOnly,
@@ -38,7 +39,7 @@ from polyframe.errors import (
 )
 from polyframe.exchange.base import PlaceAnswer
 from polyframe.model.order import OrderRequest, PlaceResult
-from polyframe.strategy import Strategy, check_definition
+from polyframe.strategy import Strategy
 from tests.exchange.kit import MARKET
 from tests.exchange.test_rest import Venue
 from tests.support.fake import START, FakeExchange

@@ -13,6 +13,7 @@ from attrs import define, field
 
 from polyframe import PERSIST
 from polyframe.counters import Count
+from polyframe.definition import check_definition
 from polyframe.errors import (
     ExchangeError,
     ExchangeUnavailable,
@@ -24,7 +25,7 @@ from polyframe.model.events import OrderReport
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Order, OrderRequest, OrderStatus, PlaceResult, Side
 from polyframe.model.trade import TradeStatus
-from polyframe.strategy import Strategy, check_definition
+from polyframe.strategy import Strategy
 from polyframe.trading.ledger import CycleStatus, Ledger
 from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.snapshotstore import MemoryStore

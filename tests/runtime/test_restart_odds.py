@@ -15,8 +15,8 @@ from polyframe.counters import Count
 from polyframe.model.events import TradeReport
 from polyframe.model.market import Market
 from polyframe.model.trade import TradeStatus
+from polyframe.persisted import decode_fields
 from polyframe.session import SessionState
-from polyframe.strategy import decode_fields
 from polyframe.trading.ledger import CycleStatus
 from tests.runtime.test_restart import FIRST, SENT, SNAPSHOT, Keeper, Run, began, buy, fill, placed
 from tests.support.fake import START, resealed

@@ -12,6 +12,7 @@ import pytest
 from attrs import define, field
 
 from polyframe.counters import Count
+from polyframe.definition import check_definition
 from polyframe.errors import (
     ConfigError,
     OrderDenied,
@@ -23,7 +24,7 @@ from polyframe.errors import (
 from polyframe.model.events import CycleEndReason, MarketTraded, PriceChanged, TradePrint
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderStatus
-from polyframe.strategy import Strategy, check_definition
+from polyframe.strategy import Strategy
 from polyframe.strategyrun import MARKET_TRADES_KEPT
 from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.handle import HandleState

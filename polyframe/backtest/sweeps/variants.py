@@ -11,8 +11,9 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
+from polyframe.definition import check_definition
 from polyframe.errors import ConfigError
-from polyframe.strategy import Strategy, check_definition
+from polyframe.strategy import Strategy
 from polyframe.templates import check_setting, make_template
 
 Settings = Mapping[str, Any]
