@@ -6,14 +6,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
 from polyframe.model.conversion import Conversion, ConversionKind, ConversionStatus
 from polyframe.model.events import OrderChanged, TradeChanged
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
-from polyframe.model.order import Order, Side
+from polyframe.model.order import Order, OrderStatus, Side
 from polyframe.model.trade import Fill, TradeStatus
 from polyframe.trading.commands import Applied, Reply
 from polyframe.trading.state import CycleState
@@ -164,8 +164,9 @@ class Bounds:
     The books are those of the living process. What an earlier one did is in them, because it reads
     back whose orders were whose; that it does is an invariant of its own (``ownership``). While it
     starts they tell of an earlier moment: nothing is checked until they were compared with the venue,
-    and no strategy runs before. Only where files were damaged nobody can know what was whose, neither
-    the strategy nor its bound: it then holds for what the strategy can know.
+    and no strategy runs before. An order of which an earlier process knew that it was over can do
+    nothing, though the books may not know it again. Only where files were damaged nobody can know what
+    was whose, neither the strategy nor its bound: it then holds for what the strategy can know.
 
     Args:
         bounds: What each strategy promises, by its name.
@@ -179,11 +180,11 @@ class Bounds:
         self.checked = dict.fromkeys(bounds, Checked())
         self._is_open = False
         self._known: dict[str, tuple[CycleState, dict[str, Standing]]] = {}
+        self._ended: dict[str, dict[str, OrderStatus]] = {}
 
     def starting(self) -> None:
-        """Take note that a new process starts: the books are others."""
+        """Take note that a new process starts, with books that it reads back."""
         self._is_open = False
-        self._known.clear()
 
     def opened(self, states: Iterable[CycleState]) -> Iterator[tuple[str, str]]:
         """Yield what does not hold, and the market, in the books that a process begins with."""
@@ -196,6 +197,7 @@ class Bounds:
     def forget(self, slug: str) -> None:
         """Let go of a cycle."""
         self._known.pop(slug, None)
+        self._ended.pop(slug, None)
 
     def findings(self, state: CycleState, reply: Reply) -> Iterator[str]:
         """Yield what does not hold after the books of a cycle were given a command."""
@@ -209,9 +211,28 @@ class Bounds:
     def _standings(self, state: CycleState) -> dict[str, Standing]:
         state_known, standings = self._known.get(state.market.slug, (None, {}))
         if state_known is not state:
-            standings = {name: _standing(state, name) for name in self._bounds}
+            standings = {name: self._standing(state, name) for name in self._bounds}
             self._known[state.market.slug] = state, standings
         return standings
+
+    def _standing(self, state: CycleState, name: str) -> Standing:
+        """Return how a strategy stands in the books of a cycle."""
+        orders = [order for order in state.orders.values() if order.strategy == name]
+        return Standing(
+            state.market,
+            name,
+            {order.client_id: self._as_known(order) for order in orders},
+            {key: fill for key, fill in state.fills.items() if fill.strategy == name},
+            {key: each for key, each in state.conversions.items() if each.strategy == name},
+        )
+
+    def _as_known(self, order: Order) -> Order:
+        """Return an order with all that was ever known of its end."""
+        ended = self._ended.setdefault(order.slug, {})
+        if order.is_open:
+            return evolve(order, status=ended.get(order.venue_id, order.status))
+        ended[order.venue_id] = order.status
+        return order
 
     def _changed(self, standings: Mapping[str, Standing], reply: Applied) -> dict[str, None]:
         """Take in what changed; return the names of those with a bound that it concerns."""
@@ -223,7 +244,7 @@ class Bounds:
             names[name] = None
             self._count(name, change)
             standing = standings[name]
-            standing.orders[change.order.client_id] = change.order
+            standing.orders[change.order.client_id] = self._as_known(change.order)
             if isinstance(change, TradeChanged):
                 fill = change.fill
                 standing.fills[fill.trade_id, fill.client_id] = fill
@@ -252,17 +273,6 @@ class Bounds:
         except Exception as error:  # noqa: BLE001 - a bound that fails says nothing of the books it sees
             return f"{name}: its bound raised {error!r} at {_line(error)} ({standing})"
         return ""
-
-
-def _standing(state: CycleState, name: str) -> Standing:
-    """Return how a strategy stands in the books of a cycle."""
-    return Standing(
-        state.market,
-        name,
-        {key: order for key, order in state.orders.items() if order.strategy == name},
-        {key: fill for key, fill in state.fills.items() if fill.strategy == name},
-        {key: each for key, each in state.conversions.items() if each.strategy == name},
-    )
 
 
 def _sizes(fills: Iterable[Fill]) -> dict[str, Decimal]:

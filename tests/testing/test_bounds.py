@@ -16,8 +16,16 @@ from polyframe.errors import ConfigError, ExchangeError, OrderError
 from polyframe.model.conversion import Conversion, ConversionKind, ConversionStatus
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Outcome
-from polyframe.model.order import Order, OrderStatus, OrderType, Side
+from polyframe.model.order import (
+    Order,
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+    PlaceResult,
+    Side,
+)
 from polyframe.model.trade import Fill, TradeStatus
+from polyframe.recording.writer import FrameWriter
 from polyframe.strategies import Arbitrage, DataRecorder, Grid, PairLock, Template, Threshold
 from polyframe.strategies import __all__ as shipped
 from polyframe.strategy import Strategy
@@ -28,13 +36,20 @@ from polyframe.testing import (
     Invariant,
     RunResult,
     SimVenue,
+    Stage,
     Standing,
     assert_held,
     bound_of,
     make_market,
+    play,
     run_strategy,
 )
 from polyframe.testing.simulate import Plan, bounds_of, figures, main, make_strategy, simulate
+from polyframe.testing.simwriter import writers_in_turn
+from polyframe.testing.standing import Bounds
+from polyframe.trading.account import Account
+from polyframe.trading.commands import ApplyPlaceAnswer, PlaceOrder
+from polyframe.trading.state import CycleState
 
 UP, DOWN = Outcome.UP, Outcome.DOWN
 SERIES = "btc-updown-5m"
@@ -177,6 +192,70 @@ def test_what_an_earlier_life_did_counts() -> None:
     assert result.violations[0].invariant is Invariant.BOUND
     assert "Forgetful" in result.violations[0].text
     assert result.starts > 1
+
+
+@define
+class Resting(Strategy):
+    """Rests one bid far below the market."""
+
+    @override
+    async def on_price(self, event: PriceChanged) -> None:
+        if event.known and not self.trading.orders():
+            await self.trading.buy(UP, price=Decimal("0.10"), size=Decimal(10))
+
+
+def test_what_happened_while_no_process_ran_is_looked_at_when_one_is_open() -> None:
+    """Books that are read back may be old; once they were compared with the venue they have to do."""
+
+    def empty(standing: Standing) -> None:
+        assert standing.orders
+        assert not standing.kept(), "it is filled"
+
+    async def act(stage: Stage) -> None:
+        stage.monitor.bounds = Bounds({"Resting": empty})
+        stage.process.spawn(stage.trader.run(), "trader")
+        await stage.clock.sleep(20)
+        stage.process.kill()
+        await stage._bury()
+        market = stage.venue.markets[MARKET.slug]
+        assert market.fill(next(iter(market.orders)))
+        assert await stage._restarted()
+        (violation,) = stage.monitor.violations
+        assert violation.invariant is Invariant.BOUND
+        assert violation.text.startswith("Resting: it is filled")
+        assert violation.slug == MARKET.slug
+
+    rates = dict.fromkeys(Fault, 0.0)
+    play(act, Resting(), venue=SimVenue(faults=Faults({Fault.KILL}, rates=rates)))
+
+
+def test_an_order_that_an_earlier_process_knew_to_be_over_can_do_nothing() -> None:
+    """A snapshot may be older than the refusal: the books ask for the order again, it is no less over."""
+    seen: list[OrderStatus] = []
+    bounds = Bounds({"Mine": lambda now: seen.append(now.orders["1"].status)})
+
+    def begin() -> CycleState:
+        bounds.starting()
+        state = CycleState(MARKET, Account(Decimal(1000)))
+        list(bounds.opened([state]))
+        request = OrderRequest(UP, Side.BUY, Decimal("0.50"), Decimal(10))
+        place = PlaceOrder(MARKET.generation, "1", "v1", "Mine", MARKET.up_token, request, 0)
+        return given(state, place)
+
+    def given(state: CycleState, command: PlaceOrder | ApplyPlaceAnswer) -> CycleState:
+        assert list(bounds.findings(state, state.apply(command))) == []
+        return state
+
+    first = begin()
+    given(first, ApplyPlaceAnswer(MARKET.generation, "1", PlaceResult.REJECTED, "no"))
+    second = begin()
+    given(second, ApplyPlaceAnswer(MARKET.generation, "1", PlaceResult.UNKNOWN))
+    assert second.orders["1"].is_open
+    rejected = OrderStatus.REJECTED
+    assert seen == [OrderStatus.SUBMITTING, rejected, rejected, rejected]
+    bounds.forget(MARKET.slug)
+    begin()
+    assert seen[-1] is OrderStatus.SUBMITTING
 
 
 def test_a_bound_of_nobody_is_refused() -> None:
@@ -503,6 +582,9 @@ def test_a_strategy_that_writes_files_repeats_itself_and_leaves_nothing(
     """The recorder's thread is waited for: the same line each time, no thread, no file here."""
     monkeypatch.chdir(tmp_path)
     before = set(threading.enumerate())
+    with writers_in_turn():
+        FrameWriter()  # of a process that is killed: nobody closes it
+        assert FrameWriter().close().done()
     plan = Plan(cycles=6, seed=7, strategies=("datarecorder", "hostile"))
     lines = {figures(simulate(plan)) for _ in range(2)}
     assert len(lines) == 1
