@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 import pytest
@@ -68,10 +68,11 @@ def lived(
     *,
     cycles: int = 4,
     intensity: float = 1.0,
+    rates: Mapping[Fault, float] = RATES,
     bound: Bound | None = None,
 ) -> RunResult:
     """Run a strategy at a venue that converts, and check what must hold."""
-    rates = {kind: min(rate * intensity, 1.0) for kind, rate in RATES.items()}
+    rates = {kind: min(rate * intensity, 1.0) for kind, rate in rates.items()}
     result = run_strategy(
         strategy,
         series="btc-updown-5m",
@@ -116,12 +117,18 @@ def test_everything_at_once_with_kills(seed: int) -> None:
     lived(Converter(seed=seed), seed, frozenset(Fault) - FORGETFUL, cycles=6)
 
 
-ONE_LIFE = sorted(set(Fault) - FORGETFUL - {Fault.KILL, Fault.STORE_TORN})
-"""Without deaths: a process that dies right after an answer was lost may count the cash with or without
-the conversion while trades are under way, and nobody can tell which (docs/conversions.md)."""
+@pytest.mark.parametrize("seed", [15, 37])
+def test_a_death_after_a_lost_answer_costs_no_cash(seed: int) -> None:
+    """The next process counts the cash with the conversion in it or not, and cannot tell at first."""
+    dangers = {Fault.KILL: 0.05, Fault.CONVERT_LOST: 0.5, Fault.TRADE_RETRYING: 0.3}
+    kinds = CONVERTING | {*dangers, Fault.TRADE_FAILED}
+    lived(Converter(seed=seed), seed, kinds, cycles=3, rates={**RATES, **dangers})
 
 
-@given(st.integers(0, 10_000), st.frozensets(st.sampled_from(ONE_LIFE)))
+SURVIVED = sorted(set(Fault) - FORGETFUL)
+
+
+@given(st.integers(0, 10_000), st.frozensets(st.sampled_from(SURVIVED)))
 @settings(max_examples=5, deadline=None)
 def test_any_world_balances(seed: int, faults: frozenset[Fault]) -> None:
     """Whatever combination of faults, the sums hold at every instant."""
