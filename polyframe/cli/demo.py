@@ -51,15 +51,16 @@ def run_demo(options: DemoOptions) -> int:
         StrategyDefinitionError: The strategy would leak state between cycles.
         ExchangeError: The local venue did not answer.
     """
+    strategy = load_strategy(options.strategy, read_texts(options.settings))
+    strategy = fit_strategy(strategy, options.source)
+    source = open_source(options)
     stopper = Stopper()
     stopper.install()
     console, view = open_console(stopper, plain=options.plain, verbose=options.verbose)
-    source = open_source(options)
-    strategy = load_strategy(options.strategy, read_texts(options.settings))
     show = Show(stopper, console, view, ["Paper money at a venue on this machine."])
     if options.source is Source.REAL:
         show.credits.append(CREDIT)
-    demo = Demo(options, fit_strategy(strategy, options.source), source, show, end_of(source))
+    demo = Demo(options, strategy, source, show, end_of(source))
     return asyncio.run(show.main(demo.play()))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import polyframe as package
+from polyframe.cli.app import run
 from polyframe.cli.demo import fit_strategy
 from polyframe.cli.loading import SHIPPED
 from polyframe.cli.options import Source
@@ -66,28 +67,37 @@ def test_the_recording_is_the_default_and_its_source_is_named() -> None:
 # ------------------------------------------------------------------ options
 
 
-def test_version() -> None:
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give messages of options the same room everywhere."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def told(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Return exit code, output and errors of a command that ends before it takes signals over."""
+    code = run(arguments)
+    out, error = capfd.readouterr()
+    return code, " ".join(out.replace("│", " ").split()), error
+
+
+def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     """--version prints the package's version."""
-    done = polyframe("--version")
-    assert (done.returncode, done.stdout) == (0, f"polyframe {package.__version__}\n")
+    assert told(capfd, "--version") == (0, f"polyframe {package.__version__}", "")
 
 
-def test_help_tells_how_to_end_it() -> None:
-    """The help names every option and what Ctrl-C does."""
-    done = polyframe("demo", "--help")
-    assert done.returncode == 0
-    text = " ".join(done.stdout.split())
-    for word in ("--cycles", "--speed", "--strategy", "--source", "--seed", "--plain", "Ctrl-C"):
+@pytest.mark.usefixtures("wide")
+def test_help_tells_how_to_end_it(capfd: pytest.CaptureFixture[str]) -> None:
+    """The help names every option, what ships, and what Ctrl-C does."""
+    code, text, _ = told(capfd, "demo", "--help")
+    assert code == 0
+    for word in ("--cycles", "--speed", "--strategy", "--set", "--source", "--seed", "--plain"):
         assert word in text
+    assert f"({', '.join(SHIPPED)})" in text
+    assert "Ctrl-C" in text
     assert "exit code 130" in text
 
 
-def test_help_names_what_ships() -> None:
-    """Each strategy that ships is named in the help of the demo."""
-    text = " ".join(polyframe("demo", "--help").stdout.replace("│", " ").split())
-    assert f"({', '.join(SHIPPED)})" in text
-
-
+@pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -106,21 +116,24 @@ def test_help_names_what_ships() -> None:
         (["--strategy", "polyframe.strategy:Strategy"], "is no polyframe.Strategy"),
     ],
 )
-def test_a_wrong_option_is_explained(arguments: list[str], message: str) -> None:
+def test_a_wrong_option_is_explained(
+    arguments: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A value that cannot be ends with exit code 2 and a sentence that names the option."""
-    done = polyframe("demo", *FAST, *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, error = told(capfd, "demo", *FAST, *arguments)
+    assert code == 2
+    assert message in error
 
 
 @needs_data
-def test_momentum_is_told_before_it_starts_that_no_prices_were_recorded() -> None:
+def test_momentum_is_told_before_it_starts_that_no_prices_were_recorded(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """It could not trade recorded books: exit code 2, and where there are prices."""
-    done = polyframe("demo", "--plain", "--strategy", "momentum")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Momentum follows reference prices, and none were recorded" in done.stderr
-    assert "--source synthetic" in done.stderr
+    code, out, error = told(capfd, "demo", "--plain", "--strategy", "momentum")
+    assert (code, out) == (2, "")
+    assert "Momentum follows reference prices, and none were recorded" in error
+    assert "--source synthetic" in error
 
 
 def test_synthetic_markets_have_reference_prices(tmp_path: Path) -> None:
@@ -157,12 +170,12 @@ def test_it_ends_with_the_recording() -> None:
 
 
 @needs_data
-def test_more_cycles_than_the_recording_has() -> None:
+def test_more_cycles_than_the_recording_has(capfd: pytest.CaptureFixture[str]) -> None:
     """The message says how many there are and where there are more."""
-    done = polyframe("demo", "--plain", "--cycles", "19")
-    assert done.returncode == 2
-    assert "18 markets" in done.stderr
-    assert "--source synthetic" in done.stderr
+    code, _, error = told(capfd, "demo", "--plain", "--cycles", "19")
+    assert code == 2
+    assert "18 markets" in error
+    assert "--source synthetic" in error
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich", "starlette", "uvicorn"])
@@ -280,7 +293,9 @@ def test_runs_a_strategy_of_ones_own(tmp_path: Path) -> None:
     assert done.stdout.count("talker: end boundary") == 2
 
 
-def test_settings_are_given_as_to_a_back_test(tmp_path: Path) -> None:
+def test_settings_are_given_as_to_a_back_test(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """--set reaches the strategy, also one without a default, and is named in the first line."""
     mine = strategy_file(tmp_path, SETTLED)
     more = ("--cycles", "1", "--strategy", mine)
@@ -288,9 +303,9 @@ def test_settings_are_given_as_to_a_back_test(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert f"strategy {mine} (size=7, word=high)" in done.stdout
     assert "settings: 7 high" in done.stdout
-    done = polyframe("demo", *FAST, *more)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "give its fields defaults, or say --set size=…" in done.stderr
+    code, out, error = told(capfd, "demo", *FAST, *more)
+    assert (code, out) == (2, "")
+    assert "give its fields defaults, or say --set size=…" in error
 
 
 def test_a_strategy_that_raises_is_counted_and_the_cycle_goes_on(tmp_path: Path) -> None:

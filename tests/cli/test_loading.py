@@ -57,11 +57,10 @@ number = 7
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def module(tmp_path: Path) -> Iterator[Path]:
     """Give a file with strategies and a module beside it; leave no trace in this process."""
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "neighbour.py").write_text("SIZE = 3\n")
-    monkeypatch.setattr(sys, "path", sys.path.copy())
     before = set(sys.modules)
     yield tmp_path / "mine.py"
     for name in set(sys.modules) - before:

@@ -149,14 +149,11 @@ def test_a_signal_in_mid_cycle_leaves_no_order(
     assert orders(tmp_path / "local.sqlite") == ["cancelled"]
 
 
-def test_real_money_needs_a_key_and_a_sentence(tmp_path: Path) -> None:
-    """Without either nothing is sent: exit code 2, and what to say."""
-    real = ("run", "threshold", "--mode", "live", "--plain")
-    done = polyframe(*real, POLYMARKET_PRIVATE_KEY="")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "set the environment variable POLYMARKET_PRIVATE_KEY" in done.stderr
+def test_real_money_needs_the_sentence_of_its_wallet() -> None:
+    """With another one nothing is sent: exit code 2, and what to say; the key is not shown."""
     pytest.importorskip("coincurve")
-    done = polyframe(*real, "--confirm", "real money of 0x1", POLYMARKET_PRIVATE_KEY=KEY)
+    real = ("run", "threshold", "--mode", "live", "--plain", "--confirm", "real money of 0x1")
+    done = polyframe(*real, POLYMARKET_PRIVATE_KEY=KEY)
     assert (done.returncode, done.stdout) == (2, "")
     assert 'say --confirm "real money of 0x17c5185167401eD00cF5F5b2fc97D9BBfDb7D025"' in done.stderr
     assert KEY not in done.stderr
@@ -216,6 +213,11 @@ def test_the_sentence_is_not_asked_for_where_no_real_money_is() -> None:
         assert WalletSigner.from_env().maker.startswith("0x17c5")
         live = make_plan(options("threshold", mode=Mode.LIVE))
         with pytest.raises(ConfigError, match="confirm: to trade with real money, say --confirm"):
+            asyncio.run(account(live, PolymarketHosts()))
+        patch.delenv("POLYMARKET_PRIVATE_KEY")
+        with pytest.raises(
+            ConfigError, match="set the environment variable POLYMARKET_PRIVATE_KEY"
+        ):
             asyncio.run(account(live, PolymarketHosts()))
 
 
