@@ -9,39 +9,35 @@ from typing import Any
 from attrs import Attribute, define, field
 from typing_extensions import override
 
-from polyframe.errors import ConfigError, ExchangeError, OrderError
+from polyframe.errors import ExchangeError, OrderError
 from polyframe.model.events import CycleEndReason, PriceChanged
 from polyframe.model.grid import Grid
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType, Side
 from polyframe.model.sale import sale
+from polyframe.strategies.checks import (
+    Check,
+    a_price,
+    amount,
+    must,
+    not_negative,
+    positive,
+    seconds,
+)
 from polyframe.strategy import Strategy
 
-_Validator = Callable[[Any, "Attribute[Any]", Any], None]
 
-
-def _must(expected: str, holds: Callable[[Threshold, Any], bool]) -> _Validator:
-    """Return a validator that names the field, what it expects, and what it got."""
+def _beside_trigger(
+    expected: str, holds: Callable[[Decimal, Decimal], bool], *, or_none: bool = False
+) -> Check:
+    """Return a validator of a price, given the trigger and the price."""
 
     def check(strategy: Threshold, attribute: Attribute[Any], value: Any) -> None:
-        if not holds(strategy, value):
-            msg = f"{attribute.name}: expected {expected}, got {value!r}"
-            raise ConfigError(msg)
+        amount(expected, lambda price: holds(strategy.trigger, price), or_none=or_none)(
+            strategy, attribute, value
+        )
 
     return check
-
-
-def _amount(
-    expected: str, holds: Callable[[Threshold, Decimal], bool], *, or_none: bool = False
-) -> _Validator:
-    """Return a validator of a finite ``Decimal``, or ``None`` if that is allowed."""
-
-    def check(strategy: Threshold, value: Any) -> bool:
-        if value is None:
-            return or_none
-        return isinstance(value, Decimal) and value.is_finite() and holds(strategy, value)
-
-    return _must(f"a Decimal, {expected}{', or None' if or_none else ''}", check)
 
 
 @define
@@ -83,59 +79,42 @@ class Threshold(Strategy):
         stop: Sell when the bid falls to this, in USD; never by default.
     """
 
-    trigger: Decimal = field(
-        default=Decimal("0.60"),
-        validator=_amount("between 0 and 1", lambda _, price: 0 < price < 1),
-    )
+    trigger: Decimal = field(default=Decimal("0.60"), validator=a_price)
     outcome: Outcome | None = field(
         default=None,
-        validator=_must(
-            "Outcome.UP, Outcome.DOWN or None",
-            lambda _, outcome: outcome is None or type(outcome) is Outcome,
+        validator=must(
+            "Outcome.UP, Outcome.DOWN or None", lambda one: one is None or type(one) is Outcome
         ),
     )
-    size: Decimal = field(
-        default=Decimal(10), validator=_amount("above 0", lambda _, shares: shares > 0)
-    )
+    size: Decimal = field(default=Decimal(10), validator=positive)
     max_price: Decimal = field(
         default=Decimal("0.85"),
-        validator=_amount(
-            "at least the trigger and below 1", lambda self, price: self.trigger <= price < 1
+        validator=_beside_trigger(
+            "at least the trigger and below 1", lambda trigger, price: trigger <= price < 1
         ),
     )
-    max_spread: Decimal = field(
-        default=Decimal("0.03"), validator=_amount("above 0", lambda _, usd: usd > 0)
-    )
-    slippage: Decimal = field(
-        default=Decimal("0.01"), validator=_amount("at least 0", lambda _, usd: usd >= 0)
-    )
-    cutoff: float = field(
-        default=60.0,
-        validator=_must(
-            "seconds, at least 0",
-            lambda _, seconds: isinstance(seconds, int | float) and seconds >= 0,
-        ),
-    )
+    max_spread: Decimal = field(default=Decimal("0.03"), validator=positive)
+    slippage: Decimal = field(default=Decimal("0.01"), validator=not_negative)
+    cutoff: float = field(default=60.0, validator=seconds)
     order_type: OrderType = field(
         default=OrderType.FAK,
-        validator=_must(
-            "OrderType.FAK or OrderType.GTC",
-            lambda _, kind: kind in {OrderType.FAK, OrderType.GTC},
+        validator=must(
+            "OrderType.FAK or OrderType.GTC", lambda kind: kind in {OrderType.FAK, OrderType.GTC}
         ),
     )
     take: Decimal | None = field(
         default=None,
-        validator=_amount(
+        validator=_beside_trigger(
             "above the trigger and below 1",
-            lambda self, price: self.trigger < price < 1,
+            lambda trigger, price: trigger < price < 1,
             or_none=True,
         ),
     )
     stop: Decimal | None = field(
         default=None,
-        validator=_amount(
+        validator=_beside_trigger(
             "above 0 and below the trigger",
-            lambda self, price: 0 < price < self.trigger,
+            lambda trigger, price: 0 < price < trigger,
             or_none=True,
         ),
     )
