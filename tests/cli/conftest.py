@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,4 +17,9 @@ def _no_trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", sys.path.copy())
     known = NEIGHBOURHOODS.copy()
     yield
+    for folder in set(NEIGHBOURHOODS) - set(known):
+        for name, module in tuple(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file is not None and Path(file).is_relative_to(folder):
+                del sys.modules[name]
     NEIGHBOURHOODS[:] = known

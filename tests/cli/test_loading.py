@@ -58,7 +58,7 @@ number = 7
 
 @pytest.fixture
 def module(tmp_path: Path) -> Iterator[Path]:
-    """Give a file with strategies and a module beside it; leave no trace in this process."""
+    """Give a file with strategies and a module beside it; forget what came as package.module."""
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "neighbour.py").write_text("SIZE = 3\n")
     before = set(sys.modules)
