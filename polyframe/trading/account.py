@@ -91,6 +91,11 @@ class Account:
         return self._presumed
 
     @property
+    def is_certain(self) -> bool:
+        """Whether it is known what the count contains."""
+        return not (self._presumed or self._doubted)
+
+    @property
     def available(self) -> Decimal:
         """USD that a new order may use."""
         return self._cash - self._reserved - self._doubted

@@ -198,7 +198,9 @@ class Comparison:
             ExchangeError: Some of it could not be had.
         """
         exchange, market = self._exchange, self.market
-        is_due = self._compares_cash and self._is_quiet()
+        # Cash that is in doubt is counted again by itself.
+        is_certain = self._state.account.is_certain
+        is_due = self._compares_cash and is_certain and self._is_quiet()
         books = self._state.account.cash if is_due else None
         orders = await exchange.fetch_open_orders(market)
         # All of the market's: it trades long before its window (PROTOCOL §1.4), and by a clock that

@@ -3,7 +3,8 @@
 The order matters. First the states are read back and belong to the settlement side, so that every
 event of theirs has somebody who takes it. Then each is compared with the venue, which decides. The
 cash is counted last, between two comparisons that agree: whatever moved it before is in the count,
-whatever moves it afterwards will be heard of. No strategy runs until then.
+whatever moves it afterwards will be heard of. No strategy runs until then. Only of a conversion whose
+end is open at that instant nobody can tell: when it is known, the cash is counted again (`recount`).
 """
 
 from __future__ import annotations

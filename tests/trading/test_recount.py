@@ -184,6 +184,23 @@ def test_the_venue_says_whether_the_count_had_it(kind: ConversionKind, was_count
     program.play(act)
 
 
+def test_cash_in_doubt_is_not_compared() -> None:
+    """What the venue has beyond the books is no alarm while it is being found out."""
+    program = Reborn(MERGE)
+
+    async def act(stage: Stage) -> None:
+        program.exchange.balance = COUNTED + 6
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        for _ in range(2):
+            assert (await stage.trading.reconcile("demand")).cash is None
+        await stage.env.recount.wait()
+        assert (await stage.trading.reconcile("demand")).cash == 0
+
+    program.play(act)
+
+
 def test_a_conversion_that_never_happened_moves_nothing() -> None:
     """It has failed, which is certain: nothing is counted again."""
     program = Reborn(MERGE)
