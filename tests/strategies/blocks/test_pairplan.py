@@ -454,6 +454,7 @@ def test_a_venue_that_works_leaves_dust_at_most(
             world.perform(action, refuse=refuse, check=answers)
     world.must_close, world.settles = True, True
     world.bid, world.ask = bid, bid + Decimal("0.01")
+    world.tell()  # what was lost is found by the comparisons that happen by themselves
     for _ in range(20):
         world.now += 2.5
         while (action := world.step()) is not None:
