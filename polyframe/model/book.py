@@ -233,7 +233,7 @@ class Book:
         """Return up to `levels` levels of one side as ``(price in USD, shares)``, best first."""
         found: list[tuple[Decimal, Decimal]] = []
         if levels > 0:
-            for units, size in self._from_best(is_bid):
+            for units, size in self.levels(is_bid):
                 found.append((units_price(units), size))
                 if len(found) == levels:
                     break
@@ -250,7 +250,7 @@ class Book:
             Shares that are there (at most `size`), and their exact value in USD.
         """
         filled = value = ZERO
-        for units, there in self._from_best(is_bid):
+        for units, there in self.levels(is_bid):
             if filled >= size:
                 break
             taken = min(there, size - filled)
@@ -258,8 +258,8 @@ class Book:
             value += taken * units_price(units)
         return filled, value
 
-    def _from_best(self, is_bid: bool) -> Iterator[tuple[int, Decimal]]:
-        """Yield the levels of one side as ``(price units, shares)``, best first."""
+    def levels(self, is_bid: bool) -> Iterator[tuple[int, Decimal]]:
+        """Yield the levels of one side as ``(price units, shares)``, best first, from the live book."""
         step = self._step
         if is_bid:
             side, places = self._bids, range(self.bid_units // step, 0, -1)

@@ -235,8 +235,7 @@ class PaperBook:
         best = self._book.bid_units if is_bid else self._book.ask_units
         if best < limit if is_bid else best > limit:
             return
-        for price, size in self._book.depth(is_bid, PRICE_UNITS):
-            units = int(price * PRICE_UNITS)
+        for units, size in self._book.levels(is_bid):
             if units < limit if is_bid else units > limit:
                 return
             taken = self._taken.get((is_bid, units))
