@@ -159,8 +159,11 @@ class MarketBooks:
                 self._mismatch(side)
                 if not self.known:  # one too many, and that was told
                     return
-        if self.on_book:
-            self.tell_book(side.outcome, self.on_book)
+        for tell in self.on_book:  # `tell_book`, spelled out: it comes with every level
+            try:
+                tell(side.outcome)
+            except Exception as error:  # noqa: BLE001
+                self._listener.subscriber_failed(error)
         if book.bid_units != side.told_bid or book.ask_units != side.told_ask:
             self._tell_price(side)
 

@@ -241,7 +241,10 @@ class StrategyRun:
             if own:
                 await self._deliver_own(own.popleft())
                 continue
-            if not turn and not is_prints_turn and (self._marks or prints):
+            if not turn and not is_prints_turn:
+                if not self._marks and not prints:
+                    await self._bell
+                    continue
                 turn += _TURNS[self._marks]
                 is_prints_turn = bool(prints)
             if turn:
@@ -253,12 +256,10 @@ class StrategyRun:
                 else:
                     self._hook = "on_price"
                     await strategy.on_price(session.price(outcome))
-            elif is_prints_turn:
+            else:
                 is_prints_turn = False
                 self._hook = "on_market_trade"
                 await strategy.on_market_trade(prints.popleft())
-            else:
-                await self._bell
 
     async def _deliver_own(self, event: OwnEvent) -> None:
         strategy = self.strategy

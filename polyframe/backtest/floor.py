@@ -43,7 +43,7 @@ class VenueFloor:
         if (
             type(message) is BookDelta
             and now_ms < venue.schedule.first_ms
-            and paper.can_wait(message)
+            and (not paper.resting or paper.can_wait(message))
         ):
             paper.book.apply_later(message, now_ms)
         else:
