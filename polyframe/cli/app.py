@@ -76,7 +76,7 @@ def venue(
     series: Annotated[
         list[str] | None,
         typer.Option(
-            help="Series of the synthetic markets; may be repeated. [default: btc-updown-15m]"
+            help="Series of the synthetic markets; may be repeated. \\[default: btc-updown-15m]"
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic order books.")] = 1,
@@ -145,7 +145,7 @@ def record(
         ),
     ] = "",
     cycles: Annotated[
-        int | None, typer.Option(min=1, help="Windows to record of each series. [default: all]")
+        int | None, typer.Option(min=1, help="Windows to record of each series. \\[default: all]")
     ] = None,
     url: Annotated[
         str, typer.Option(help="A venue on this machine in place of the real one.")
@@ -183,9 +183,9 @@ _REPORT_HELP = (
 @app.command(help=_REPORT_HELP)
 def report(
     ledger: Annotated[Path, typer.Argument(metavar="LEDGER", help="For example trades.sqlite.")],
-    run: Annotated[int | None, typer.Option(help="Only this run. [default: all]")] = None,
+    run: Annotated[int | None, typer.Option(help="Only this run. \\[default: all]")] = None,
     mode: Annotated[
-        str | None, typer.Option(help="Only runs of this mode: live or paper. [default: all]")
+        str | None, typer.Option(help="Only runs of this mode: live or paper. \\[default: all]")
     ] = None,
     series: Annotated[
         str | None, typer.Option(help="Only this series, for example btc-updown-15m.")
@@ -228,7 +228,7 @@ _NEW_HELP = (
 def new(
     name: Annotated[str, typer.Argument(help="For example fading, or my-bot.")],
     folder: Annotated[
-        Path | None, typer.Option(help="Where it goes. [default: a new folder NAME]")
+        Path | None, typer.Option(help="Where it goes. \\[default: a new folder NAME]")
     ] = None,
 ) -> None:
     """Make a project: strategy, program, settings, test, README."""

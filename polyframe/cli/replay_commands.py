@@ -27,9 +27,9 @@ _Data = Annotated[
     ),
 ]
 _Series = Annotated[
-    list[str] | None, typer.Option(help="Series of the data; may be repeated. [default: all]")
+    list[str] | None, typer.Option(help="Series of the data; may be repeated. \\[default: all]")
 ]
-_Cash = Annotated[str, typer.Option(help="USD of the account at the start. [default: 10000]")]
+_Cash = Annotated[str, typer.Option(help="USD of the account at the start. \\[default: 10000]")]
 _Seed = Annotated[str, typer.Option(help="Of what the fill models leave to chance.")]
 
 _BACKTEST_HELP = (
@@ -92,12 +92,14 @@ def sweep(
     cash: _Cash = "",
     seed: _Seed = "0",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. [default: one for each core]")
+        int | None, typer.Option(min=1, help="Processes. \\[default: one for each core]")
     ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Keep results in this folder, and go on from there.")
     ] = None,
-    chunk: Annotated[int | None, typer.Option(min=1, help="Markets a task. [default: all]")] = None,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Markets a task. \\[default: all]")
+    ] = None,
     by: Annotated[str, typer.Option(help="The figure to sort by.")] = "profit",
     csv: Annotated[Path | None, typer.Option(help="Write all rows as CSV.")] = None,
     retry_failed: Annotated[

@@ -119,7 +119,7 @@ def run(
     *,
     on: Annotated[
         list[str] | None,
-        typer.Option("--on", help="Series; may be repeated. [default: btc-updown-15m]"),
+        typer.Option("--on", help="Series; may be repeated. \\[default: btc-updown-15m]"),
     ] = None,
     setting: _Settings = None,
     limit: Annotated[
@@ -131,14 +131,14 @@ def run(
     ] = None,
     cycles: Annotated[
         int | None,
-        typer.Option(min=1, help="Markets of each series to live through. [default: all]"),
+        typer.Option(min=1, help="Markets of each series to live through. \\[default: all]"),
     ] = None,
-    cash: Annotated[str, typer.Option(help="USD of a new paper account. [default: 1000]")] = "",
+    cash: Annotated[str, typer.Option(help="USD of a new paper account. \\[default: 1000]")] = "",
     data: Annotated[
         Path | None,
         typer.Option(
             help="Folder that keeps ledger, paper account and snapshots: the next start goes on. "
-            "[default: nothing is kept]"
+            "\\[default: nothing is kept]"
         ),
     ] = None,
     ledger: Annotated[
@@ -148,7 +148,8 @@ def run(
         str, typer.Option(help="URL of a venue on this machine in place of the real one.")
     ] = "",
     mode: Annotated[
-        Mode | None, typer.Option(help="live is real money, and needs --confirm. [default: paper]")
+        Mode | None,
+        typer.Option(help="live is real money, and needs --confirm. \\[default: paper]"),
     ] = None,
     confirm: Annotated[
         str, typer.Option(metavar="SENTENCE", help="Whose real money it is (docs/live.md).")

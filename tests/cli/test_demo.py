@@ -99,6 +99,30 @@ def test_help_tells_how_to_end_it(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize(
+    ("command", "defaults"),
+    [
+        ("demo", ["default: 4", "default: real"]),
+        ("run", ["default: btc-updown-15m", "default: all", "default: 1000", "default: paper"]),
+        ("record", ["default: recordings", "default: all"]),
+        ("venue", ["default: btc-updown-15m"]),
+        ("report", ["default: all"]),
+        ("backtest", ["default: all", "default: 10000"]),
+        ("sweep", ["default: one for each core", "default: profit"]),
+        ("new", ["default: a new folder NAME"]),
+    ],
+)
+def test_help_tells_what_happens_without_an_option(
+    command: str, defaults: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also where that is no value but a habit."""
+    code, text, _ = told(capfd, command, "--help")
+    assert code == 0
+    for default in defaults:
+        assert f"[{default}]" in text
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--cycles", "0"], "--cycles"),
