@@ -119,9 +119,13 @@ class SimContracts:
             self._under_way -= 1
             return
         self._markets[market.slug].pairs += pairs
+        loop, later = asyncio.get_running_loop(), self._rng.uniform(*self._habits.confirmed)
+        # Whoever is asked for a transaction need not know at once what is on chain.
+        loop.call_later(self._rng.uniform(0.0, later), self._tell_mined, name)
+        loop.call_later(later, self._confirm, name)
+
+    def _tell_mined(self, name: str) -> None:
         self._receipts[name] = Receipt(ReceiptState.SUBMITTED, name, is_mined=True)
-        later = self._rng.uniform(*self._habits.confirmed)
-        asyncio.get_running_loop().call_later(later, self._confirm, name)
 
     def _confirm(self, name: str) -> None:
         self._receipts[name] = Receipt(ReceiptState.CONFIRMED, name)
