@@ -182,9 +182,9 @@ class Recount:
         self._account.take_stock(stock)
         self._doubts.clear()
         self._bell.ring()
-        text = "the cash was counted again after %s: %s USD, %s more than in the books"
         level = logging.INFO if is_explained else logging.WARNING
-        log.log(level, text, ", ".join(names), stock.cash, stock.cash - was)
+        text = "the cash was counted again after %s: %s USD, not %s"
+        log.log(level, text, ", ".join(names), stock.cash, was)
         note = {"was": f"{was:f}", "is": f"{stock.cash:f}", "after": names}
         self._ledger.note("recount", {**note, "explained": is_explained})
 
