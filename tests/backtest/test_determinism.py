@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import ClassVar
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
+from polyframe import clock as clock_module
 from polyframe.backtest.run import backtest, run_backtest
+from polyframe.clock import Doorbell
 from polyframe.counters import Count, Counters
-from polyframe.recording.tape import TapeEvent, TapeMarket
-from tests.backtest.kit import Eager, Made, wandering
+from polyframe.model.events import TradePrint
+from polyframe.model.order import Side
+from polyframe.paper.book import PaperBook
+from polyframe.paper.matching import PaperMarket
+from polyframe.paper.models import PaperModels
+from polyframe.paper.queues import CancelsBehind, Power2, ProRata, QueueModel, Touch
+from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
+from tests.backtest.kit import MODELS, Eager, Made, wandering
 
 
 @settings(max_examples=8, deadline=None)
@@ -27,6 +38,47 @@ def test_the_same_run_gives_the_same_report_byte_for_byte(seed: int, every: int)
     assert first == second
     assert repr(first) == repr(second)
     assert first.decisions == second.decisions
+
+
+def traded(made: Made, seed: int) -> Made:
+    """Return a recording with trades among its rows."""
+    chance, found = random.Random(seed), Made()
+    for entry, rows in made.rows:
+        events = list[TapeEvent]()
+        for event in rows:
+            events.append(event)
+            if chance.random() < 0.3:
+                name, token = entry.market.condition_id, entry.market.up_token
+                price, size = chance.randint(40, 60) * 100, Decimal(chance.randint(1, 90))
+                message = TradePrint(name, token, price, size, chance.choice([None, *Side]))
+                events.append(Timed(event.received_ms, 1, message))
+        found.rows.append((entry, events))
+    return found
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 1_000),
+    every=st.integers(2, 9),
+    queue=st.sampled_from([Power2(), ProRata(), CancelsBehind(), Touch()]),
+    is_delayed=st.booleans(),
+)
+def test_what_saves_time_changes_nothing_in_a_report(
+    seed: int, every: int, queue: QueueModel, is_delayed: bool
+) -> None:
+    """Rows played where a strategy waits, and a book that is looked at late: as one by one, in turn."""
+    data = traded(wandering(seed, cycles=2, rows=60), seed)
+    models = evolve(PaperModels(seed=seed) if is_delayed else MODELS, queue=queue)
+    report = run_backtest(Eager(every), data=data, models=models)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock_module, "_IdleDoorbell", lambda _: Doorbell())
+        patch.setattr(PaperMarket, "can_wait", lambda *_: False)
+        patch.setattr(PaperBook, "apply_later", PaperBook.apply)
+        plain = run_backtest(Eager(every), data=data, models=models)
+    assert report == plain
+    assert repr(report) == repr(plain)
+    assert report.decisions == plain.decisions
+    assert report.text() == plain.text()
 
 
 class Skipping(Made):
