@@ -16,9 +16,12 @@ from polyframe.counters import Count, Counters
 from polyframe.model.money import ZERO
 from polyframe.trading.ledger import CycleRecord, CycleStatus
 
+ROWS = 50
+"""Cycles that have a row of their own; a run of weeks has thousands."""
+
 
 def cycle_table(records: Iterable[CycleRecord]) -> Table:
-    """Return one row per cycle and the totals."""
+    """Return one row for each of the last cycles, and the totals of all."""
     rows = list(records)
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False, title_justify="left")
     profits = [row.profit for row in rows if row.profit is not None]
@@ -36,7 +39,9 @@ def cycle_table(records: Iterable[CycleRecord]) -> Table:
     table.add_column(
         "profit", Text(signed(profit), money_style(profit)), justify="right", no_wrap=True
     )
-    for row in rows:
+    if len(rows) > ROWS:
+        table.add_row(f"… {len(rows) - ROWS:,} earlier")
+    for row in rows[-ROWS:]:
         table.add_row(
             row.slug,
             str(row.orders),

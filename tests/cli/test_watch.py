@@ -257,6 +257,16 @@ def test_the_report_adds_up() -> None:
     assert lines[-1] == " The end."
 
 
+def test_a_long_run_has_rows_for_its_last_cycles() -> None:
+    """What is left out is counted, and in the totals."""
+    lines = report(*map(record, range(53)))
+    text = "\n".join(" ".join(line.split()) for line in lines)
+    assert "… 3 earlier\nbtc-updown-15m-3 2 1" in text
+    assert "btc-updown-15m-2 " not in text
+    assert text.count("btc-updown-15m-") == 50
+    assert "total 106 53" in text
+
+
 def test_the_report_has_the_counters_with_their_reasons() -> None:
     """Four of them always, the others where there is something to tell."""
     lines = report(record(1), MARKET_MESSAGES=12_000, GATE_DROPPED=3, ORDERS_DENIED=1)
