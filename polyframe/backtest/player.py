@@ -139,7 +139,11 @@ class Player:
 
     def catch_up(self) -> None:
         """Play what is due at this very instant, for those who act within it."""
-        self._play(self.now_ms())
+        now_ms = self.now_ms()
+        while self._due and self._due[0][0] <= now_ms:
+            _, number, tape = heappop(self._due)
+            tape.play(now_ms)
+            self._push(tape, number)
 
     def stop(self) -> None:
         """Play nothing more."""
@@ -160,16 +164,12 @@ class Player:
         if not self._clock.pass_to(now_ms / 1000 - self._origin):
             return False
         try:
-            self._play(now_ms)
+            while due and due[0][0] <= now_ms:
+                _, number, tape = heappop(due)
+                tape.play(now_ms)
+                if tape.next_ms is not None:
+                    heappush(due, (tape.next_ms, number, tape))
         except Exception as error:  # noqa: BLE001 - a reader may raise whatever it likes
             self.stop()
             self._on_error(error)
         return True
-
-    def _play(self, now_ms: int) -> None:
-        due = self._due
-        while due and due[0][0] <= now_ms:
-            _, number, tape = heappop(due)
-            tape.play(now_ms)
-            if tape.next_ms is not None:
-                heappush(due, (tape.next_ms, number, tape))
