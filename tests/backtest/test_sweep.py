@@ -28,8 +28,8 @@ from polyframe import (
     sweep,
     write_market,
 )
-from polyframe.backtest.sweeps.keys import canonical, task_key
 from polyframe.backtest.progress import Progress
+from polyframe.backtest.sweeps.keys import canonical, task_key
 from polyframe.backtest.sweeps.task import Part
 from polyframe.backtest.sweeps.variants import label, make_variants
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
