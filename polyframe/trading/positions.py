@@ -173,8 +173,8 @@ class PositionBook:
 class Holdings:
     """All positions of one cycle, the cash that moved for them, and what the market pays in the end.
 
-    Everything is booked as if before the resolution, and the payout is worked out anew after each
-    booking: a fill that is reported, or that fails, after the end changes it exactly.
+    Everything is booked as if before the resolution, and the payout is worked out anew afterwards
+    (`pay_out`): a fill that is reported, or that fails, after the end changes it exactly.
 
     Args:
         account: Where cash and claims go.
@@ -200,7 +200,6 @@ class Holdings:
         self._number += 1
         self._book(strategy, outcome).book(self._number, booking)
         self._move_cash(booking.cash - booking.fee)
-        self._pay_out()
         return self._number
 
     def restore(self, bookings: Iterable[tuple[int, str, Outcome, Booking]]) -> None:
@@ -223,7 +222,6 @@ class Holdings:
         """Undo a booking as if it had never been there."""
         booking = self._book(strategy, outcome).take(number)
         self._move_cash(booking.fee - booking.cash)
-        self._pay_out()
 
     def settle(self, strategy: str, outcome: Outcome, number: int) -> None:
         """Note that the shares of a booking are confirmed on chain."""
@@ -232,12 +230,27 @@ class Holdings:
     def hand_over(self, outcome: Outcome, number: int, old: str, new: str) -> None:
         """Move a booking from one strategy to another; no cash moves, but each one's payout may."""
         self._book(new, outcome).book(number, self._book(old, outcome).take(number))
-        self._pay_out()
 
     def resolve(self, winner: Outcome) -> None:
         """Turn all positions into what they pay."""
         self.winner = winner
-        self._pay_out()
+        self.pay_out()
+
+    def pay_out(self) -> None:
+        """Work out anew what a resolved market pays; after each command, not in the middle of one.
+
+        A trade may take shares from one position and give them to another: what was paid for them
+        stays paid.
+        """
+        if self.winner is None:
+            return
+        self._paid = self._paid_if(self.winner)
+        payout = sum(self._paid.values(), ZERO)
+        if payout >= self.payout:
+            self._account.add_claim(payout - self.payout)
+        else:
+            self._account.revoke_claim(self.payout - payout)
+        self.payout = payout
 
     def position(self, strategy: str, outcome: Outcome) -> Position:
         """Return what one strategy holds."""
@@ -328,14 +341,3 @@ class Holdings:
             held -= missing
             paid[key] = book.size - missing
         return paid
-
-    def _pay_out(self) -> None:
-        if self.winner is None:
-            return
-        self._paid = self._paid_if(self.winner)
-        payout = sum(self._paid.values(), ZERO)
-        if payout >= self.payout:
-            self._account.add_claim(payout - self.payout)
-        else:
-            self._account.revoke_claim(self.payout - payout)
-        self.payout = payout

@@ -73,7 +73,9 @@ class CycleState(CycleView):
         """Apply one command; one of another generation is `Stale` and changes nothing."""
         if command.generation != self.generation:
             return Stale(type(command).__name__, command.generation, self.generation)
-        return self._HANDLERS[type(command)](self, command)
+        reply = self._HANDLERS[type(command)](self, command)
+        self._holdings.pay_out()
+        return reply
 
     def _place(self, command: PlaceOrder) -> Reply:
         request = command.request

@@ -13,7 +13,7 @@ from polyframe.counters import Count
 from polyframe.errors import ExchangeUnavailable, StaleCycleError
 from polyframe.model.events import OrderEventKind
 from polyframe.model.market import Market, Outcome, Resolution
-from polyframe.model.order import OrderStatus
+from polyframe.model.order import OrderStatus, Side
 from polyframe.model.trade import TradeStatus
 from polyframe.trading import settlement
 from polyframe.trading.commands import ApplyResolution
@@ -528,3 +528,32 @@ def test_a_ledger_listener_that_raises_is_logged(caplog: pytest.LogCaptureFixtur
         ledger.put(_record(1))
     assert len(heard) == 1
     assert "a ledger listener raised" in caplog.text
+
+
+def test_a_trade_with_two_sides_of_ours_that_fails_leaves_what_was_paid() -> None:
+    """A buy and a sell of one trade are taken back together: as much is paid as before, and in cash."""
+
+    async def act(stage: Stage) -> None:
+        await bought(stage)
+        market, trading = SECOND, stage.trading.handle("me")
+        legs = []
+        for number, side in enumerate((Side.BUY, Side.BUY, Side.SELL), 2):
+            act = trading.buy if side is Side.BUY else trading.sell
+            order = await act(UP, price=Decimal("0.50"), size=TEN)
+            one = trade_report(market, f"t{number}", order.venue_id, side=side, is_taker=False)
+            legs.append(one.legs[0])
+            if number == 2:
+                settled = msgspec.structs.replace(one, status=TradeStatus.CONFIRMED)
+                stage.env.router.on_user_message(settled)
+        ours = trade_report(market, "t9", legs[1].order_id)
+        both = msgspec.structs.replace(ours, legs=(legs[1], legs[2]))
+        stage.env.router.on_user_message(both)
+        await stage.env.clock.sleep_until(START + 1800)
+        await stage.open_cycle(START + 1800)
+        await stage.env.clock.sleep(300)
+        account, cash = stage.env.account, stage.env.account.cash
+        stage.env.router.on_user_message(msgspec.structs.replace(both, status=TradeStatus.FAILED))
+        assert (account.cash, account.claimable) == (cash, Decimal(0))
+        assert record(stage, SECOND.slug).payout == TEN
+
+    play(act)
