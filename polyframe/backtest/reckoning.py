@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -32,18 +32,28 @@ class ReplayLedger(Ledger):
     Attributes:
         owners: Name of the strategy, by the venue's id of the order.
         conversions: Splits and merges that were confirmed, by slug.
+        refusals: How often each strategy was refused for what reason, by slug.
     """
 
     def __init__(self, path: str | Path | None, *, limit: int) -> None:
         super().__init__(path, limit=limit)
         self.owners: dict[str, str] = {}
         self.conversions: defaultdict[str, list[Conversion]] = defaultdict(list)
+        self.refusals: defaultdict[str, defaultdict[str, Counter[str]]] = defaultdict(
+            lambda: defaultdict(Counter)
+        )
         self._time: Callable[[], float]
 
     @override
     def begin(self, *, clock: Clock, counters: Counters, exchange: str, is_live: bool) -> None:
         self._time = clock.time
         super().begin(clock=clock, counters=counters, exchange=exchange, is_live=is_live)
+
+    @override
+    def refused(self, market: Market | None, rule: str, text: str, strategy: str = "") -> None:
+        if market is not None:
+            self.refusals[market.slug][strategy][rule] += 1
+        super().refused(market, rule, text, strategy)
 
     @override
     def note(self, kind: str, data: object, market: Market | None = None) -> None:
@@ -119,6 +129,7 @@ def _lives(
             refusals=record.refusals,
             path=paths.get(market.slug),
             conversions=tuple(ledger.conversions.get(market.slug, ())),
+            refused=ledger.refusals.get(market.slug, {}),
         )
 
 

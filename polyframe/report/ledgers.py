@@ -139,6 +139,9 @@ def _life(
         for order in ledger.orders(record.slug, run=run)
         if not order.is_external
     ]
+    refused: dict[str, Counter[str]] = {}
+    for refusal in ledger.refusals(record.slug, run=run):
+        refused.setdefault(refusal.strategy, Counter())[refusal.rule] += refusal.times
     series = Series.parse(record.series)
     return Life(
         series=record.series,
@@ -152,6 +155,7 @@ def _life(
         path=None,
         profit=record.profit,
         conversions=tuple(told.values()),
+        refused=refused,
     )
 
 

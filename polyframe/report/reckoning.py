@@ -34,6 +34,7 @@ class Life:
         path: How its prices moved, ``None`` if that was not recorded.
         profit: Taken as it is, where orders need not be the whole story; ``None`` has it summed up.
         conversions: Splits and merges that were confirmed.
+        refused: By strategy and reason, as far as it is known whose they were.
     """
 
     series: str
@@ -47,6 +48,7 @@ class Life:
     path: PricePath | None
     profit: Decimal | None = None
     conversions: Sequence[Conversion] = ()
+    refused: Mapping[str, Mapping[str, int]] = field(factory=dict, hash=False)
 
 
 def reckon(
@@ -126,7 +128,8 @@ def summed(marks: Iterable[Marks]) -> Marks:
 
 def _by_strategy(lives: Sequence[Life], whole: Part) -> dict[str, Part]:
     found = {order.strategy for life in lives for order in life.orders}
-    names = sorted(found | {each.strategy for life in lives for each in life.conversions})
+    found |= {each.strategy for life in lives for each in life.conversions}
+    names = sorted(found | {name for life in lives for name in life.refused if name})
     if len(names) == 1:
         return {names[0]: whole}
     parts = {}
@@ -135,7 +138,9 @@ def _by_strategy(lives: Sequence[Life], whole: Part) -> dict[str, Part]:
         for life in lives:
             orders = [order for order in life.orders if order.strategy == name]
             conversions = [each for each in life.conversions if each.strategy == name]
-            own.append(_figures(life, orders, conversions))
+            figures, curve = _figures(life, orders, conversions)
+            refused = dict(sorted(life.refused.get(name, {}).items()))
+            own.append((evolve(figures, refusals=refused), curve))
         parts[name] = _part(lives, [figures for figures, _ in own], [curve for _, curve in own])
     return parts
 

@@ -36,8 +36,7 @@ class Figures:
         seconds_in_market: Seconds of market time in which shares were held, until the window's end.
         slippage_mid, slippage_touch: By how much fills were worse than the middle of the book, and
             than the best price, at the decision. Orders without such a price are left out.
-        refusals: Orders and cancels refused, by reason; ``venue:`` stands before the venue's. For one
-            strategy among several they are not told apart, and empty.
+        refusals: Orders and cancels refused, by reason; ``venue:`` stands before the venue's.
         marked_drawdown: The largest fall of the profit from its peak, with what is held valued at
             the best bids, looked at as often as the price path has points, and at fills.
     """
@@ -140,7 +139,8 @@ class Report:
         total: All of them together.
         drawdown: The largest fall of the summed profits from their peak, in USD, looked at when
             cycles end. `Figures.marked_drawdown` looks within them.
-        strategies: What each strategy that sent an order, split or merged came to, by name.
+        strategies: What each strategy that sent an order, split, merged or was refused came to, by
+            name.
         cash: USD of the account at the end, what resolved markets paid included; ``None`` if it was
             not recorded.
         models: What stood between orders and their fills, ``None`` where nothing was modelled or

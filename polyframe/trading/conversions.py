@@ -75,7 +75,9 @@ class ConversionDesk(Protocol):
         """Apply a command to the current cycle."""
         ...
 
-    def denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
+    def denied(
+        self, rule: str, text: str, market: Market | None = None, *, strategy: str = ""
+    ) -> OrderDenied:
         """Count a denial."""
         ...
 
@@ -197,18 +199,18 @@ class Conversions:
             raise StaleCycleError(kind.value, market.generation, desk.generation)
         if self._contracts is None:
             text = "nobody splits and merges here; see Environment(contracts=...)"
-            raise desk.denied("contracts", text)
+            raise desk.denied("contracts", text, strategy=strategy)
         if (denied := self._risk.check_conversion(kind, shares, state)) is not None:
-            raise desk.denied(denied.rule, denied.text)
+            raise desk.denied(denied.rule, denied.text, strategy=strategy)
         names = (f"{market.slug}-{kind.value}-{number}" for number in count(1))
         name = next(name for name in names if name not in state.conversions)
         if (denied := desk.check_conversion(strategy, kind, shares)) is not None:
-            raise desk.denied(denied.rule, denied.text)
+            raise desk.denied(denied.rule, denied.text, strategy=strategy)
         reply = desk.submit(
             BeginConversion(market.generation, name, strategy, kind, shares, self._now_ms())
         )
         if isinstance(reply, Denied):
-            raise desk.denied(reply.rule, reply.text)
+            raise desk.denied(reply.rule, reply.text, strategy=strategy)
         begun = state.conversions[name]
         self._note(market, begun)
         self._spawn(self._carry_out(self._contracts, state, begun), f"{kind.value} {name}")

@@ -170,7 +170,7 @@ class StrategyTrading:
         own = self._find().orders.get(client_id)
         if own is None or own.strategy != self._strategy:
             text = f"{self._strategy} has no order {client_id} in this cycle"
-            raise self._service.denied("unknown_order", text, self._market)
+            raise self._service.denied("unknown_order", text, self._market, strategy=self._strategy)
         return await self._service.cancel(self._market, client_id)
 
     async def cancel_all(self, outcome: Outcome | None = None) -> list[Order]:

@@ -120,7 +120,7 @@ class Journal(Protocol):
         """Enter changes of orders and fills; `is_late` says that their cycle is over."""
         ...
 
-    def refused(self, market: Market | None, rule: str, text: str) -> None:
+    def refused(self, market: Market | None, rule: str, text: str, strategy: str = "") -> None:
         """Enter that an order or cancel was refused; `market` is ``None`` while none is open."""
         ...
 
@@ -298,10 +298,10 @@ class Ledger:
             else:
                 self._write(FillRow(now_ms, market, change, is_late))
 
-    def refused(self, market: Market | None, rule: str, text: str) -> None:
+    def refused(self, market: Market | None, rule: str, text: str, strategy: str = "") -> None:
         """Enter that an order or cancel was refused; `market` is ``None`` while none is open."""
         if self.path is not None:
-            self._write(RefusalRow(self._now_ms(), market, rule, text))
+            self._write(RefusalRow(self._now_ms(), market, rule, text, strategy))
 
     def cancel(self, market: Market, order: Order, answer: str, text: str = "") -> None:
         """Enter that a cancel was ``"asked"`` for, or what came back (see `Journal.cancel`)."""

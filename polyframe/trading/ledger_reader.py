@@ -105,12 +105,14 @@ class RefusalEntry(Entry):
         rule: The rule of ours, or ``venue:`` and the code of the venue's refusal.
         text: Why, with the numbers.
         times: How often in a row, within one commit.
+        strategy: Whose order it was, ``""`` if that is not known.
     """
 
     slug: str | None
     rule: str
     text: str
     times: int
+    strategy: str = ""
 
 
 @frozen
@@ -248,8 +250,12 @@ class LedgerReader:
 
     def refusals(self, slug: str, *, run: int | None = None) -> list[RefusalEntry]:
         """Return what was refused in a cycle: why did it not trade?"""
-        rows = self._select("refusals", slug=slug, run=run)
-        return [_entry(RefusalEntry, row, "slug", "rule", "text", "times") for row in rows]
+        names = ("slug", "rule", "text", "times", "strategy")
+        # A file to which an earlier program has written last need not have all of them.
+        return [
+            _entry(RefusalEntry, row, *(name for name in names if name in row.keys()))  # noqa: SIM118
+            for row in self._select("refusals", slug=slug, run=run)
+        ]
 
     def cancels(self, slug: str, *, run: int | None = None) -> list[CancelEntry]:
         """Return the cancels of a cycle with their answers."""

@@ -171,17 +171,19 @@ class RefusalRow(msgspec.Struct, gc=False):
     """
 
     table: ClassVar[str] = "refusals"
-    columns: ClassVar[tuple[str, ...]] = ("time_ms", *_CYCLE, "rule", "text", "times")
+    columns: ClassVar[tuple[str, ...]] = ("time_ms", *_CYCLE, "rule", "text", "times", "strategy")
 
     time_ms: int
     market: Market | None
     rule: str
     text: str
+    strategy: str = ""
     times: int = 1
 
     def values(self) -> tuple[Value, ...]:
         """Return the columns."""
-        return (self.time_ms, *cycle_of(self.market), self.rule, self.text, self.times)
+        facts = (self.rule, self.text, self.times, self.strategy)
+        return (self.time_ms, *cycle_of(self.market), *facts)
 
 
 class LateRow(msgspec.Struct, frozen=True, gc=False):

@@ -84,7 +84,8 @@ TABLES = (
     f"""CREATE TABLE refusals ({_COMMON},
     rule TEXT NOT NULL,
     text TEXT NOT NULL,
-    times INTEGER NOT NULL)""",
+    times INTEGER NOT NULL,
+    strategy TEXT NOT NULL DEFAULT '')""",
     f"""CREATE TABLE late_events ({_COMMON},
     kind TEXT NOT NULL,
     subject TEXT NOT NULL,
@@ -121,6 +122,16 @@ def create(connection: sqlite3.Connection, version: str) -> None:
     for statement in TABLES:
         connection.execute(statement)
     connection.execute("INSERT INTO polyframe_ledger VALUES (?, ?)", (VERSION, version))
+
+
+def complete(connection: sqlite3.Connection) -> None:
+    """Add what an earlier program did not have in its tables, within the caller's transaction.
+
+    It has a default, so that the earlier program can go on writing to the file as well.
+    """
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(refusals)")}
+    if "strategy" not in columns:
+        connection.execute("ALTER TABLE refusals ADD COLUMN strategy TEXT NOT NULL DEFAULT ''")
 
 
 def is_empty(connection: sqlite3.Connection, path: Path) -> bool:

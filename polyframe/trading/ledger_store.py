@@ -32,7 +32,7 @@ from polyframe.trading.ledger_rows import (
     RefusalRow,
     Row,
 )
-from polyframe.trading.ledger_schema import create, is_empty, unusable
+from polyframe.trading.ledger_schema import complete, create, is_empty, unusable
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +168,8 @@ class LedgerWriter:
         connection.execute("BEGIN IMMEDIATE")
         if is_empty(connection, self._path):
             create(connection, version())
+        else:
+            complete(connection)
         run = connection.execute(
             "INSERT INTO runs (started_ms, mode, exchange, version) VALUES (?, ?, ?, ?)", run_facts
         ).lastrowid
@@ -286,10 +288,11 @@ def _commit(connection: sqlite3.Connection, run: int, rows: Iterable[Row]) -> No
 def _merged(rows: Iterable[Row]) -> list[Row]:
     """Return the rows in order, with refusals of one text merged into the first of them."""
     merged: list[Row] = []
-    refusals: dict[tuple[str, str, str], RefusalRow] = {}
+    refusals: dict[tuple[str, ...], RefusalRow] = {}
     for row in rows:
         if isinstance(row, RefusalRow):
-            key = ("" if row.market is None else row.market.slug, row.rule, row.text)
+            slug = "" if row.market is None else row.market.slug
+            key = (slug, row.rule, row.text, row.strategy)
             first = refusals.setdefault(key, row)
             if first is not row:
                 first.times += 1

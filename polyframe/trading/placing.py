@@ -74,7 +74,7 @@ class PlacingDesk(SendingDesk, Protocol):
         """Return the state of a cycle, open or over."""
         ...
 
-    def denied(self, rule: str, text: str) -> OrderDenied:
+    def denied(self, rule: str, text: str, *, strategy: str) -> OrderDenied:
         """Count a denial."""
         ...
 
@@ -244,7 +244,7 @@ class Placing:
         market, quote = cycle.market, cycle.quotes.price(request.outcome)
         tick = cycle.quotes.tick_size(request.outcome)
         if (denied := broken_rule(market, tick, quote, request, self._clock.time())) is not None:
-            raise self._desk.denied(denied.rule, which + denied.text)
+            raise self._desk.denied(denied.rule, which + denied.text, strategy=strategy)
         facts = risk_facts(
             cycle.state,
             strategy,
@@ -254,10 +254,10 @@ class Placing:
             network_time=asyncio.get_running_loop().time(),
         )
         if (denied := self._risk.check(strategy, request, facts)) is not None:
-            raise self._desk.denied(denied.rule, which + denied.text)
+            raise self._desk.denied(denied.rule, which + denied.text, strategy=strategy)
         asked = (strategy, request, cycle.state, quote, self._clock.time(), call)
         if (denied := self._guards.check(*asked)) is not None:
-            raise self._desk.denied(denied.rule, which + denied.text)
+            raise self._desk.denied(denied.rule, which + denied.text, strategy=strategy)
         prepared = self._exchange.prepare_order(market, request)
         client_id = f"{market.slug}-{next(self._ids)}"
         self._guards.admit(client_id, *asked)
@@ -273,10 +273,10 @@ class Placing:
             )
         )
         if isinstance(reply, Denied):
-            raise self._desk.denied(reply.rule, which + reply.text)
+            raise self._desk.denied(reply.rule, which + reply.text, strategy=strategy)
         self._risk.admit(client_id, strategy, request, facts)
         self._own.sent(prepared.venue_id)
-        return Sending(client_id, prepared)
+        return Sending(client_id, prepared, strategy)
 
     def _withdraw(self, market: Market, sendings: Iterable[Sending], why: str) -> None:
         """Undo the registration of orders that do not leave after all."""
@@ -285,7 +285,7 @@ class Placing:
             self._own.answered(sending.prepared.venue_id, is_lost=False)
             self._risk.withdrawn(client_id)
             self._guards.withdrawn(client_id)
-            self._desk.denied("withdrawn", text)
+            self._desk.denied("withdrawn", text, strategy=sending.strategy)
             self._desk.submit(
                 ApplyPlaceAnswer(
                     market.generation,

@@ -40,7 +40,9 @@ class SendingDesk(Protocol):
         """Apply a command to the current cycle."""
         ...
 
-    def note_refusal(self, market: Market | None, reason: str, text: str) -> None:
+    def note_refusal(
+        self, market: Market | None, reason: str, text: str, *, strategy: str = ""
+    ) -> None:
         """Write down a refusal and count it for its cycle."""
         ...
 
@@ -61,6 +63,7 @@ class Sending:
 
     client_id: str
     prepared: PreparedOrder
+    strategy: str
 
 
 class Sender:
@@ -128,7 +131,7 @@ class Sender:
         late = [
             command
             for sending, answer in zip(batch, answers, strict=True)
-            if (command := self._take_answer(market, sending.client_id, answer)) is not None
+            if (command := self._take_answer(market, sending, answer)) is not None
         ]
         await asyncio.gather(*(self._desk.take_late_answer(market, command) for command in late))
         return answers
@@ -148,9 +151,10 @@ class Sender:
         return answers
 
     def _take_answer(
-        self, market: Market, client_id: str, answer: PlaceAnswer
+        self, market: Market, sending: Sending, answer: PlaceAnswer
     ) -> ApplyPlaceAnswer | ApplyCancelAnswer | None:
         """Apply an answer; return what follows from it if the cycle is over."""
+        client_id = sending.client_id
         self._counters.add(Count.ORDERS_SENT, answer.result.value)
         command: ApplyPlaceAnswer | ApplyCancelAnswer
         is_refused = answer.result is PlaceResult.REJECTED
@@ -161,7 +165,9 @@ class Sender:
             )
         else:
             if is_refused:
-                self._desk.note_refusal(market, f"venue:{answer.code}", answer.text)
+                self._desk.note_refusal(
+                    market, f"venue:{answer.code}", answer.text, strategy=sending.strategy
+                )
             command = ApplyPlaceAnswer(
                 market.generation,
                 client_id,

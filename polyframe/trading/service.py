@@ -259,7 +259,7 @@ class TradingService:
             OrderDenied: Trading is paused.
         """
         if self._market is None:
-            raise self.denied("paused", f"{self.series} has no market now")
+            raise self.denied("paused", f"{self.series} has no market now", strategy=strategy)
         return StrategyTrading(self, self._market, strategy)
 
     def guard(self, strategy: str, guards: EntryGuards) -> None:
@@ -336,7 +336,7 @@ class TradingService:
             )
         )
         if isinstance(reply, Applied):
-            self.note_refusal(self._market, f"venue:{NOT_FOUND}", text)
+            self.note_refusal(self._market, f"venue:{NOT_FOUND}", text, strategy=order.strategy)
 
     def adopt(self, order: Order, strategy: str) -> bool:
         """Give a foreign order to a strategy, if it is mounted here; called by the reconciler."""
@@ -471,10 +471,12 @@ class TradingService:
 
     # ------------------------------------------------------------------ refusals
 
-    def denied(self, rule: str, text: str, market: Market | None = None) -> OrderDenied:
+    def denied(
+        self, rule: str, text: str, market: Market | None = None, *, strategy: str = ""
+    ) -> OrderDenied:
         """Count a denial, for the current cycle unless another market is named."""
         self._counters.add(Count.ORDERS_DENIED, rule)
-        self.note_refusal(market or self._market, rule, text)
+        self.note_refusal(market or self._market, rule, text, strategy=strategy)
         return OrderDenied(rule, text)
 
     async def take_late_answer(
@@ -495,9 +497,11 @@ class TradingService:
         """Count a call through a handle whose cycle is over."""
         self._counters.add(Count.STALE_CALLS, call)
 
-    def note_refusal(self, market: Market | None, reason: str, text: str) -> None:
+    def note_refusal(
+        self, market: Market | None, reason: str, text: str, *, strategy: str = ""
+    ) -> None:
         """Write down a refusal and count it for its cycle."""
-        self._ledger.refused(market, reason, text)
+        self._ledger.refused(market, reason, text, strategy)
         state = None if market is None else self.state(market)
         if state is not None:
             state.note_refusal(reason)

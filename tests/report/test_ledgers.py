@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from typing_extensions import override
 from polyframe.backtest.run import run_backtest
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
-from polyframe.errors import ConfigError
+from polyframe.errors import ConfigError, OrderError
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType
 from polyframe.model.trade import TradeStatus
@@ -48,6 +49,18 @@ class Once(Strategy):
         ask = self.session.price(Outcome.UP).ask
         if ask is not None:
             await self.trading.buy(Outcome.UP, price=ask, size=Decimal(7), order_type=OrderType.FAK)
+
+
+@define
+class Wrong(Strategy):
+    """Bids off the tick, three times in a cycle."""
+
+    @override
+    async def run(self) -> None:
+        """Be refused."""
+        for _ in range(3):
+            with suppress(OrderError):
+                await self.trading.buy(Outcome.UP, price=Decimal("0.4005"), size=Decimal(10))
 
 
 @pytest.fixture
@@ -87,6 +100,16 @@ def test_a_ledger_says_what_its_back_test_said(
     assert [order.levels for order in told.orders] == [order.levels for order in run.orders]
     assert [order.result for order in told.orders] == [order.result for order in run.orders]
     assert (told.cash, told.models, told.decisions) == (None, None, ())
+
+
+def test_both_reports_know_which_strategy_was_refused(path: Path) -> None:
+    """One of two strategies sends nothing that the rules allow: it is told of, and why."""
+    run = run_backtest(Eager(3), Wrong(), data=wandering(1, cycles=2, rows=50), ledger=path)
+    told = ledger_report(path)
+    for report in (run, told):
+        assert report.strategies["Wrong"].figures.refusals == {"tick": 6}
+        assert "tick" not in report.strategies["Eager"].figures.refusals
+        assert report.total.refusals["tick"] == 6
 
 
 def test_merges_are_in_a_back_test_s_report_and_in_that_of_its_ledger(path: Path) -> None:

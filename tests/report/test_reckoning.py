@@ -210,6 +210,17 @@ def test_each_strategy_has_its_own_figures() -> None:
     assert "strategy yours: trades 1, shares 5" in report.text()
 
 
+def test_refusals_are_told_apart_by_strategy() -> None:
+    """Each has its own, also one that was refused all that it wanted; the rest is in the total alone."""
+    mine = order(MS + 10_000, BUY, "0.50", "10", ("0.50", "10"), strategy="mine")
+    refused = {"mine": {"cash": 1}, "yours": {"tick": 2, "cash": 1}, "": {"paused": 1}}
+    total = {"tick": 2, "cash": 2, "paused": 1}
+    report = report_of(evolve(life(mine), refused=refused, refusals=total))
+    told = {name: part.figures.refusals for name, part in report.strategies.items()}
+    assert told == {"mine": {"cash": 1}, "yours": {"cash": 1, "tick": 2}}
+    assert report.total.refusals == total
+
+
 def test_a_profit_that_is_not_known_does_not_hide_those_that_are() -> None:
     """The total stays open while a traded market is not resolved; the rest is told."""
     bought = order(MS + 10_000, BUY, "0.50", "10", ("0.50", "10"))

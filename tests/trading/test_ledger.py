@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import closing
 from decimal import Decimal
 from importlib import metadata
@@ -495,7 +496,36 @@ def test_refusals_of_one_text_share_a_row(path: Path) -> None:
         assert times == {"tick": 100, "cash": 100}
         # One pair a commit; a machine under load may commit a few times meanwhile.
         assert len(entries) < 50
-    assert [row[-3:] for row in tables(path)["refusals"]][-1] == ("paused", "no market", 1)
+    assert [row[-4:] for row in tables(path)["refusals"]][-1] == ("paused", "no market", 1, "")
+
+
+def test_refusals_tell_whose_they_were(path: Path) -> None:
+    """Two strategies that are refused with the same words have a row each."""
+    ledger = begun(path)
+    for strategy in ("one", "other", "one"):
+        ledger.refused(MARKET, "tick", "0.405 is no multiple", strategy)
+    ledger.close()
+    with Ledger.open(path) as reader:
+        times = Counter[str]()
+        for entry in reader.refusals(MARKET.slug):
+            times[entry.strategy] += entry.times
+    assert times == {"one": 2, "other": 1}
+
+
+def test_a_file_in_which_refusals_did_not_tell_whose_they_were_goes_on(path: Path) -> None:
+    """What an earlier program wrote can be read, and the next run adds what is missing."""
+    ledger = begun(path)
+    ledger.refused(MARKET, "tick", "first")
+    ledger.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE refusals DROP COLUMN strategy")
+    with Ledger.open(path) as reader:
+        assert [entry.strategy for entry in reader.refusals(MARKET.slug)] == [""]
+    ledger = begun(path)
+    ledger.refused(MARKET, "tick", "second", "one")
+    ledger.close()
+    with Ledger.open(path) as reader:
+        assert [entry.strategy for entry in reader.refusals(MARKET.slug)] == ["", "one"]
 
 
 # ------------------------------------------------------------------ in time
