@@ -41,6 +41,17 @@ def polyframe(*arguments: str, **changes: str) -> subprocess.CompletedProcess[st
     )
 
 
+_LATE = re.compile(r"^WARNING [^\n]*\n", re.MULTILINE)
+
+
+def complaints(errors: str) -> str:
+    """Return what a run printed to standard error, without warnings.
+
+    A market that opens late, or a stream that was silent: the machine had too much else to do.
+    """
+    return _LATE.sub("", errors)
+
+
 class Command:
     """A ``polyframe`` that is still running; killed if the test leaves it alive."""
 

@@ -205,7 +205,7 @@ def test_a_terminal_shows_how_far_it_is(place: Path) -> None:
     """The bar counts markets, on standard error; the report is what it is elsewhere, too."""
     with terminal(*replay(place, "backtest")) as screen:
         screen.read()
-        assert screen.process.wait(5) == 0
+        assert screen.process.wait(20) == 0
     plain = CONTROL.sub("", screen.text)
     assert re.search(r"back-test .* 3/3", plain)
     report = polyframe(*replay(place, "backtest")).stdout
