@@ -23,9 +23,6 @@ MICRO = 1_000_000
 _EDGE = 100
 """A book that bids no more than this and asks no less than 1 USD minus this is a placeholder."""
 
-_MOST_WAITING = 500
-"""Messages that may wait until somebody looks at the book."""
-
 
 def micro(size: Decimal) -> int:
     """Return shares as integer units of size."""
@@ -62,8 +59,8 @@ class PaperBook:
         self._book = Book(int(market.tick_size * PRICE_UNITS))
         self._changed_ms = 0
         self._taken: dict[tuple[bool, int], _Taken] = {}
-        # Changes that nobody has looked at yet, with their times: see `apply_later`.
-        self._waiting: list[tuple[BookDelta, int]] = []
+        # Sizes that nobody has looked at yet, by price; that of an ask is below 0: see `apply_later`.
+        self._waiting: dict[int, Decimal] = {}
 
     @property
     def tick(self) -> int:
@@ -104,45 +101,37 @@ class PaperBook:
     def apply_later(self, message: BookDelta, now_ms: int) -> None:
         """Take a message when it is needed: whoever looks at the book finds it there.
 
-        For times in which nobody has a stake in the book: many changes at once are cheaper.
+        For times in which nobody has a stake in the book. Of each level only the last size is kept.
         """
-        if self._taken or not self._book.known:
+        book = self._book
+        if self._taken or not book.known:
             self._delta(message, now_ms)  # each step of a level counts, or nothing is known
             return
-        waiting = self._waiting
-        waiting.append((message, now_ms))
-        if len(waiting) >= _MOST_WAITING:
-            self.catch_up()
+        up, down, is_used = self._up, self._down, False
+        for change in message.changes:
+            price, token = change.price, change.token
+            if not 0 < price < PRICE_UNITS:
+                self._ignore("price")
+            elif token == up:
+                self._waiting[price if change.is_bid else -price] = change.size
+                is_used = True
+            elif token == down:
+                price -= PRICE_UNITS  # an ask for Up at what is left of 1 USD
+                self._waiting[price if change.is_bid else -price] = change.size
+                is_used = True
+            else:
+                self._ignore("token")
+        if is_used:
+            if message.timestamp_ms > book.timestamp_ms:
+                book.timestamp_ms = message.timestamp_ms
+            self._changed_ms = now_ms
 
     def catch_up(self) -> None:
-        """Take what waits: of each level only what was said last."""
-        if not self._waiting:
-            return
-        waiting, self._waiting = self._waiting, []
-        up, down, book = self._up, self._down, self._book
-        sizes: dict[int, Decimal] = {}  # by price for Up, that of an ask below 0
-        for message, now_ms in waiting:
-            is_used = False
-            for change in message.changes:
-                price, token = change.price, change.token
-                if not 0 < price < PRICE_UNITS:
-                    self._ignore("price")
-                    continue
-                if token == up:
-                    sizes[price if change.is_bid else -price] = change.size
-                elif token == down:
-                    price -= PRICE_UNITS  # an ask for Up at what is left of 1 USD
-                    sizes[price if change.is_bid else -price] = change.size
-                else:
-                    self._ignore("token")
-                    continue
-                is_used = True
-            if is_used:
-                self._changed_ms = now_ms
-                if message.timestamp_ms > book.timestamp_ms:
-                    book.timestamp_ms = message.timestamp_ms
-        for place, size in sizes.items():
-            book.apply_change(place > 0, abs(place), size)
+        """Take what waits."""
+        if self._waiting:
+            for place, size in self._waiting.items():
+                self._book.apply_change(place > 0, abs(place), size)
+            self._waiting.clear()
 
     def _changed(self, now_ms: int) -> None:
         self._changed_ms = now_ms

@@ -125,7 +125,6 @@ class PaperVenue:
             self.markets[slug].forget()
 
     def _close(self, market: Market, now_ms: int) -> None:
-        self.markets[market.slug].book.catch_up()
         for order in self.open_orders(market):
             self._end(order, RESOLVED, now_ms)
 
