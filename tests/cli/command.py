@@ -16,8 +16,8 @@ from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FAST = ("--plain", "--source", "synthetic", "--speed", "600")
-"""A cycle in a second and a half."""
+FAST = ("--plain", "--source", "synthetic", "--speed", "200")
+"""A cycle in four and a half seconds."""
 
 LIMIT = 60.0
 """Real seconds after which a command that does not end is a failure of the test."""

@@ -56,7 +56,7 @@ def test_plays_its_cycles_and_reports_them() -> None:
 @needs_data
 def test_the_recording_is_the_default_and_its_source_is_named() -> None:
     """Without --source real order books are replayed, under the name of who recorded them."""
-    done = polyframe("demo", "--plain", "--speed", "600", "--cycles", "1")
+    done = polyframe("demo", "--plain", "--speed", "200", "--cycles", "1")
     assert (done.returncode, complaints(done.stderr)) == (0, "")
     assert "Order books: Resolved Markets (resolvedkit), CC BY 4.0" in done.stdout
     (row,) = rows(done.stdout)
@@ -386,7 +386,7 @@ def test_a_signal_in_mid_cycle(tmp_path: Path, number: signal.Signals, code: int
 def test_ctrl_c_while_it_waits_for_the_result() -> None:
     """After the last cycle, before its resolution, the table says that it is not resolved."""
     with Command(
-        "demo", "--plain", "--source", "synthetic", "--speed", "300", "--cycles", "1"
+        "demo", "--plain", "--source", "synthetic", "--speed", "100", "--cycles", "1"
     ) as demo:
         demo.wait_line("is over")
         demo.signal(signal.SIGINT)

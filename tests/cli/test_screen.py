@@ -99,7 +99,7 @@ ON_SCREEN = ("demo", "--source", "synthetic")
 
 def test_shows_a_live_screen_and_leaves_the_table() -> None:
     """On a terminal the screen has market, countdown and events; afterwards the table stands."""
-    with terminal(*ON_SCREEN, "--speed", "600", "--cycles", "2") as screen:
+    with terminal(*ON_SCREEN, "--speed", "200", "--cycles", "2") as screen:
         screen.read()
         assert screen.process.wait(PROMPT) == 0
     plain = CONTROL.sub("", screen.text)
@@ -139,7 +139,7 @@ def test_a_forced_end_restores_the_terminal(tmp_path: Path) -> None:
 
 def test_plain_on_a_terminal_has_no_control_codes() -> None:
     """--plain holds for terminals as well."""
-    with terminal(*ON_SCREEN, "--plain", "--speed", "600", "--cycles", "1") as screen:
+    with terminal(*ON_SCREEN, "--plain", "--speed", "200", "--cycles", "1") as screen:
         screen.read()
         assert screen.process.wait(PROMPT) == 0
     assert "\x1b" not in screen.text
