@@ -113,6 +113,12 @@ def make_plan(options: RunOptions) -> Plan:
     check_folder("data", data)
     if data is not None:
         plan = _kept(plan, data)
+    elif plan.is_live and not plan.venue:
+        msg = (
+            "data: with real money a run has to keep what a restart needs (whose orders are whose, "
+            "what they earned); say --data FOLDER"
+        )
+        raise ConfigError(msg)
     check_file("ledger", plan.ledger)
     return plan
 

@@ -149,11 +149,11 @@ def test_a_signal_in_mid_cycle_leaves_no_order(
     assert orders(tmp_path / "local.sqlite") == ["cancelled"]
 
 
-def test_real_money_needs_the_sentence_of_its_wallet() -> None:
+def test_real_money_needs_the_sentence_of_its_wallet(tmp_path: Path) -> None:
     """With another one nothing is sent: exit code 2, and what to say; the key is not shown."""
     pytest.importorskip("coincurve")
     real = ("run", "threshold", "--mode", "live", "--plain", "--confirm", "real money of 0x1")
-    done = polyframe(*real, POLYMARKET_PRIVATE_KEY=KEY)
+    done = polyframe(*real, "--data", str(tmp_path), POLYMARKET_PRIVATE_KEY=KEY)
     assert (done.returncode, done.stdout) == (2, "")
     assert 'say --confirm "real money of 0x17c5185167401eD00cF5F5b2fc97D9BBfDb7D025"' in done.stderr
     assert KEY not in done.stderr
@@ -198,7 +198,7 @@ def test_the_clock_is_that_of_the_venue() -> None:
     asyncio.run(main())
 
 
-def test_the_sentence_is_not_asked_for_where_no_real_money_is() -> None:
+def test_the_sentence_is_not_asked_for_where_no_real_money_is(tmp_path: Path) -> None:
     """At the real venue it is compared before anything is sent; on paper no wallet is looked for."""
 
     async def account(plan: Plan, hosts: PolymarketHosts) -> object:
@@ -211,7 +211,9 @@ def test_the_sentence_is_not_asked_for_where_no_real_money_is() -> None:
         patch.setattr("polyframe.cli.run.create_or_derive_credentials", None)  # nobody may be asked
         pytest.importorskip("coincurve")
         assert WalletSigner.from_env().maker.startswith("0x17c5")
-        live = make_plan(options("threshold", mode=Mode.LIVE))
+        with pytest.raises(ConfigError, match=r"data: with real money .* say --data FOLDER"):
+            make_plan(options("threshold", mode=Mode.LIVE))
+        live = make_plan(options("threshold", mode=Mode.LIVE, data=tmp_path))
         with pytest.raises(ConfigError, match="confirm: to trade with real money, say --confirm"):
             asyncio.run(account(live, PolymarketHosts()))
         patch.delenv("POLYMARKET_PRIVATE_KEY")
