@@ -101,6 +101,7 @@ def _redeems(state: ReceiptState) -> Producer:
         stage.env.router.on_user_message(trade_report(FIRST, "t1", order.venue_id))
         await stage.open_cycle(START + 900)
         await asyncio.sleep(900 + 120)
+        exchange.on_chain[FIRST.slug] = {Outcome.UP: Decimal(10)}
         exchange.answers_to_convert = [Receipt(state, "0xtx9")]
         exchange.receipts["0xtx9"] = Receipt(state, "0xtx9")
         await stage.env.redeem(FIRST.slug)

@@ -20,15 +20,20 @@ SERIES = "btc-updown-5m"
 SLUG = make_market(SERIES).slug
 
 
-def _record(change: Callable[[TappedExchange], object] = lambda _: None) -> Counters:
-    """Return the counts of one market that was recorded from shortly before its end."""
+def _record(
+    change: Callable[[TappedExchange], object] = lambda _: None, patience: float = 30_000
+) -> Counters:
+    """Return the counts of one market that was recorded from shortly before its end.
+
+    Its resolution is waited for `patience` seconds of a clock that is 600 times as fast.
+    """
     counters, clock, exchange = Counters(), ScaledClock(600, start=START + 250), TappedExchange()
     exchange.resolve_after = 40
     change(exchange)
 
     async def main(folder: str) -> None:
         await exchange.open(clock, counters)
-        settings = RecorderSettings(tail=10, resolution_wait=60)
+        settings = RecorderSettings(tail=10, resolution_wait=patience)
         recorder = Recorder(exchange, [SERIES], folder, cycles=1, settings=settings)
         await recorder.open(clock, counters)
         await recorder.wait()
@@ -65,7 +70,9 @@ def _stopped() -> Counters:
 RECORDINGS: dict[tuple[Count, str], Callable[[], Counters]] = {
     (Count.RECORDINGS, "written"): _record,
     (Count.RECORDINGS, "settled"): _record,
-    (Count.RECORDINGS, "unsettled"): lambda: _record(lambda found: found.unresolved.add(SLUG)),
+    (Count.RECORDINGS, "unsettled"): lambda: _record(
+        lambda found: found.unresolved.add(SLUG), patience=60
+    ),
     (Count.RECORDINGS, "missed"): lambda: _record(lambda found: found.missing.add(SLUG)),
     (Count.RECORDINGS, "failed"): _failed,
     (Count.RECORDINGS, "stopped"): _stopped,
