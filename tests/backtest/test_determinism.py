@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 import pytest
-from attrs import evolve
+from attrs import define, evolve, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
@@ -20,13 +20,16 @@ from polyframe.backtest.run import backtest, run_backtest
 from polyframe.clock import Doorbell
 from polyframe.counters import Count, Counters
 from polyframe.model.events import TradePrint
-from polyframe.model.order import Side
+from polyframe.model.market import Outcome
+from polyframe.model.order import OrderType, Side
 from polyframe.paper.book import PaperBook
 from polyframe.paper.matching import PaperMarket
 from polyframe.paper.models import PaperModels
 from polyframe.paper.queues import CancelsBehind, Power2, ProRata, QueueModel, Touch
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
-from tests.backtest.kit import MODELS, Eager, Made, wandering
+from polyframe.strategy import Strategy
+from tests.backtest.kit import MODELS, Eager, Made, both, level, make_entry, wandering
+from tests.backtest.noted import got
 
 
 @settings(max_examples=8, deadline=None)
@@ -79,6 +82,33 @@ def test_what_saves_time_changes_nothing_in_a_report(
     assert repr(report) == repr(plain)
     assert report.decisions == plain.decisions
     assert report.text() == plain.text()
+
+
+@define
+class Once(Strategy):
+    """Takes what the first ask shows, as soon as there is one."""
+
+    is_done: bool = field(init=False, default=False)
+
+    @override
+    async def on_book(self, outcome: Outcome) -> None:
+        ask = self.session.price(Outcome.UP).ask
+        if ask is not None and not self.is_done:
+            self.is_done = True
+            await self.trading.buy(
+                Outcome.UP, price=ask, size=Decimal(10), order_type=OrderType.FAK
+            )
+
+
+def test_an_order_that_arrives_with_a_change_meets_the_book_before_it() -> None:
+    """A change that nobody waits for is left for later, but never before what is due with it."""
+    entry = make_entry()
+    gone = level(entry, Outcome.UP, 51, 0, is_bid=False)
+    made = Made().add(entry, (-5, both(entry, 50, 51)), (0.25, [gone]))
+    report = run_backtest(Once(), data=made, models=MODELS)
+    (fill,) = got(report)
+    assert fill[0] == entry.market.window.start * 1000 + 250
+    assert fill[3:5] == (Decimal("0.51"), Decimal(10))
 
 
 class Skipping(Made):

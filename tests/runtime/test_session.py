@@ -167,6 +167,21 @@ def test_who_does_not_want_books_is_not_told_of_them() -> None:
     assert ("book", Outcome.UP) in room.ear.heard
 
 
+def test_a_message_of_both_tokens_is_told_of_both_up_first() -> None:
+    """Whichever comes first in it; each is told once, however many of its levels changed."""
+    room = Room()
+    room.know()
+    up, down = MARKET.up_token, MARKET.down_token
+    changes = (
+        LevelChange(down, False, 5_000, Decimal(7)),
+        LevelChange(up, True, 5_000, Decimal(7)),
+        LevelChange(up, True, 4_900, Decimal(8)),
+    )
+    room.stream.push(BookDelta(MARKET.condition_id, changes))
+    assert room.ear.heard == [(k, outcome) for outcome in Outcome for k in ("book", "price")]
+    assert room.session.price(Outcome.UP).bid == room.session.price(Outcome.DOWN).ask
+
+
 def test_price_is_told_only_when_the_top_changed() -> None:
     """A change below the top tells the book, a change of the top the price as well."""
     room = Room()
