@@ -62,14 +62,18 @@ def walked(
         path: How its prices moved, ``None`` if that was not recorded.
     """
     walk = Walk(end_ms, path)
+    fills = [(level, order.request) for order in orders for level in order.levels]
     happened: list[tuple[int, Callable[[], None]]] = [
-        (level.time_ms, partial(walk.fill, level, order.request))
-        for order in orders
-        for level in order.levels
+        (level.time_ms, partial(walk.fill, level, request)) for level, request in fills
     ]
+    told = {level.time_ms for level, _ in fills}
     for conversion in conversions:
         # What is confirmed later was under way, and the window is what is looked at.
         at_ms = min(conversion.updated_ms, end_ms)
+        if conversion.kind is ConversionKind.SPLIT:
+            # The venue tells times of trades in whole seconds: one of them may sell what was split.
+            alike = told.intersection((at_ms, at_ms - at_ms % 1000))
+            at_ms = min(alike, default=at_ms + 1) - 1
         happened.append((at_ms, partial(walk.convert, conversion, at_ms)))
     for _, happen in sorted(happened, key=itemgetter(0)):
         happen()
@@ -122,7 +126,10 @@ class Walk:
         self.flow -= shares * price
         self.held[outcome] += shares
         if shares >= 0:
-            self.cost[outcome] += shares * price
+            # What was sold before it came in is covered first.
+            covering = min(max(-held, ZERO), shares)
+            self.cost[outcome] += (shares - covering) * price
+            self.realised -= covering * price
         else:
             # Shares of a split that nobody wrote down may be sold as well: they cost nothing here.
             part = before if -shares >= held else before * -shares / held

@@ -128,6 +128,28 @@ def test_a_split_that_was_written_down_is_at_stake() -> None:
         assert cycle.figures.seconds_in_market == 895
 
 
+def test_a_sale_in_the_second_of_its_split_comes_after_it() -> None:
+    """The venue tells times of trades in whole seconds: what was split at 5.8 s may be sold "at 5 s"."""
+    sold = order(MS + 5_000, SELL, "0.60", "10", ("0.60", "10"))
+    split = converted(MS + 5_800, SPLIT, "10")
+    for winner, settled in ((UP, Decimal(-5)), (DOWN, Decimal(5))):
+        (cycle,) = report_of(life(sold, winner=winner, conversions=[split])).cycles
+        assert (cycle.figures.realised, cycle.figures.settled) == (Decimal(1), settled)
+        assert cycle.figures.exposure == 10
+        assert round(cycle.figures.seconds_in_market) == 895
+
+
+def test_what_is_sold_before_it_is_told_of_is_covered_by_what_comes() -> None:
+    """As in the engine's books: shares that are sold already are no stake when they come in."""
+    sold = order(MS + 5_000, SELL, "0.60", "10", ("0.60", "10"))
+    bought = order(MS + 8_000, BUY, "0.40", "15", ("0.40", "15"))
+    for winner, settled in ((UP, Decimal(3)), (DOWN, Decimal(-2))):
+        (cycle,) = report_of(life(sold, bought, winner=winner)).cycles
+        assert (cycle.figures.realised, cycle.figures.settled) == (Decimal(2), settled)
+        assert cycle.figures.profit == 2 + settled
+        assert cycle.figures.exposure == 2
+
+
 def test_what_is_converted_after_the_window_changes_nothing_within_it() -> None:
     """A merge that is confirmed a minute after the end had its pairs held to the end."""
     merge = converted(MS + 960_000, MERGE, "20")
