@@ -39,7 +39,23 @@ def test_its_own_test_passes_as_it_is_made(project: Path) -> None:
     """Nothing has to be changed first, and nothing needs a network."""
     done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"], project)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "11 passed" in done.stdout
+    assert "12 passed" in done.stdout
+
+
+def test_its_own_test_passes_without_what_real_money_needs(project: Path, tmp_path: Path) -> None:
+    """The test that signs is passed over where the extra is missing; it is not a failure."""
+    gone = 'import sys\nsys.modules |= {"coincurve": None, "eth_account": None}\n'
+    (tmp_path / "unsigned.py").write_text(gone, encoding="utf-8")
+    arguments = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+    places = [tmp_path] if CLEAN else [tmp_path, ROOT]
+    done = run(
+        [*arguments, "-p", "unsigned", "-k", "real_money"],
+        project,
+        PYTHONPATH=os.pathsep.join(map(str, places)),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed, 1 skipped" in done.stdout
+    assert "polyframe[live]" in done.stdout
 
 
 def test_it_trades_at_the_local_venue(project: Path) -> None:
