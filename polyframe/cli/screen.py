@@ -17,6 +17,7 @@ from rich.text import Text
 
 from polyframe.cli.report import money_style, result_text
 from polyframe.cli.watch import Event, Watch, clock_text, order_text, price, shares, signed
+from polyframe.counters import Count
 from polyframe.environment import Environment
 from polyframe.model.market import Market, Outcome
 from polyframe.model.series import Series
@@ -142,7 +143,11 @@ def draw(scene: Scene, height: int = 24) -> RenderableType:
     finished = sum(1 for r in scene.env.ledger if r.status is not CycleStatus.OPEN)
     room = height - _HEAD
     shown = scene.series[: max((room - _LEAST) // _MARKET, 1)]
-    parts = [_head(scene), *(_market(scene, series) for series in shown)]
+    parts = [_head(scene)]
+    if trouble := _trouble(scene):
+        parts.append(_cut(f" {trouble}", "bold red"))
+        room -= 1
+    parts += [_market(scene, series) for series in shown]
     room -= _MARKET * len(shown)
     if hidden := len(scene.series) - len(shown):
         parts.append(Text(f" and {hidden} more series; a higher terminal shows them", "dim"))
@@ -171,6 +176,18 @@ def _head(scene: Scene) -> RenderableType:
     title.stylize("bold")
     grid.add_row(title, cycle + cash)
     return grid
+
+
+def _trouble(scene: Scene) -> str:
+    """Return what keeps the strategy from trading, ``""`` if nothing does: it is no event of a market."""
+    parts = []
+    for label, count in (
+        ("orders denied", Count.ORDERS_DENIED),
+        ("strategy errors", Count.STRATEGY_ERRORS),
+    ):
+        if reasons := scene.env.counters.reasons(count):
+            parts.append(f"{label} {sum(reasons.values()):,} ({', '.join(reasons)})")
+    return " · ".join(parts)
 
 
 def _market(scene: Scene, series: Series) -> RenderableType:
@@ -231,9 +248,9 @@ def _countdown(scene: Scene, market: Market) -> Text:
     )
 
 
-def _cut(text: str) -> Text:
+def _cut(text: str, style: str = "") -> Text:
     """Return text that is cut, not wrapped, where its column is too narrow."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
 def _events(watch: Watch, rows: int) -> RenderableType:

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from polyframe.cli.screen import LiveView, PlainView, Scene, draw
 from polyframe.cli.watch import Event, Watch
+from polyframe.counters import Count
 from polyframe.model.order import OrderType
 from polyframe.strategies import Threshold
 from tests.cli.command import LIMIT, environment, rows
@@ -223,6 +224,27 @@ def test_the_screen_says_when_trading_is_paused() -> None:
 
     play(act, Threshold())
     assert [event.kind for event in seen if event.kind == "pause"] == ["pause"]
+
+
+def test_the_screen_tells_of_orders_that_were_denied_and_of_a_strategy_that_failed() -> None:
+    """Otherwise a run in which nothing can be bought looks like one in which nothing is cheap."""
+
+    async def act(stage: Stage) -> None:
+        watch = watched(stage, [])
+        await stage.open_cycle()
+        assert "denied" not in "\n".join(picture(stage, watch))
+        stage.env.counters.add(Count.ORDERS_DENIED, "risk_order_notional", 1_200)
+        stage.env.counters.add(Count.ORDERS_DENIED, "risk_order_shares", 3)
+        stage.env.counters.add(Count.STRATEGY_ERRORS, "on_price")
+        lines = picture(stage, watch)
+        assert len(lines) <= 24
+        assert "orders denied 1,203 (risk_order_notional, risk_order_shares)" in lines[1]
+        assert "strategy errors 1" in picture(stage, watch, width=120)[1]
+        for height in (24, 12):
+            assert max(map(len, picture(stage, watch, width=40, height=height))) <= 40
+            assert len(picture(stage, watch, width=40, height=height)) <= height
+
+    play(act, Threshold())
 
 
 @pytest.mark.parametrize(("height", "panels"), [(40, 3), (24, 2), (20, 1), (12, 1)])
