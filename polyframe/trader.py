@@ -377,6 +377,15 @@ class Trader:
             )
             desk.failed.add(task)
             task.add_done_callback(desk.failed.discard)
+        slug = run.session.slug
+        if mount.on_error == "skip_cycle":
+            log.warning(
+                "%s sits out the rest of %s; its next cycle begins afresh", mount.name, slug
+            )
+        elif mount.on_error == "halt":
+            log.warning(
+                "%s sits out the rest of %s and of the run (on_error: halt)", mount.name, slug
+            )
         self._apply_policy(mount, where, error)
 
     def _apply_policy(self, mount: _Mount, where: str, error: Exception) -> None:

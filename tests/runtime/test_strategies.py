@@ -169,20 +169,25 @@ def test_a_hook_that_raises_ends_its_cycle_and_starts_afresh(
         await run
         assert stage.env.counters.get(Count.STRATEGY_ERRORS, hook) >= 1
 
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.WARNING):
         play(act, Raises(hook))
     assert f"strategy Raises failed in {hook}() on {FIRST.slug}: no luck" in caplog.text
+    assert f"Raises sits out the rest of {FIRST.slug}; its next cycle begins afresh" in caplog.text
 
 
-def test_halt_keeps_a_failed_strategy_out_of_later_cycles() -> None:
-    """With halt the strategy does not start again; the trader goes on."""
+def test_halt_keeps_a_failed_strategy_out_of_later_cycles(caplog: pytest.LogCaptureFixture) -> None:
+    """With halt the strategy does not start again, which is logged; the trader goes on."""
 
     async def act(stage: Stage) -> None:
         await stage.trader.run(cycles=2)
         assert stage.diary.of(FIRST.generation)
         assert not stage.diary.of(SECOND.generation)
 
-    play(act, Raises(), on_error="halt")
+    with caplog.at_level(logging.WARNING):
+        play(act, Raises(), on_error="halt")
+    assert (
+        f"Raises sits out the rest of {FIRST.slug} and of the run (on_error: halt)" in caplog.text
+    )
 
 
 def test_raise_stops_the_trader_with_the_cause() -> None:
