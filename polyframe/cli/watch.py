@@ -31,6 +31,9 @@ _TOLD_ORDERS = frozenset(
 )
 
 
+_NO_REASONS = frozenset({"CANCELED", "CANCELLED"})
+"""The venue's status of an order that was only cancelled: the event says so itself."""
+
 _STATUS_WORDS = {OrderStatus.LIVE: "accepted", OrderStatus.UNKNOWN: "sent, no answer"}
 
 
@@ -145,7 +148,8 @@ class Watch:
         if order.status in _TOLD_ORDERS and order.status is not event.previous:
             # The first sentence of the venue's words says it; some go on with an explanation.
             words = order.reason.partition(". ")[0]
-            reason = f" ({words})" if words and not order.filled else ""
+            is_news = bool(words) and words not in _NO_REASONS
+            reason = f" ({words})" if is_news and not order.filled else ""
             filled = f", {shares(order.filled)} filled" if order.filled else ""
             status = _STATUS_WORDS.get(order.status, order.status.value)
             text = f"{order_text(order)} {status}{filled}{reason}"

@@ -15,6 +15,7 @@ from polyframe.cli.report import print_report
 from polyframe.cli.watch import Event, Watch, price, shares, signed
 from polyframe.counters import Count, Counters
 from polyframe.exchange.base import PlaceAnswer
+from polyframe.model.events import OrderEventKind
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType, PlaceResult, Side
 from polyframe.model.trade import TradeStatus
@@ -23,6 +24,7 @@ from tests.support.fake import START, FakeExchange, make_market, order_report, t
 from tests.support.stage import Recorder, Stage, play, settle
 
 FIRST = make_market()
+CANCELLATION = OrderEventKind.CANCELLATION
 
 
 def story(
@@ -107,6 +109,17 @@ def test_a_killed_order_gives_the_first_sentence_of_the_reason() -> None:
         "order",
         "BUY 10 Up at 0.50 FAK cancelled (no orders found)",
     )
+
+
+@pytest.mark.parametrize("words", ["CANCELED", "CANCELLED"])
+def test_a_cancelled_order_is_not_called_so_twice(words: str) -> None:
+    """The venue's status is no reason; what it says beyond that is."""
+
+    async def act(stage: Stage) -> None:
+        await buy(stage, post_only=True)
+        await push(stage, order_report(FIRST, "0xorder1", kind=CANCELLATION, status=words))
+
+    assert ("order", "BUY 10 Up at 0.50 post-only cancelled") in story(act)
 
 
 def test_an_order_of_somebody_else_is_told() -> None:
