@@ -129,8 +129,11 @@ def _life(
     converted: Iterable[tuple[int, Conversion]],
 ) -> Life:
     record = entry.record
-    # Two runs that share a cycle may both have written down the end of one.
-    told = {each.conversion_id: each for by, each in converted if run in (None, by)}
+    # Two runs that share a cycle may both have written down the end of one: the first knew it earlier.
+    told: dict[str, Conversion] = {}
+    for by, each in converted:
+        if run in (None, by):
+            told.setdefault(each.conversion_id, each)
     fills: dict[str, list[Fill]] = {}
     for fill in ledger.fills(record.slug, run=run):
         fills.setdefault(fill.client_id, []).append(fill)

@@ -202,6 +202,21 @@ def write_record(path: Path, *, is_live: bool, profit: Decimal | None = None) ->
     ledger.close()
 
 
+def test_an_end_that_two_runs_wrote_down_was_at_the_time_of_the_first(path: Path) -> None:
+    """A program that is killed before its snapshot is written asks again, and hears it a minute later."""
+    market, started = make_entry().market, 1_790_586_000
+    data = {"id": "split-1", "strategy": "One", "kind": "split", "shares": "10"}
+    for after in (10, 70):
+        ledger, clock = Ledger(path), VirtualClock(started + after)
+        ledger.begin(clock=clock, counters=Counters(), exchange="made up", is_live=True)
+        ledger.note("conversion", {**data, "status": "confirmed", "transaction": "0x1"}, market)
+        ledger.close()
+    write_record(path, is_live=True)
+    (cycle,) = ledger_report(path).cycles
+    assert [each.updated_ms for each in cycle.conversions] == [(started + 10) * 1000]
+    assert cycle.figures.exposure == 10
+
+
 def test_real_money_and_paper_are_never_added_up(path: Path) -> None:
     """Where a file has both, one of them has to be named."""
     write_record(path, is_live=True)
