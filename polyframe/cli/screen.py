@@ -16,7 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from polyframe.cli.report import money_style, result_text
-from polyframe.cli.watch import Event, Watch, clock_text, order_text, price, shares, signed
+from polyframe.cli.watch import (
+    Event,
+    Watch,
+    clock_text,
+    never_found,
+    order_text,
+    price,
+    shares,
+    signed,
+)
 from polyframe.counters import Count
 from polyframe.environment import Environment
 from polyframe.model.market import Market, Outcome
@@ -196,6 +205,8 @@ def _market(scene: Scene, series: Series) -> RenderableType:
         text = "trading is paused until the next market appears"
         if scene.is_over(series):
             text = f"waiting for the result of {', '.join(scene.pending(series)) or 'nothing'}"
+        elif never_found(scene.env, [series]):
+            text = "the venue knows no market of it yet; is the series right?"
         return Panel(Text(text, "dim"), title=f"{series}: no market", title_align="left", height=6)
     market = session.market
     table = Table(box=None, pad_edge=False, expand=True, header_style="dim")

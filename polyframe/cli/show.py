@@ -14,7 +14,7 @@ from rich.console import Console
 from polyframe.cli.report import print_report
 from polyframe.cli.screen import Scene, View
 from polyframe.cli.stopping import Stopper
-from polyframe.cli.watch import Watch
+from polyframe.cli.watch import Watch, never_found
 from polyframe.environment import Environment
 from polyframe.model.series import Series
 from polyframe.trader import Trader
@@ -75,9 +75,14 @@ class Show:
         """Print what every cycle did and what was counted; nothing if no environment was made."""
         self.view.close()
         if self.env is not None:
-            notes = [*self.notes, *self._account(self.env), *self.credits]
+            notes = [*self._unknown(self.env), *self.notes, *self._account(self.env), *self.credits]
             print_report(self.console, self.env.ledger, self.env.counters, notes=notes)
         self.console.file.flush()
+
+    def _unknown(self, env: Environment) -> list[str]:
+        """Return a line for each series of which the venue knew no market."""
+        series = () if self._trader is None else never_found(env, self._trader.series)
+        return [f"No market of {each} was found: is the series right?" for each in series]
 
     def _account(self, env: Environment) -> list[str]:
         """Return the cash, and a line for each order of ours that may rest at the venue."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from attrs import frozen
 
+from polyframe.counters import Count
 from polyframe.environment import Environment
 from polyframe.model.events import MarketTraded, OrderChanged, TradeChanged
 from polyframe.model.market import Outcome
@@ -171,6 +172,14 @@ class Watch:
     def reconciled(self, report: ReconcileReport) -> None:
         """Tell what a comparison with the venue found."""
         self._add_of(report.slug, "check", describe(report))
+
+
+def never_found(env: Environment, series: Iterable[Series]) -> list[Series]:
+    """Return those of which no cycle was begun, once the venue said of some market that there is none."""
+    if not env.counters.get(Count.MARKET_WAITS, "not_found"):
+        return []
+    begun = {record.series for record in env.ledger}
+    return [each for each in series if str(each) not in begun]
 
 
 def clock_text(time: float) -> str:

@@ -247,6 +247,23 @@ def test_the_screen_tells_of_orders_that_were_denied_and_of_a_strategy_that_fail
     play(act, Threshold())
 
 
+def test_the_screen_asks_whether_a_series_without_any_market_is_right() -> None:
+    """Only once the venue said that it knows none, and not of a series that had one."""
+
+    async def act(stage: Stage) -> None:
+        watch = watched(stage, [])
+        assert "is the series right?" not in "\n".join(picture(stage, watch))
+        stage.env.counters.add(Count.MARKET_WAITS, "not_found")
+        text = "\n".join(picture(stage, watch))
+        assert "the venue knows no market of it yet; is the series right?" in text
+        await stage.open_cycle()
+        stage.scheduler.switch(None)
+        await settle()
+        assert "is the series right?" not in "\n".join(picture(stage, watch))
+
+    play(act, Threshold())
+
+
 @pytest.mark.parametrize(("height", "panels"), [(40, 3), (24, 2), (20, 1), (12, 1)])
 def test_several_series_share_the_screen(height: int, panels: int) -> None:
     """As many markets as leave room for events; how many are left out is told."""

@@ -12,6 +12,7 @@ from polyframe.cli.guarding import guarded
 from polyframe.cli.screen import PlainView
 from polyframe.cli.show import Show
 from polyframe.cli.stopping import Stopper
+from polyframe.counters import Count
 from polyframe.errors import (
     ConfigError,
     ExchangeError,
@@ -41,6 +42,30 @@ def test_an_order_that_is_left_is_named(keeps: bool) -> None:
             assert (f"STILL OPEN: order {order.client_id}" in text) is keeps
             assert ("Cash: 1,000.00 USD." in text) is keeps
             stage.scheduler.switch(None)
+
+    play(act, Recorder())
+
+
+def test_a_series_without_any_market_is_named() -> None:
+    """A typing mistake in a series is a market that never comes: the report asks whether it is one."""
+    told = "No market of {} was found: is the series right?"
+
+    async def act(stage: Stage) -> None:
+        console = Console(width=100, color_system=None, file=io.StringIO())
+        show = Show(Stopper(), console, PlainView(console))
+        show.env = stage.env
+        stage.trader.add(Recorder(), on="doge-updown-15m")
+        async with show.follow(stage.env, stage.trader, "a title", None):
+            await stage.open_cycle()
+        texts = []
+        for _ in range(2):
+            with console.capture() as captured:
+                show.report()
+            texts.append(captured.get())
+            stage.env.counters.add(Count.MARKET_WAITS, "not_found")
+        assert "No market of" not in texts[0]  # nothing was asked for yet
+        assert told.format("doge-updown-15m") in texts[1]
+        assert told.format(stage.series) not in texts[1]
 
     play(act, Recorder())
 
