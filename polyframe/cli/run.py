@@ -32,6 +32,9 @@ GRACE = 10.0
 RESOLUTION_WAIT = 900.0
 """Market seconds after the last of ``--cycles`` markets in which its result is waited for."""
 
+_PARTS = ("store", "snapshots")
+"""What parts of the folder of ``--data`` are called where they are opened."""
+
 _PATIENCE = 5.0
 """Real seconds in which a venue on this machine says what its clock is."""
 
@@ -49,7 +52,15 @@ def run_run(options: RunOptions) -> int:
     stopper.install()
     console, view = open_console(stopper, plain=options.plain, verbose=options.verbose, dated=True)
     show = Show(stopper, console, view, keeps_account=True)
-    return asyncio.run(show.main(Run(plan, options.confirm, show).play()))
+    try:
+        return asyncio.run(show.main(Run(plan, options.confirm, show).play()))
+    except ConfigError as error:
+        # Folders within that of --data: nobody named them.
+        part, colon, why = str(error).partition(": ")
+        if not colon or part not in _PARTS:
+            raise
+        msg = f"data: {why}"
+        raise ConfigError(msg) from error
 
 
 @frozen

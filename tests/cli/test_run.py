@@ -20,6 +20,7 @@ from polyframe.cli.options import Mode, RunOptions
 from polyframe.cli.plan import Plan, make_plan
 from polyframe.cli.run import clock_of, local_hosts, open_account
 from polyframe.clock import ScaledClock, WallClock
+from polyframe.environment import Environment
 from polyframe.errors import ConfigError
 from polyframe.exchange.polymarket import PolymarketHosts, WalletSigner
 from polyframe.paper.exchange import PaperExchange
@@ -27,6 +28,7 @@ from polyframe.strategies import Threshold
 from polyframe.trading.ledger import Ledger
 from polyframe.trading.limits import RiskLimits
 from tests.cli.command import Command, polyframe
+from tests.support.fake import FakeExchange
 
 pytest.importorskip("starlette")
 
@@ -344,6 +346,21 @@ def test_a_wrong_entry_is_named(text: str, named: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=named):
         make_plan(options(str(path)))
+
+
+@pytest.mark.parametrize("part", ["account", "snapshots-paper"])
+def test_a_folder_that_another_run_uses_is_refused(part: str, tmp_path: Path) -> None:
+    """Two runs would take each other's orders: the second names the option that it was given."""
+
+    async def main() -> None:
+        async with Environment(FakeExchange(), snapshots=tmp_path / part):
+            done = await asyncio.to_thread(polyframe, "run", "threshold", "--data", str(tmp_path))
+        assert done.returncode == 2
+        folder = f"data: {tmp_path / part} is in use by another"
+        assert done.stderr.startswith(f"polyframe run: {folder}")
+        assert done.stderr.count("\n") == 1
+
+    asyncio.run(main())
 
 
 def test_places_that_cannot_be_written_are_told_before_the_run(tmp_path: Path) -> None:
