@@ -18,6 +18,7 @@ from polyframe.report.prices import UNKNOWN
 from polyframe.report.reckoning import marked_profit, summed
 from polyframe.report.values import CycleReport
 from polyframe.report.walk import MARK_STEP
+from polyframe.trading.positions import Booking, PositionBook
 from tests.backtest.kit import MODELS, Eager, wandering
 from tests.report.kit import START, converted, life, order, path, report_of
 
@@ -230,6 +231,42 @@ def test_each_strategy_has_its_own_figures() -> None:
     assert [good.figures.profit, good.hit_rate, good.drawdown] == [5, 1, 0]
     assert [bad.figures.profit, bad.hit_rate, bad.drawdown] == [-3, 0, 3]
     assert "strategy yours: trades 1, shares 5" in report.text()
+
+
+MOVES = st.tuples(
+    st.sampled_from([BUY, SELL, SPLIT, MERGE]),
+    st.sampled_from(Outcome),
+    st.integers(1, 99),
+    st.integers(1, 20),
+)
+
+
+@settings(max_examples=60)
+@given(moves=st.lists(MOVES, max_size=8), winner=st.sampled_from(Outcome))
+def test_a_report_reckons_as_the_engine_does(
+    moves: list[tuple[Side | ConversionKind, Outcome, int, int]], winner: Outcome
+) -> None:
+    """For any buys, sells, splits and merges, also of what is not there: the sums of the engine's books."""
+    books = {outcome: PositionBook(outcome) for outcome in Outcome}
+    orders, conversions, peak = [], [], Decimal(0)
+    for number, (kind, outcome, cents, size) in enumerate(moves, 1):
+        at, price, shares = MS + 1_500 * number, f"{cents / 100:.2f}", Decimal(size)
+        if isinstance(kind, Side):
+            orders.append(order(at, kind, price, str(size), (price, str(size)), outcome=outcome))
+            moved = shares if kind is BUY else -shares
+            books[outcome].book(number, Booking(moved, -moved * Decimal(price)))
+        else:
+            conversions.append(converted(at, kind, str(size), number=number))
+            moved = shares if kind is SPLIT else -shares
+            for book in books.values():
+                book.book(number, Booking(moved, -moved / 2))
+        peak = max(peak, sum((book.cost for book in books.values()), Decimal(0)))
+    told = report_of(life(*orders, winner=winner, conversions=conversions)).total
+    assert told.profit is not None
+    realised = sum((book.realised for book in books.values()), Decimal(0))
+    assert abs(told.realised - realised) < Decimal("1e-9")
+    assert abs(told.realised + told.settled - told.profit) < Decimal("1e-9")
+    assert abs(told.exposure - peak) < Decimal("1e-9")
 
 
 def test_refusals_are_told_apart_by_strategy() -> None:
