@@ -310,7 +310,7 @@ def test_without_coincurve_signatures_are_the_same_and_the_cost_is_logged_once(
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "blocks the event loop for" in record.message
-    assert "polyframe[live]" in record.message
+    assert "pip install '.[live]' in the checkout" in record.message
 
 
 def test_without_the_extra_the_error_says_what_to_install(
@@ -321,9 +321,9 @@ def test_without_the_extra_the_error_says_what_to_install(
         monkeypatch.setitem(sys.modules, name, None)
     eip712_module._keccak.cache_clear()
     try:
-        with pytest.raises(ConfigError, match=r"install polyframe\[live\]"):
+        with pytest.raises(ConfigError, match=r"pip install .\.\[live\]. in the checkout"):
             PrivateKey(DEVELOPMENT_KEY)
-        with pytest.raises(ConfigError, match=r"install polyframe\[live\]"):
+        with pytest.raises(ConfigError, match=r"pip install .\.\[live\]. in the checkout"):
             keccak(b"")
     finally:
         eip712_module._keccak.cache_clear()

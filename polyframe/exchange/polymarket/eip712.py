@@ -83,7 +83,10 @@ def _keccak() -> Callable[[bytes], bytes]:
     try:
         from eth_hash.auto import keccak as found
     except ImportError as exc:
-        msg = "signer: signing needs optional packages; install polyframe[live]"
+        msg = (
+            "signer: signing needs optional packages; install them with: "
+            "pip install '.[live]' in the checkout of polyframe"
+        )
         raise ConfigError(msg) from exc
     return found
 

@@ -240,7 +240,7 @@ async def _exchanged(
     except ConnectionError as error:
         raise ExchangeUnavailable(_NO_ANSWER) from error
     if not line:
-        text = "is the package polymarket-client installed there? pip install 'polyframe[sdk]'"
+        text = "is the package polymarket-client installed there? docs/conversions.md says how"
         msg = f"{_NO_ANSWER}; {text}"
         raise ExchangeUnavailable(msg)
     answer: dict[str, Any] = json.loads(line)

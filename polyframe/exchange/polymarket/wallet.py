@@ -116,7 +116,10 @@ def _open_slow_key(secret: bytes) -> tuple[Callable[[bytes], bytes], bytes]:
         from eth_keys.datatypes import PrivateKey as SlowKey
         from eth_utils.exceptions import ValidationError
     except ImportError as exc:
-        msg = "signer: signing needs optional packages; install polyframe[live]"
+        msg = (
+            "signer: signing needs optional packages; install them with: "
+            "pip install '.[live]' in the checkout of polyframe"
+        )
         raise ConfigError(msg) from exc
 
     _warn_of_slow_keys()
@@ -134,7 +137,7 @@ def _open_slow_key(secret: bytes) -> tuple[Callable[[bytes], bytes], bytes]:
 def _warn_of_slow_keys() -> None:
     _log.warning(
         "coincurve is not installed: each order blocks the event loop for 2 to 6 ms while it is "
-        "signed (with it: 0.1 ms); install polyframe[live]"
+        "signed (with it: 0.1 ms); pip install '.[live]' in the checkout of polyframe"
     )
 
 
