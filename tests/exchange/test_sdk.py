@@ -172,7 +172,7 @@ def test_a_worker_without_the_package_says_what_to_install() -> None:
 
     async def main() -> None:
         found = contracts(python=sys.executable)
-        with pytest.raises(ExchangeUnavailable, match=r"polyframe\[sdk\]"):
+        with pytest.raises(ExchangeUnavailable, match=r"pip install '\.\[sdk\]'"):
             await found.fetch_shares(MARKET)
         await found.close()
 

@@ -240,8 +240,10 @@ async def _exchanged(
     except ConnectionError as error:
         raise ExchangeUnavailable(_NO_ANSWER) from error
     if not line:
-        text = "is the package polymarket-client installed there? docs/conversions.md says how"
-        msg = f"{_NO_ANSWER}; {text}"
+        msg = (
+            f"{_NO_ANSWER}; is the package polymarket-client installed there? "
+            "pip install '.[sdk]' in the checkout of polyframe"
+        )
         raise ExchangeUnavailable(msg)
     answer: dict[str, Any] = json.loads(line)
     return answer
