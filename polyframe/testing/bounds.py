@@ -78,22 +78,24 @@ def _threshold(strategy: Threshold) -> Bound:
         for outcome in Outcome:
             if strategy.order_type.rests:
                 _at_most(standing.most(outcome), strategy.size, f"shares of {outcome}")
-            back = _shares(standing, outcome)
-            _must(standing.held(outcome) >= -back, f"it sold more {outcome} than it had")
+        _sells_what_it_has(standing)
 
     return bound
 
 
 def _momentum(strategy: Momentum) -> Bound:
-    """What it buys costs its budget at most, and so does the cycle, but for the fees."""
+    """What it buys costs its budget at most, and no share more than its price; it sells what it holds.
+
+    So a cycle loses no more than the budget and the fees.
+    """
 
     def bound(standing: Standing) -> None:
-        budget, fees = strategy.budget, standing.fees()
-        _at_most(standing.spent(), budget, "USD for shares")
+        _at_most(standing.spent(), strategy.budget, "USD for shares")
+        for order in standing.sent(Side.BUY):
+            _must(order.price <= strategy.max_price, f"it bids {order.price}")
         sales = sum((fill.size * fill.price for fill in standing.kept(Side.SELL)), ZERO)
-        _at_most(fees, FEE_RATE * (budget + sales), "USD of fees")
-        back = sum((fill.size for fill in standing.failed(Side.BUY)), ZERO)
-        _at_most(-standing.worst(), budget + fees + back, "USD that it can lose")
+        _at_most(standing.fees(), FEE_RATE * (strategy.budget + sales), "USD of fees")
+        _sells_what_it_has(standing)
 
     return bound
 
@@ -213,8 +215,11 @@ def _leads_up(order: Order) -> bool:
     return (order.side is Side.BUY) is (order.outcome is Outcome.UP)
 
 
-def _shares(standing: Standing, outcome: Outcome) -> Decimal:
-    return sum((fill.size for fill in standing.failed(Side.BUY, outcome)), ZERO)
+def _sells_what_it_has(standing: Standing) -> None:
+    """Check that nothing was sold but what was bought, and what the venue has taken back since."""
+    for outcome in Outcome:
+        back = sum((fill.size for fill in standing.failed(Side.BUY, outcome)), ZERO)
+        _must(standing.held(outcome) >= -back, f"it sold more {outcome} than it had")
 
 
 def _at_most(value: Decimal | int, limit: Decimal | int, what: str) -> None:

@@ -499,16 +499,18 @@ def test_makers_stay_makers_within_their_money() -> None:
 
 
 def test_momentum_spends_its_budget_and_no_more() -> None:
-    """What it buys, the fees on it, and what it loses in all."""
+    """What it buys, at what price, the fees on it, and sales of what is not there, however few."""
     entry = make_strategy("momentum", 1)
     one = order(1, size=Decimal(100))
     bound_of(entry)(standing([one], [fill(one, 100, price="0.5")]))
     assert "50.5" in fails(entry, standing([order(1, size=Decimal(101))], []))
     dear = evolve(fill(one, 100, price="0.5"), fee=Decimal(4))
     assert "4 USD of fees, at most 3.50" in fails(entry, standing([one], [dear]))
-    sales = order(2, side=Side.SELL, size=Decimal(200))
-    oversold = fill(sales, 200, price="0.5")
-    assert "USD that it can lose" in fails(entry, standing([sales], [oversold]))
+    assert fails(entry, standing([order(1, price=Decimal("0.91"))], [])) == "it bids 0.91"
+    sale = order(2, side=Side.SELL)
+    assert "sold more Up" in fails(entry, standing([sale], [fill(sale, 1)]))
+    back = fill(one, 1, TradeStatus.FAILED)
+    bound_of(entry)(standing([one, sale], [back, fill(sale, 1)]))
 
 
 # ---------------------------------------------------------------------- the program
