@@ -34,7 +34,8 @@ def make_template(
         settings: Those that differ from the class's defaults, or from the object's.
 
     Raises:
-        ConfigError: No strategy, or a class that wants settings which are not given.
+        ConfigError: No strategy, a class that wants settings which are not given, or one whose own
+            checks raise a TypeError.
         StrategyDefinitionError: The class would leak state between cycles.
     """
     template = found
@@ -42,10 +43,12 @@ def make_template(
         try:
             template = found(**settings)
         except TypeError as error:
-            msg = (
-                f"{field}: {label} cannot be made without settings ({error}); give its fields "
-                f"defaults, or {way}"
-            )
+            msg = f"{field}: {label} cannot be made: {error}"
+            if set(required_settings(found)) - settings.keys():
+                msg = (
+                    f"{field}: {label} cannot be made without settings ({error}); give its fields "
+                    f"defaults, or {way}"
+                )
             raise ConfigError(msg) from error
     elif isinstance(found, Strategy) and settings:
         template = attrs.evolve(found, **settings)

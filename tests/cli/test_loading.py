@@ -113,6 +113,22 @@ def test_what_is_no_strategy_is_explained(module: Path, name: str, message: str)
         load_strategy(f"{module}:{name}")
 
 
+def test_a_check_that_cannot_compare_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """No setting is missing: nobody is told to give defaults to fields that have them."""
+    (tmp_path / "wrong.py").write_text(
+        "from attrs import define\n"
+        "from polyframe import Strategy\n"
+        "@define\n"
+        "class Wrong(Strategy):\n"
+        "    size: int = 3\n"
+        "    def __attrs_post_init__(self):\n"
+        "        assert self.size > 'x'\n"
+    )
+    for texts in ({}, {"size": ["4"]}):
+        with pytest.raises(ConfigError, match=r":Wrong cannot be made: '>' not supported [^;]*$"):
+            load_strategy(f"{tmp_path / 'wrong.py'}:Wrong", texts)
+
+
 def test_a_class_that_leaks_is_refused_here(module: Path) -> None:
     """A strategy that would share state between cycles does not get as far as the venue."""
     with pytest.raises(StrategyDefinitionError, match="seen"):
