@@ -51,7 +51,7 @@ class Show:
         task = asyncio.current_task()
         if task is not None:
             self.stopper.bind(task)
-        self.stopper.last_words = self.report
+        self.stopper.last_words = self._give_up
         try:
             await play
         except asyncio.CancelledError:
@@ -65,6 +65,14 @@ class Show:
         # A task that swallows its cancellation, or a thread that never ends, is not waited for.
         self.stopper.linger(self.stopper.exit_code)
         return self.stopper.exit_code
+
+    def _give_up(self) -> None:
+        """Report at an end by force: what had to be cleaned up was not."""
+        if self.stopper.signal is not None:
+            self.notes.append(
+                f"Stopped by {self.stopper.signal.name}, by force: something did not end in time."
+            )
+        self.report()
 
     def say(self, *lines: str) -> None:
         """Print lines that stand before the run."""

@@ -403,13 +403,14 @@ def test_ctrl_c_while_it_waits_for_the_result() -> None:
     "body", [SWALLOWER, BLOCKER, THREADER], ids=["swallows", "blocks", "thread"]
 )
 def test_a_stuck_strategy_cannot_hold_up_the_end(tmp_path: Path, body: str) -> None:
-    """Whatever a strategy is stuck in, SIGINT ends the process in time, with the table."""
+    """Whatever a strategy is stuck in, SIGINT ends the process in time, with the table and why."""
     with Command("demo", *SLOW, "--strategy", strategy_file(tmp_path, body)) as demo:
         demo.wait_line("^stuck$")
         demo.signal(signal.SIGINT)
         assert demo.wait(PROMPT) == 130
         assert len(rows(demo.output)) == 1
         assert "events in" in demo.output
+        assert "Stopped by SIGINT" in demo.output
 
 
 def test_a_reader_that_goes_away_ends_it_in_order() -> None:
