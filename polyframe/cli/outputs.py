@@ -20,7 +20,9 @@ def check_folder(name: str, path: Path | None) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _refusal(name, path, error.strerror or str(error)) from error
+        exists = isinstance(error, FileExistsError)
+        why = "it is a file" if exists else error.strerror or str(error)
+        raise _refusal(name, path, why) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise _refusal(name, path, "no permission")
 

@@ -370,3 +370,5 @@ def test_places_that_cannot_be_written_are_told_before_the_run(tmp_path: Path) -
         place: dict[str, Any] = {name: tmp_path / "file" / "x" / "y"}
         with pytest.raises(ConfigError, match=f"{name}: .* cannot be written"):
             make_plan(options("threshold", **place))
+    with pytest.raises(ConfigError, match=r"data: .* cannot be written \(it is a file\)"):
+        make_plan(options("threshold", data=tmp_path / "file"))
