@@ -149,6 +149,7 @@ class EmbeddedServer:
         self._stopping = False
         self._host = host
         self._port = port
+        self._listener: socket.socket | None = None
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -185,6 +186,7 @@ class EmbeddedServer:
             ws_per_message_deflate=False,
             timeout_keep_alive=60,
         )
+        self._listener = listener
         server = self._server = _Server(config)
         task = self._task = asyncio.create_task(server.serve([listener]), name="venue-server")
         ready = asyncio.create_task(server.ready.wait(), name="venue-server-ready")
@@ -197,11 +199,16 @@ class EmbeddedServer:
 
     async def stop(self) -> None:
         """Stop to accept, end all connections and free the port. Safe to repeat."""
-        server, task = self._server, self._task
-        if server is None or task is None:
+        listener, server, task = self._listener, self._server, self._task
+        if listener is None or server is None or task is None:
             return
-        self._server = self._task = None
+        self._listener = self._server = self._task = None
         self._stopping = True
+        # A server of asyncio that is closed loses, open, whom it has just accepted: first let nobody
+        # in any more, then give those two rounds of the loop, which is what becoming known takes.
+        asyncio.get_running_loop().remove_reader(listener)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         server.leave()
         done, _ = await asyncio.wait({task}, timeout=_GRACE)
         while not done:
