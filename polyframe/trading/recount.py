@@ -88,12 +88,14 @@ class Recount:
         self._ledger = ledger
         self._doubts: list[_Doubt] = []
         self._pauses = 0
+        self._is_over = False
         self._counting: asyncio.Task[None] | None = None
         self._bell = Bell()
         self.read_trades: ReadTrades = _read_nothing
 
     async def stop(self) -> None:
-        """Stop counting; the next start counts in any case."""
+        """Stop counting, for good; the next start counts in any case."""
+        self._is_over = True
         if self._counting is not None:
             self._counting.cancel()
             await asyncio.gather(self._counting, return_exceptions=True)
@@ -138,7 +140,7 @@ class Recount:
     def _doubt(self, name: str, off: Decimal) -> None:
         self._account.doubt(max(-off, ZERO))
         self._doubts.append(_Doubt(name, off))
-        if self._counting is None or self._counting.done():
+        if not self._is_over and (self._counting is None or self._counting.done()):
             self._counting = asyncio.create_task(self._run(), name="count the cash again")
 
     async def _run(self) -> None:

@@ -410,6 +410,20 @@ def test_a_venue_that_does_not_answer_is_asked_again() -> None:
     program.play(act)
 
 
+def test_nothing_is_counted_after_the_end() -> None:
+    """A redemption that somebody waits for may outlive the environment: it begins no count there."""
+    program = Reborn(MERGE)
+
+    async def act(stage: Stage) -> None:
+        tasks = asyncio.all_tasks()
+        await stage.env.recount.stop()
+        stage.env.recount.was_paid(FIRST, Decimal(3))
+        assert asyncio.all_tasks() <= tasks
+        assert stage.env.account.presumed == 3
+
+    program.play(act)
+
+
 def test_what_nothing_explains_is_taken_over_after_many_looks_that_agree() -> None:
     """A deposit meanwhile: the venue's cash counts, as at every start, when it stays as it is."""
     program = Reborn(SPLIT)
