@@ -183,12 +183,14 @@ class MarketScheduler:
         """Ask for the market of `window` until it is there, or the next one's turn has come."""
         last_call = window.end - self._lead(self.series.next(window))
         delay = self._settings.retry_first
+        level = logging.WARNING  # once for each window; an outage is no news after that
         while True:
             try:
                 market = await self._exchange.fetch_market(self.series, window)
             except ExchangeError as error:
                 self._counters.add(Count.MARKET_WAITS, "error")
-                log.warning("%s: asking for the next market failed: %s", self.series, error)
+                log.log(level, "%s: asking for the next market failed: %s", self.series, error)
+                level = logging.INFO
             except Exception:
                 # A defect behind the seam stops this series' search no more than a silent venue.
                 self._counters.add(Count.MARKET_WAITS, "error")
@@ -207,7 +209,7 @@ class MarketScheduler:
             else:
                 await self._clock.sleep(min(pause, last_call - now))
                 delay = min(delay * 1.5, self._settings.retry_cap)
-        log.warning("%s: no market for the window of %d", self.series, window.start)
+        log.warning("%s: no market came for %s", self.series, self.series.slug(window))
         return None
 
     # ------------------------------------------------------------------ the switch

@@ -26,7 +26,7 @@ LIMIT = 240.0
 AT_ONCE = 3
 """Programs that run side by side: most of their time they wait."""
 
-LATE = re.compile(r"\[paper\] \S+: (?:the next market is not there yet|no market for).*\n")
+LATE = re.compile(r"\[paper\] \S+: (?:the next market is not there yet|no market came for).*\n")
 """What is logged where the machine was too busy to open the next market in time; it is traded later."""
 
 Done = subprocess.CompletedProcess[str]
