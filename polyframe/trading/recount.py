@@ -23,10 +23,12 @@ from polyframe.model.conversion import Conversion, ConversionKind, ConversionSta
 from polyframe.model.events import TradeReport
 from polyframe.model.market import Market
 from polyframe.model.money import ZERO
-from polyframe.model.trade import TradeLeg, TradeStatus
+from polyframe.model.order import Side
+from polyframe.model.trade import Fill, TradeLeg, TradeStatus
 from polyframe.trading.account import Account, Stock
 from polyframe.trading.ledger import Journal
 from polyframe.trading.ownorders import OwnOrders
+from polyframe.trading.positions import exact
 from polyframe.trading.requests import Bell
 from polyframe.trading.state import CycleState
 from polyframe.trading.stocktaking import count_once, moves
@@ -43,6 +45,9 @@ AGREEING = 2
 """Looks in a row that have to find the same difference. An answer may be older than it seems."""
 AGREEING_UNEXPLAINED = 6
 """The same for a difference that no conversion explains, as after a deposit."""
+
+MOST_SUMS = 4_096
+"""What moves of cash may come to is told apart up to so many sums."""
 
 ReadTrades = Callable[[CycleState], Awaitable[None]]
 
@@ -164,18 +169,21 @@ class Recount:
 
     def _wanted(self, difference: Decimal) -> float:
         """Return how many looks in a row have to find this difference."""
-        if difference in self._explained():
+        states, explained = self._own.states(), self._explained()
+        if difference in explained:
+            # What is booked of a trade may not have moved the venue's cash: it comes on chain later.
+            fills = (fill for state in states for fill in state.fills.values())
+            late = _sums(_cash_of(fill) for fill in fills if not fill.status.is_final)
+            if late is None or any(usd and difference + usd in explained for usd in late):
+                return float("inf")
             return AGREEING
         # Trades may move the venue's cash only when they are on chain.
-        is_moving = any(state.trades_under_way for state in self._own.states())
+        is_moving = any(state.trades_under_way for state in states)
         return float("inf") if is_moving else AGREEING_UNEXPLAINED
 
     def _explained(self) -> set[Decimal]:
         """Return all differences that some of the conversions in doubt explain."""
-        sums = {ZERO}
-        for doubt in self._doubts:
-            sums |= {total + doubt.off for total in sums}
-        return sums
+        return _sums(doubt.off for doubt in self._doubts) or set()
 
     def _take(self, stock: Stock) -> None:
         was = self._account.cash
@@ -231,6 +239,22 @@ class Recount:
 
     def _books(self) -> object:
         return self._account.cash, self._account.claimable, moves(self._own.states())
+
+
+def _sums(moves: Iterable[Decimal]) -> set[Decimal] | None:
+    """Return what any of `moves` come to, ``None`` if there are too many for it to tell anything."""
+    sums = {ZERO}
+    for usd in moves:
+        sums |= {total + usd for total in sums}
+        if len(sums) > MOST_SUMS:
+            return None
+    return sums
+
+
+def _cash_of(fill: Fill) -> Decimal:
+    """Return the cash that a fill moves in USD, as the books have it."""
+    notional = exact(fill.price * fill.size)
+    return (-notional if fill.side is Side.BUY else notional) - fill.fee
 
 
 def _lacking(states: Iterable[CycleState], trades: Iterable[TradeReport]) -> list[CycleState]:

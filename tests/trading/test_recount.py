@@ -327,6 +327,52 @@ def test_what_nothing_explains_may_be_a_trade_that_is_not_on_chain() -> None:
     program.play(act)
 
 
+def test_a_trade_that_is_not_on_chain_is_not_taken_for_the_conversion() -> None:
+    """It costs what the merge gave: as long as the venue may lack it, the difference says nothing."""
+    program = Reborn(MERGE)
+
+    async def act(stage: Stage) -> None:
+        exchange, account = program.exchange, stage.env.account
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        bought = foreign(9, 12, status=TradeStatus.MATCHED)
+        exchange.trades.append(bought)
+        stage.env.router.on_user_message(bought)
+        await asyncio.sleep(300)
+        assert (account.cash, account.presumed) == (COUNTED - 6, Decimal(6))
+        exchange.balance -= 6
+        exchange.trades[-1] = now(bought, TradeStatus.CONFIRMED)
+        stage.env.router.on_user_message(exchange.trades[-1])
+        await stage.env.recount.wait()
+        assert account.cash == exchange.balance == COUNTED - 6
+
+    program.play(act)
+
+
+def test_what_so_many_things_may_explain_is_explained_by_none() -> None:
+    """Sums of many claims that others redeemed fit anything, and are too many to be worked out."""
+    program = Reborn(MERGE)
+    looks = 0
+
+    async def act(stage: Stage) -> None:
+        async def fetch_balance() -> Decimal:
+            nonlocal looks
+            looks += 1
+            return stage.env.account.cash
+
+        program.exchange.fetch_balance = fetch_balance  # type: ignore[method-assign]
+        program.happens()
+        program.settles(stage)
+        await program.ended(stage)
+        for power in range(13):
+            stage.env.recount.was_paid(FIRST, Decimal(2) ** power)
+        await stage.env.recount.wait()
+        assert looks >= AGREEING_UNEXPLAINED
+
+    program.play(act)
+
+
 def test_a_redemption_under_way_is_waited_for() -> None:
     """The venue has paid, and it is not confirmed: what was claimed becomes cash once."""
     program = Reborn(MERGE)
