@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from polyframe.clock import doorbell
 from polyframe.counters import Count, Counters
-from polyframe.errors import StaleCycleError
+from polyframe.errors import OrderError, StaleCycleError
 from polyframe.model.events import CycleEndReason, MarketTraded, OrderChanged, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.strategy import Strategy, StrategyContext, overrides
@@ -210,13 +213,16 @@ class StrategyRun:
 
     def _report(self, where: str, error: Exception) -> None:
         self._counters.add(Count.STRATEGY_ERRORS, where)
+        # A refused order says by itself what was wrong: all that is missing is whose line it was.
+        is_refusal = isinstance(error, OrderError)
         log.error(
-            "strategy %s failed in %s() on %s: %s",
+            "strategy %s failed in %s() on %s: %s%s",
             self.name,
             where,
             self.session.slug,
             error,
-            exc_info=error,
+            _line_of(error, self.strategy) if is_refusal else "",
+            exc_info=None if is_refusal else error,
         )
 
     async def _deliver(self) -> None:
@@ -334,3 +340,11 @@ class StrategyRun:
 async def _wait(tasks: set[asyncio.Task[Any]], timeout: float) -> None:
     if tasks:
         await asyncio.wait(tasks, timeout=max(timeout, 0.0))
+
+
+def _line_of(error: Exception, strategy: Strategy) -> str:
+    """Return the last line of the strategy's own file that `error` came through."""
+    home = getattr(sys.modules.get(type(strategy).__module__), "__file__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == home]
+    return f" ({Path(home).name}, line {lines[-1]})" if home and lines else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -202,6 +203,31 @@ def test_raise_stops_the_trader_with_the_cause() -> None:
         assert [CycleEndReason.ERROR, CycleEndReason.SHUTDOWN] == ends
 
     play(act, Raises(), on_error="raise")
+
+
+@define
+class Tiny(Strategy):
+    """Orders what nobody may order."""
+
+    async def on_price(self, event: PriceChanged) -> None:
+        await self.trading.buy(Outcome.UP, price=Decimal("0.505"), size=Decimal(10))
+
+
+def test_a_refused_order_that_nobody_catches_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """It says the rule and the numbers by itself, and the log adds the line; no traceback."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+
+    with caplog.at_level(logging.ERROR):
+        play(act, Tiny())
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert re.search(
+        r"strategy Tiny failed in on_price\(\) on \S+: order denied by rule 'tick': .*"
+        r" \(test_strategies\.py, line \d+\)$",
+        record.getMessage(),
+    )
 
 
 def test_one_strategys_failure_leaves_the_others_alone() -> None:
