@@ -41,8 +41,10 @@ PAUSE_FIRST, PAUSE_CAP = 2.0, 15.0
 GIVE_UP_AFTER = 6 * 3600.0
 """Market seconds after which the cash is left as it is: the next start counts it."""
 
-AGREEING = 2
-"""Looks in a row that have to find the same difference. An answer may be older than it seems."""
+AGREEING = 5
+"""Looks in a row that have to find the same difference; with the pauses they take 16 s at least.
+
+An answer may be older than it seems: whom the venue asks may be some blocks behind the chain."""
 AGREEING_UNEXPLAINED = 6
 """The same for a difference that no conversion explains, as after a deposit."""
 
