@@ -59,10 +59,10 @@ class Best:
 
     def text(self) -> str:
         """Return a plain statement."""
-        tried = "1 variant was" if self.tried == 1 else f"{self.tried} variants were"
+        tried = f"{_counted(self.tried, 'variant')} {'was' if self.tried == 1 else 'were'}"
         known = self.tried - self.failed - self.unknown
         lines = [
-            f"{tried} tried on {self.markets} markets, {self.failed} failed.",
+            f"{tried} tried on {_counted(self.markets, 'market')}, {self.failed} failed.",
             f"Best by {self.by}: {number(self.value)} with {self.variant.label}.",
             f"Median of {known}: {number(self.median)}; {self.above} above 0.",
         ]
@@ -177,7 +177,8 @@ class SweepResult:
             by: As for `best`.
             rows: How many.
         """
-        lines = [f"{self.strategy}: {len(self.variants)} variants on {len(self.markets)} markets"]
+        variants = _counted(len(self.variants), "variant")
+        lines = [f"{self.strategy}: {variants} on {_counted(len(self.markets), 'market')}"]
         for variant in self._ranked(by)[:rows]:
             total = variant.total
             value = number(variant.figure(by))
@@ -331,3 +332,7 @@ def _tagged(value: object) -> list[str]:
 def _untagged(pair: Any) -> Any:
     tag, told = pair
     return _TAGS[tag](told)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
