@@ -396,7 +396,7 @@ class _IdleDoorbell(Doorbell):
         self._rang = False
         while not ready and clock._left > 0 and not parts["_stopping"]:  # noqa: SLF001
             clock._left -= 1  # noqa: SLF001
-            if not run(work):
+            if not run(work) and not self._rang:
                 break
             # Timers that are due at this very instant wait until everybody has had his turn.
             clock._is_amid = True  # noqa: SLF001

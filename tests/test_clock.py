@@ -553,3 +553,21 @@ def test_a_doorbell_wakes_who_waits(
         assert woken == [0, 1]
 
     run(main())
+
+
+def test_a_doorbell_that_the_last_idle_work_rings_is_heard() -> None:
+    """Work that says that there is nothing more may have rung it all the same."""
+    clock = VirtualClock(1_000)
+
+    async def main() -> None:
+        bell = doorbell()
+
+        def work() -> bool:
+            bell.ring()
+            return False
+
+        clock.when_idle(work)
+        async with asyncio.timeout(1):
+            await bell
+
+    clock.run(main())
