@@ -165,4 +165,4 @@ def test_within_an_event_loop_the_report_is_the_same() -> None:
 
     run_in_thread = run_backtest(Eager(), data=data)
     asyncio.run(main())
-    assert ticks > 3
+    assert ticks > 1  # it would be 1 if it held the loop until its end
