@@ -56,16 +56,16 @@ class CheapSide(Strategy):
 
 async def record(folder: str) -> None:
     """Record two markets. With the real venue: PolymarketExchange(), and no clock."""
-    # A minute before the first window, so that it is recorded from its beginning.
-    clock = ScaledClock(speed=100, start=1_893_456_000 - 60)
-    source = SyntheticSource(SERIES, seed=7, first=1_893_456_000)
-    async with LocalVenue(source, clock=clock) as venue:
+    # It stands still until everything is open: the first market is recorded from its beginning.
+    clock = ScaledClock(speed=100, start=1_893_456_000, held=True)
+    async with LocalVenue(SyntheticSource(SERIES, seed=7), clock=clock) as venue:
         exchange = PolymarketExchange(PolymarketHosts.local(venue.url))  # without an account
         env = Environment(exchange, clock=clock)
         env.provide(Recorder(exchange, [SERIES], folder))
         async with env:
             trader = Trader(env)
             trader.add(Idle(), on=SERIES)
+            clock.release()
             await trader.run(cycles=2)
             # A market's file is written when it is over, and its winner goes in once it is known.
             while not is_complete(ParquetRecording(folder)):

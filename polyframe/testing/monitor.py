@@ -220,15 +220,14 @@ class Monitor:
 
     def on_log(self, record: logging.LogRecord) -> None:
         """Look for exceptions that ended in the log."""
-        error = record.exc_info[1] if record.exc_info else None
-        if error is None:
-            return
         if record.name == "polyframe.strategyrun":
             # What strategies raise is theirs; those of the simulation watch themselves.
-            if isinstance(record.args, tuple) and record.args[0] in self.strict:
+            args = record.args if isinstance(record.args, tuple) else ()
+            if record.levelno >= logging.ERROR and args and args[0] in self.strict:
                 self.violate(Invariant.NO_DEFECT, record.getMessage())
             return
-        if not isinstance(error, InjectedError | PolyframeError):
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not isinstance(error, InjectedError | PolyframeError):
             self.violate(Invariant.NO_DEFECT, f"{record.getMessage()}: {error!r}")
 
     # ------------------------------------------------------------------ steps
