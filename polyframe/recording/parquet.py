@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from polyframe.recording.columns import ColumnReader
+from polyframe.model.stretch import Stretch
+from polyframe.recording.columns import ColumnReader, spread
 from polyframe.recording.files import Written, open_shelf
-from polyframe.recording.reader import checked_blocks, load_optional
+from polyframe.recording.reader import Checker, Piece, load_optional
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 
@@ -159,6 +160,15 @@ class ParquetRecording:
         self.markets()
         return self._events(market, (self._files or {})[file_name(market.market)])
 
+    def stretches(self, market: TapeMarket) -> Iterator[Piece]:
+        """Yield what was heard of `market`, level changes as columns.
+
+        Raises:
+            KeyError: `market` is none of this recording.
+        """
+        self.markets()
+        return self._pieces(market, (self._files or {})[file_name(market.market)])
+
     def identity(self, market: TapeMarket) -> str:
         """Return what changes when the file of `market` changes: name, size and time.
 
@@ -196,10 +206,18 @@ class ParquetRecording:
             return None
 
     def _events(self, market: TapeMarket, path: str) -> Iterator[TapeEvent]:
+        for piece in self._pieces(market, path):
+            if isinstance(piece, Stretch):
+                yield from spread(market.market, piece)
+            else:
+                yield piece
+
+    def _pieces(self, market: TapeMarket, path: str) -> Iterator[Piece]:
         with self._shelf.reading(path) as source, self._parquet.ParquetFile(source) as file:
-            reader = ColumnReader(market.market, RowReader(market.market, self._skipped))
+            rows = RowReader(market.market, self._skipped)
+            reader = ColumnReader(rows, Checker(self._doubtful))
             batches = file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS))
-            for block in checked_blocks(reader.events(batches), self._doubtful):
+            for block in reader.pieces(batches):
                 yield from block
 
     @override

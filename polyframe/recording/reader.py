@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from operator import attrgetter, gt
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from polyframe.errors import ConfigError
-from polyframe.model.events import BookDelta, BookSnapshot
-from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
+from polyframe.model.events import BookSnapshot
+from polyframe.model.stretch import Stretch
+from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
+
+Piece = Timed | Gap | Stretch
+"""What a recording says: an event, or level changes as columns in place of one event for each."""
 
 
 @runtime_checkable
@@ -45,6 +47,25 @@ class Recording(Protocol):
         ...
 
 
+@runtime_checkable
+class Columnar(Protocol):
+    """A recording that can tell level changes as columns, which is many times as quick.
+
+    No recording needs it: one without is read by its `Recording.events`. One that has it says the
+    same with both: stretches taken apart into their messages are the events.
+    """
+
+    def stretches(self, market: TapeMarket) -> Iterator[Piece]:
+        """Yield what was heard of `market`, in order, level changes as `Stretch`.
+
+        Lazy, and with the same counts of what is skipped or doubtful as `Recording.events`.
+
+        Raises:
+            KeyError: `market` is none of this recording.
+        """
+        ...
+
+
 def checked(events: Iterable[TapeEvent], doubtful: Counter[str]) -> Iterator[TapeEvent]:
     """Yield `events` in order of ``received_ms``, and count what looks wrong.
 
@@ -54,49 +75,31 @@ def checked(events: Iterable[TapeEvent], doubtful: Counter[str]) -> Iterator[Tap
             counts, and the event gets the time of the one before it) and ``crossed`` (a whole book
             whose best bid is not below its best ask).
     """
-    last = 0
-    for event in events:
-        found = _in_order(event, last, doubtful)
-        last = found.received_ms
-        _look_at(found, doubtful)
-        yield found
+    return map(Checker(doubtful).take, events)
 
 
-def checked_blocks(
-    blocks: Iterable[Sequence[TapeEvent]], doubtful: Counter[str]
-) -> Iterator[Sequence[TapeEvent]]:
-    """Do what `checked` does, for events that come many at a time."""
-    last = 0
-    for block in blocks:
-        times = [last, *map(_received_ms, block)]
-        found = block
-        if any(map(gt, times, islice(times, 1, None))):
-            found = []
-            for event in block:
-                found.append(_in_order(event, last, doubtful))
-                last = found[-1].received_ms
-        last = max(last, times[-1])
-        for event in found:
-            if type(event) is not Timed or type(event.message) is not BookDelta:
-                _look_at(event, doubtful)
-        yield found
+class Checker:
+    """Does what `checked` does, for an event at a time.
 
+    Attributes:
+        last: When the last event came; none may have come before.
+    """
 
-def _in_order(event: TapeEvent, last: int, doubtful: Counter[str]) -> TapeEvent:
-    if event.received_ms >= last:
+    def __init__(self, doubtful: Counter[str]) -> None:
+        self.last = 0
+        self._doubtful = doubtful
+
+    def take(self, event: TapeEvent) -> TapeEvent:
+        """Return `event` in its order of time, and count what looks wrong."""
+        if event.received_ms < self.last:
+            self._doubtful["time_went_back"] += 1
+            event = msgspec.structs.replace(event, received_ms=self.last)
+        self.last = event.received_ms
+        if isinstance(event, Timed) and isinstance(book := event.message, BookSnapshot):
+            bids, asks = book.bids, book.asks
+            if bids and asks and max(bids)[0] >= min(asks)[0]:
+                self._doubtful["crossed"] += 1
         return event
-    doubtful["time_went_back"] += 1
-    return msgspec.structs.replace(event, received_ms=last)
-
-
-def _look_at(event: TapeEvent, doubtful: Counter[str]) -> None:
-    if isinstance(event, Timed) and isinstance(book := event.message, BookSnapshot):
-        bids, asks = book.bids, book.asks
-        if bids and asks and max(bids)[0] >= min(asks)[0]:
-            doubtful["crossed"] += 1
-
-
-_received_ms = attrgetter("received_ms")
 
 
 def load_optional(module: str, what: str) -> Any:

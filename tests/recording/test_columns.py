@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from polyframe.model.events import BookDelta, LevelChange, TradePrint
 from polyframe.model.order import Side
-from polyframe.recording.columns import ColumnReader
-from polyframe.recording.reader import checked, checked_blocks
+from polyframe.model.stretch import Stretch
+from polyframe.recording.columns import ColumnReader, spread
+from polyframe.recording.reader import Checker, Piece, checked
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
 from polyframe.recording.tape import TapeEvent, Timed
 from tests.recording.kit import CONDITION, MARKET, START_MS, UP, tapes
@@ -54,6 +56,18 @@ def batches_of(rows: list[Row], cuts: list[int]) -> list[Any]:
     ]
 
 
+def taken_apart(piece: Piece) -> Sequence[TapeEvent]:
+    """Return the events of a piece, those of a stretch as it says itself."""
+    if not isinstance(piece, Stretch):
+        return [piece]
+    return [Timed(received, piece.epoch, message) for received, message in piece.messages(MARKET)]
+
+
+def spread_out(piece: Piece) -> Sequence[TapeEvent]:
+    """Return the events of a piece as readers of events get them."""
+    return list(spread(MARKET, piece)) if isinstance(piece, Stretch) else [piece]
+
+
 @given(tapes(), st.lists(st.tuples(st.integers(0, 30), damages), max_size=2), st.data())
 def test_columns_say_what_their_rows_say(
     tape: list[TapeEvent], damage: list[tuple[int, tuple[str, object]]], data: st.DataObject
@@ -68,9 +82,10 @@ def test_columns_say_what_their_rows_say(
     by_row, by_column = Counter[str](), Counter[str]()
     doubts: list[Counter[str]] = [Counter(), Counter()]
     expected = list(checked(RowReader(MARKET, by_row).events(rows), doubts[0]))
-    reader = ColumnReader(MARKET, RowReader(MARKET, by_column))
-    found = list(chain(*checked_blocks(reader.events(batches_of(rows, cuts)), doubts[1])))
-    assert found == expected
+    reader = ColumnReader(RowReader(MARKET, by_column), Checker(doubts[1]))
+    pieces = list(chain(*reader.pieces(batches_of(rows, cuts))))
+    assert list(chain.from_iterable(map(taken_apart, pieces))) == expected
+    assert list(chain.from_iterable(map(spread_out, pieces))) == expected
     assert by_column == by_row
     assert doubts[0] == doubts[1]
 
@@ -92,6 +107,7 @@ def test_changes_that_make_sense_are_not_read_row_by_row(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(RowReader, "event", noting)
     monkeypatch.setattr(RowReader, "change", None)
-    reader = ColumnReader(MARKET, RowReader(MARKET, Counter()))
-    assert list(chain.from_iterable(reader.events(batches_of(rows, [7])))) == tape
+    reader = ColumnReader(RowReader(MARKET, Counter()), Checker(Counter()))
+    pieces = chain.from_iterable(reader.pieces(batches_of(rows, [7])))
+    assert list(chain.from_iterable(map(taken_apart, pieces))) == tape
     assert read == ["trade"]
