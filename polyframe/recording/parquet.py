@@ -12,7 +12,8 @@ import msgspec
 from typing_extensions import override
 
 from polyframe.model.stretch import Stretch
-from polyframe.recording.columns import ColumnReader, spread
+from polyframe.recording.changes import spread
+from polyframe.recording.columns import ColumnReader
 from polyframe.recording.files import Written, open_shelf
 from polyframe.recording.reader import Checker, Piece, load_optional
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
@@ -215,7 +216,7 @@ class ParquetRecording:
     def _pieces(self, market: TapeMarket, path: str) -> Iterator[Piece]:
         with self._shelf.reading(path) as source, self._parquet.ParquetFile(source) as file:
             rows = RowReader(market.market, self._skipped)
-            reader = ColumnReader(rows, Checker(self._doubtful))
+            reader = ColumnReader(market.market, rows, Checker(self._doubtful))
             batches = file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS))
             for block in reader.pieces(batches):
                 yield from block

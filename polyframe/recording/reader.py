@@ -95,11 +95,15 @@ class Checker:
             self._doubtful["time_went_back"] += 1
             event = msgspec.structs.replace(event, received_ms=self.last)
         self.last = event.received_ms
+        self.look_at(event)
+        return event
+
+    def look_at(self, event: TapeEvent) -> None:
+        """Count what looks wrong in an event, whenever it came."""
         if isinstance(event, Timed) and isinstance(book := event.message, BookSnapshot):
             bids, asks = book.bids, book.asks
             if bids and asks and max(bids)[0] >= min(asks)[0]:
                 self._doubtful["crossed"] += 1
-        return event
 
 
 def load_optional(module: str, what: str) -> Any:

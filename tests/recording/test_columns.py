@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from decimal import Decimal
 from itertools import chain
 from typing import Any
 
@@ -12,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyframe.model.events import BookDelta, LevelChange, TradePrint
-from polyframe.model.order import Side
+from polyframe.model.events import BookDelta
 from polyframe.model.stretch import Stretch
-from polyframe.recording.columns import ColumnReader, spread
+from polyframe.recording.changes import spread
+from polyframe.recording.columns import ColumnReader
 from polyframe.recording.reader import Checker, Piece, checked
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
 from polyframe.recording.tape import TapeEvent, Timed
-from tests.recording.kit import CONDITION, MARKET, START_MS, UP, tapes
+from tests.recording.kit import EXAMPLES, MARKET, START_MS, tapes
 
 pa = pytest.importorskip("pyarrow")
 
@@ -82,7 +81,7 @@ def test_columns_say_what_their_rows_say(
     by_row, by_column = Counter[str](), Counter[str]()
     doubts: list[Counter[str]] = [Counter(), Counter()]
     expected = list(checked(RowReader(MARKET, by_row).events(rows), doubts[0]))
-    reader = ColumnReader(RowReader(MARKET, by_column), Checker(doubts[1]))
+    reader = ColumnReader(MARKET, RowReader(MARKET, by_column), Checker(doubts[1]))
     pieces = list(chain(*reader.pieces(batches_of(rows, cuts))))
     assert list(chain.from_iterable(map(taken_apart, pieces))) == expected
     assert list(chain.from_iterable(map(spread_out, pieces))) == expected
@@ -90,24 +89,13 @@ def test_columns_say_what_their_rows_say(
     assert doubts[0] == doubts[1]
 
 
-def test_changes_that_make_sense_are_not_read_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fast way is taken for what recordings are made of; only what is no change is a row."""
-    change = LevelChange(UP, is_bid=True, price=4_800, size=Decimal(3))
-    delta = BookDelta(CONDITION, (change, change))
-    trade = TradePrint(CONDITION, UP, 4_900, Decimal(1), Side.BUY)
-    tape = [Timed(START_MS + i, 1, trade if i == 5 else delta) for i in range(10)]
+def test_what_makes_sense_is_not_read_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast way is taken for every kind of event, and changes are columns in it."""
     writer = RowWriter(MARKET)
-    rows = [row for one in tape for row in writer.rows(one)]
-    read: list[object] = []
-    event = RowReader.event
-
-    def noting(self: RowReader, row: Row) -> Any:
-        read.append(row["kind"])
-        return event(self, row)
-
-    monkeypatch.setattr(RowReader, "event", noting)
-    monkeypatch.setattr(RowReader, "change", None)
-    reader = ColumnReader(RowReader(MARKET, Counter()), Checker(Counter()))
-    pieces = chain.from_iterable(reader.pieces(batches_of(rows, [7])))
-    assert list(chain.from_iterable(map(taken_apart, pieces))) == tape
-    assert read == ["trade"]
+    rows = [row for one in EXAMPLES for row in writer.rows(one)]
+    monkeypatch.setattr(RowReader, "events", None)
+    reader = ColumnReader(MARKET, RowReader(MARKET, Counter()), Checker(Counter()))
+    pieces = list(chain.from_iterable(reader.pieces(batches_of(rows, [3, 7]))))
+    assert list(chain.from_iterable(map(taken_apart, pieces))) == list(EXAMPLES)
+    assert [type(piece) for piece in pieces].count(Stretch) == 1
+    assert not any(isinstance(one, Timed) and type(one.message) is BookDelta for one in pieces)

@@ -1,0 +1,105 @@
+"""Level changes of a batch as columns of plain values, and as events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import compress, islice, pairwise, repeat
+from operator import ne
+from typing import Any
+
+from polyframe.model.events import BookDelta, LevelChange
+from polyframe.model.market import Market, Outcome
+from polyframe.model.money import PRICE_UNITS
+from polyframe.model.stretch import ASK_DOWN, ASK_UP, BID_DOWN, BID_UP, Changes, Stretch
+from polyframe.recording.batches import Columns, plain
+from polyframe.recording.rows import IS_BID
+from polyframe.recording.tape import Timed, shares
+
+_TOPS = ("best_bid_e4", "best_ask_e4")
+_OUTCOMES = {Outcome.UP.value: BID_UP, Outcome.DOWN.value: BID_DOWN}
+_SIDES = {word: BID_UP if is_bid else ASK_UP for word, is_bid in IS_BID.items()}
+"""What an outcome and a side add to the side of a change."""
+_IS_BID = {BID_UP: True, ASK_UP: False, BID_DOWN: True, ASK_DOWN: False}
+
+
+def goes_on(whole: Columns) -> Any:
+    """Return of each row of a batch but the first whether it goes on with a message.
+
+    That is a change, as the row before, and both are of one message. ``None`` if there is no such row.
+    """
+    compute, count = whole.compute, whole.count - 1
+    is_change, numbers = whole.are("kind", "change"), whole.column("message")
+    both = compute.and_(is_change.slice(1), is_change.slice(0, count))
+    found = compute.and_(both, compute.equal(numbers.slice(1), numbers.slice(0, count)))
+    return found if compute.any(found).as_py() else None
+
+
+def is_torn(whole: Columns, going_on: Any) -> bool:
+    """Return whether changes of one message came at several times, or on several connections."""
+    compute = whole.compute
+    for name in ("received", "epoch", "time"):
+        column = whole.column(name).fill_null(0)
+        differs = compute.not_equal(column.slice(1), column.slice(0, whole.count - 1))
+        if compute.any(compute.and_(going_on, differs)).as_py():
+            return True
+    return False
+
+
+def make_changes(columns: Columns, going_on: Any) -> Changes:
+    """Return level changes that make sense; `columns` has their rows of the batch."""
+    pa, compute = columns.pa, columns.compute
+    sides = compute.add(columns.coded("outcome", _OUTCOMES), columns.coded("side", _SIDES))
+    # A price p is one of Up: bids p and asks -p for Up, bids p - 1 and asks 1 - p for Down.
+    factors = pa.array([1, -1, 1, -1], pa.int32()).take(sides)
+    offsets = pa.array([0, 0, PRICE_UNITS, PRICE_UNITS], pa.int32()).take(sides)
+    places = compute.multiply(compute.subtract(columns.column("price_e4"), offsets), factors)
+    numbers = None
+    if going_on is not None:
+        # Not what the file calls them: there, a number may come again behind something else.
+        begun = compute.cumulative_sum(compute.invert(going_on).cast(pa.int32()))
+        begun = pa.concat_arrays([pa.array([0], pa.int32()), begun])
+        numbers = plain(begun if columns.rows is None else begun.take(columns.rows))
+    has_tops = any(columns.column(name).null_count < columns.count for name in _TOPS)
+    bids, asks = (columns.numbers(name, -1) if has_tops else None for name in _TOPS)
+    return Changes(
+        numbers,
+        columns.numbers("received"),
+        columns.numbers("time"),
+        plain(sides),
+        columns.numbers("price_e4"),
+        list(map(shares, columns.numbers("size_e6"))),
+        plain(places),
+        bids,
+        asks,
+    )
+
+
+def spread(market: Market, stretch: Stretch) -> Iterable[Timed]:
+    """Return the messages of a stretch as events; quicker than one by one."""
+    columns, begin, end = stretch.changes, stretch.begin, stretch.end
+    tokens = (market.up_token, market.up_token, market.down_token, market.down_token)
+    sides, bids, asks = columns.sides[begin:end], columns.best_bids, columns.best_asks
+    changes = map(
+        LevelChange,
+        map(tokens.__getitem__, sides),
+        map(_IS_BID.__getitem__, sides),
+        columns.prices[begin:end],
+        columns.sizes[begin:end],
+        repeat(-1) if bids is None else bids[begin:end],
+        repeat(-1) if asks is None else asks[begin:end],
+    )
+    received, times = columns.received[begin:end], columns.times[begin:end]
+    groups: Iterable[tuple[LevelChange, ...]]
+    if columns.numbers is None:
+        groups = zip(changes)
+    else:
+        numbers, every = columns.numbers[begin:end], list(changes)
+        count = len(numbers)
+        begins = [0, *compress(range(1, count), map(ne, numbers, islice(numbers, 1, None)))]
+        groups = [tuple(every[a:b]) for a, b in pairwise([*begins, count])]
+        received, times = [received[row] for row in begins], [times[row] for row in begins]
+    messages = map(BookDelta, repeat(market.condition_id), groups, times)
+    return map(Timed, received, repeat(stretch.epoch), messages)
+
+
+_IS_BID = {BID_UP: True, ASK_UP: False, BID_DOWN: True, ASK_DOWN: False}
