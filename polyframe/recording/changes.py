@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import compress, islice, pairwise, repeat
-from operator import ne
+from collections.abc import Iterable, Iterator
+from itertools import pairwise, repeat
 from typing import Any
 
 from polyframe.model.events import BookDelta, LevelChange
@@ -12,14 +11,16 @@ from polyframe.model.market import Market, Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.stretch import ASK_DOWN, ASK_UP, BID_DOWN, BID_UP, Changes, Stretch
 from polyframe.recording.batches import Columns, plain
+from polyframe.recording.reader import Piece
 from polyframe.recording.rows import IS_BID
-from polyframe.recording.tape import Timed, shares
+from polyframe.recording.tape import TapeEvent, Timed, shares
 
 _TOPS = ("best_bid_e4", "best_ask_e4")
 _OUTCOMES = {Outcome.UP.value: BID_UP, Outcome.DOWN.value: BID_DOWN}
 _SIDES = {word: BID_UP if is_bid else ASK_UP for word, is_bid in IS_BID.items()}
 """What an outcome and a side add to the side of a change."""
-_IS_BID = {BID_UP: True, ASK_UP: False, BID_DOWN: True, ASK_DOWN: False}
+_IS_BID = tuple(side in (BID_UP, BID_DOWN) for side in (BID_UP, ASK_UP, BID_DOWN, ASK_DOWN))
+"""By side of a change."""
 
 
 def goes_on(whole: Columns) -> Any:
@@ -74,32 +75,48 @@ def make_changes(columns: Columns, going_on: Any) -> Changes:
     )
 
 
-def spread(market: Market, stretch: Stretch) -> Iterable[Timed]:
-    """Return the messages of a stretch as events; quicker than one by one."""
-    columns, begin, end = stretch.changes, stretch.begin, stretch.end
+def as_events(market: Market, pieces: Iterable[Piece]) -> Iterator[TapeEvent]:
+    """Yield pieces of a recording as events, each stretch as its messages."""
+    shared, every = None, list[LevelChange]()
+    for piece in pieces:
+        if not isinstance(piece, Stretch):
+            yield piece
+            continue
+        if piece.changes is not shared:
+            shared = piece.changes
+            every = _level_changes(market, shared)
+        yield from _messages(market, piece, every)
+
+
+def _level_changes(market: Market, changes: Changes) -> list[LevelChange]:
     tokens = (market.up_token, market.up_token, market.down_token, market.down_token)
-    sides, bids, asks = columns.sides[begin:end], columns.best_bids, columns.best_asks
-    changes = map(
-        LevelChange,
-        map(tokens.__getitem__, sides),
-        map(_IS_BID.__getitem__, sides),
-        columns.prices[begin:end],
-        columns.sizes[begin:end],
-        repeat(-1) if bids is None else bids[begin:end],
-        repeat(-1) if asks is None else asks[begin:end],
+    sides, bids, asks = changes.sides, changes.best_bids, changes.best_asks
+    return list(
+        map(
+            LevelChange,
+            map(tokens.__getitem__, sides),
+            map(_IS_BID.__getitem__, sides),
+            changes.prices,
+            changes.sizes,
+            repeat(-1) if bids is None else bids,
+            repeat(-1) if asks is None else asks,
+        )
     )
-    received, times = columns.received[begin:end], columns.times[begin:end]
+
+
+def _messages(market: Market, stretch: Stretch, every: list[LevelChange]) -> Iterable[Timed]:
+    """Return the messages of a stretch; `every` has all level changes that its rows are of."""
+    columns, begin, end, epoch = stretch.changes, stretch.begin, stretch.end, stretch.epoch
+    numbers, condition = columns.numbers, market.condition_id
     groups: Iterable[tuple[LevelChange, ...]]
-    if columns.numbers is None:
-        groups = zip(changes)
+    if numbers is None:
+        received, times = columns.received[begin:end], columns.times[begin:end]
+        groups = zip(every[begin:end])
     else:
-        numbers, every = columns.numbers[begin:end], list(changes)
-        count = len(numbers)
-        begins = [0, *compress(range(1, count), map(ne, numbers, islice(numbers, 1, None)))]
-        groups = [tuple(every[a:b]) for a, b in pairwise([*begins, count])]
-        received, times = [received[row] for row in begins], [times[row] for row in begins]
-    messages = map(BookDelta, repeat(market.condition_id), groups, times)
-    return map(Timed, received, repeat(stretch.epoch), messages)
-
-
-_IS_BID = {BID_UP: True, ASK_UP: False, BID_DOWN: True, ASK_DOWN: False}
+        edges = [begin]
+        while edges[-1] < end:
+            edges.append(columns.behind(edges[-1]))
+        received = [columns.received[row] for row in edges[:-1]]
+        times = [columns.times[row] for row in edges[:-1]]
+        groups = [tuple(every[a:b]) for a, b in pairwise(edges)]
+    return map(Timed, received, repeat(epoch), map(BookDelta, repeat(condition), groups, times))

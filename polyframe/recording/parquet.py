@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from polyframe.model.stretch import Stretch
-from polyframe.recording.changes import spread
+from polyframe.recording.changes import as_events
 from polyframe.recording.columns import ColumnReader
 from polyframe.recording.files import Written, open_shelf
 from polyframe.recording.reader import Checker, Piece, load_optional
@@ -28,7 +27,7 @@ _VERSION_KEY = b"polyframe.schema"
 _MARKET_KEY = b"polyframe.market"
 _GROUP = 50_000
 """Rows of a row group: as many are in memory while a file is written."""
-_BATCH = 8_192
+_BATCH = 16_384
 """Rows that are in memory as Python values while a file is read."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -158,8 +157,7 @@ class ParquetRecording:
         Raises:
             KeyError: `market` is none of this recording.
         """
-        self.markets()
-        return self._events(market, (self._files or {})[file_name(market.market)])
+        return as_events(market.market, self.stretches(market))
 
     def stretches(self, market: TapeMarket) -> Iterator[Piece]:
         """Yield what was heard of `market`, level changes as columns.
@@ -206,18 +204,12 @@ class ParquetRecording:
             self._skipped["unreadable"] += 1
             return None
 
-    def _events(self, market: TapeMarket, path: str) -> Iterator[TapeEvent]:
-        for piece in self._pieces(market, path):
-            if isinstance(piece, Stretch):
-                yield from spread(market.market, piece)
-            else:
-                yield piece
-
     def _pieces(self, market: TapeMarket, path: str) -> Iterator[Piece]:
         with self._shelf.reading(path) as source, self._parquet.ParquetFile(source) as file:
             rows = RowReader(market.market, self._skipped)
             reader = ColumnReader(market.market, rows, Checker(self._doubtful))
-            batches = file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS))
+            # Threads that decode would cost more time of all cores than they gain on one.
+            batches = file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS), use_threads=False)
             for block in reader.pieces(batches):
                 yield from block
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from functools import lru_cache
 
 import msgspec
 from attrs import frozen
@@ -78,6 +78,7 @@ TapeEvent = Timed | Gap
 
 _SHARE = 1_000_000
 _LARGEST = 2**63
+_MEMO_LIMIT = 100_000
 
 
 def base_units(size: Decimal) -> int:
@@ -93,7 +94,14 @@ def base_units(size: Decimal) -> int:
     return base
 
 
-@lru_cache(maxsize=50_000)
-def shares(base: int) -> Decimal:
-    """Return the shares that `base` millionths are."""
-    return Decimal(base) / _SHARE
+class _SharesMemo(dict[int, Decimal]):
+    def __missing__(self, base: int) -> Decimal:
+        if len(self) >= _MEMO_LIMIT:
+            self.clear()  # sizes of other markets, most of them
+        found = self[base] = Decimal(base) / _SHARE
+        return found
+
+
+# Every size of a recording passes here: a look-up without a frame of Python.
+shares: Callable[[int], Decimal] = _SharesMemo().__getitem__
+"""Return the shares that so many millionths are."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from polyframe.model.events import BookDelta
 from polyframe.model.stretch import Stretch
-from polyframe.recording.changes import spread
+from polyframe.recording.changes import as_events
 from polyframe.recording.columns import ColumnReader
 from polyframe.recording.reader import Checker, Piece, checked
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
@@ -62,11 +62,6 @@ def taken_apart(piece: Piece) -> Sequence[TapeEvent]:
     return [Timed(received, piece.epoch, message) for received, message in piece.messages(MARKET)]
 
 
-def spread_out(piece: Piece) -> Sequence[TapeEvent]:
-    """Return the events of a piece as readers of events get them."""
-    return list(spread(MARKET, piece)) if isinstance(piece, Stretch) else [piece]
-
-
 @given(tapes(), st.lists(st.tuples(st.integers(0, 30), damages), max_size=2), st.data())
 def test_columns_say_what_their_rows_say(
     tape: list[TapeEvent], damage: list[tuple[int, tuple[str, object]]], data: st.DataObject
@@ -84,7 +79,7 @@ def test_columns_say_what_their_rows_say(
     reader = ColumnReader(MARKET, RowReader(MARKET, by_column), Checker(doubts[1]))
     pieces = list(chain(*reader.pieces(batches_of(rows, cuts))))
     assert list(chain.from_iterable(map(taken_apart, pieces))) == expected
-    assert list(chain.from_iterable(map(spread_out, pieces))) == expected
+    assert list(as_events(MARKET, pieces)) == expected
     assert by_column == by_row
     assert doubts[0] == doubts[1]
 
