@@ -15,7 +15,8 @@ class Columns:
     """The columns of some rows of a batch.
 
     Args:
-        batch: With all `polyframe.recording.rows.COLUMNS`, of the types of `schema`.
+        of: A batch with all `polyframe.recording.rows.COLUMNS`, or columns of which these are some
+            rows.
         rows: Which, as an array; ``None`` for all.
 
     Attributes:
@@ -24,22 +25,24 @@ class Columns:
         pa, compute: The modules of pyarrow.
     """
 
-    def __init__(self, batch: Any, rows: Any = None) -> None:
+    def __init__(self, of: Any, rows: Any = None) -> None:
         self.pa = load_optional("pyarrow", "ParquetRecording")
         self.compute = load_optional("pyarrow.compute", "ParquetRecording")
-        self._batch = batch
+        self._of = of
         self.rows = rows
-        self._taken: dict[str, Any] = {}
-        self.count = len(batch) if rows is None else len(rows)
+        self._known: dict[str, Any] = {}
+        self.count = len(of) if rows is None else len(rows)
 
     def column(self, name: str) -> Any:
         """Return a column as pyarrow has it; times as whole numbers."""
-        if name not in self._taken:
-            found = self._batch.column(name)
+        if (found := self._known.get(name)) is None:
+            found = self._of.column(name)
             if self.pa.types.is_timestamp(found.type):
                 found = found.cast(self.pa.int64())
-            self._taken[name] = found if self.rows is None else found.take(self.rows)
-        return self._taken[name]
+            if self.rows is not None:
+                found = found.take(self.rows)
+            self._known[name] = found
+        return found
 
     def has_all(self, names: Iterable[str]) -> bool:
         """Return whether none of these columns has an empty place."""
@@ -104,7 +107,7 @@ class Columns:
             if len(rows) == self.count:
                 found[word] = self
             elif len(rows):
-                found[word] = Columns(self._batch, rows)
+                found[word] = Columns(self, rows)
         return found
 
 
@@ -119,27 +122,46 @@ def plain(column: Any) -> list[int]:
 
 
 def whole_messages(batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield the rows of `batches`, cut so that no message lies in two of them."""
-    pa = load_optional("pyarrow", "ParquetRecording")
+    """Yield the rows of `batches`, cut so that no message lies in two of them.
+
+    Where `batches` raises, what came before is yielded first.
+    """
     held: Any = None
-    for batch in batches:
+    source = iter(batches)
+    while True:
+        try:
+            batch = next(source, None)
+        except Exception:
+            if held is not None:
+                yield held
+            raise
+        if batch is None:
+            break
         if not len(batch):
             continue
-        if held is None:
-            held = batch
-            continue
-        begin, first = len(held), _message_of(batch, 0)
-        while begin and first is not None and _message_of(held, begin - 1) == first:
-            begin -= 1
-        if begin:
-            yield held.slice(0, begin)
-        if begin < len(held):
-            table = pa.Table.from_batches([held.slice(begin), batch]).combine_chunks()
-            (held,) = table.to_batches()
-        else:
-            held = batch
+        if held is not None:
+            begin = _begin_of_last(held, _message_of(batch, 0))
+            if begin:
+                yield held.slice(0, begin)
+            if begin < len(held):
+                batch = _joined(held.slice(begin), batch)
+        held = batch
     if held is not None:
         yield held
+
+
+def _begin_of_last(batch: Any, message: tuple[object] | None) -> int:
+    """Return the first of the rows at the end of a batch that are of `message`."""
+    begin = len(batch)
+    while begin and message is not None and _message_of(batch, begin - 1) == message:
+        begin -= 1
+    return begin
+
+
+def _joined(first: Any, second: Any) -> Any:
+    pa = load_optional("pyarrow", "ParquetRecording")
+    (batch,) = pa.Table.from_batches([first, second]).combine_chunks().to_batches()
+    return batch
 
 
 def _message_of(batch: Any, row: int) -> tuple[object] | None:

@@ -61,9 +61,11 @@ class ColumnReader:
         changed = kinds.pop("change", None)
         events: dict[int, TapeEvent] = {}
         for kind, columns in kinds.items():
-            events.update(zip(columns.places(), self._messages.events(kind, columns), strict=True))
-        for event in events.values():
-            self._checker.look_at(event)
+            made = list(self._messages.events(kind, columns))
+            events.update(zip(columns.places(), made, strict=True))
+            if kind == "book":
+                for event in made:
+                    self._checker.look_at(event)
         self._checker.last = whole.column("received")[-1].as_py()
         if changed is None:
             return [events[row] for row in sorted(events)]
@@ -81,17 +83,17 @@ class ColumnReader:
 
 def _merged(events: Mapping[int, TapeEvent], changes: Changes, epochs: list[int]) -> list[Piece]:
     """Return events, by their rows, and what stands between them as stretches."""
-    if epochs.count(epochs[0]) == len(epochs):
-        cuts = []
-    else:
+    cuts: list[int] = []
+    if epochs.count(epochs[0]) < len(epochs):
         cuts = [row for row in range(1, len(epochs)) if epochs[row] != epochs[row - 1]]
     pieces: list[Piece] = []
     begin = 0
     for place, row in enumerate([*sorted(events), len(epochs) + len(events)]):
         end = row - place  # as many changes stand before it
         if begin < end:
-            edges = [begin, *(cut for cut in cuts if begin < cut < end), end]
-            pieces += [Stretch(changes, a, b, epochs[a]) for a, b in pairwise(edges)]
+            edges = [begin, *(cut for cut in cuts if begin < cut < end), end] if cuts else None
+            for a, b in pairwise(edges or (begin, end)):
+                pieces.append(Stretch(changes, a, b, epochs[a]))
             begin = end
         if row in events:
             pieces.append(events[row])

@@ -27,7 +27,7 @@ _VERSION_KEY = b"polyframe.schema"
 _MARKET_KEY = b"polyframe.market"
 _GROUP = 50_000
 """Rows of a row group: as many are in memory while a file is written."""
-_BATCH = 16_384
+_BATCH = _GROUP // 4
 """Rows that are in memory as Python values while a file is read."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
