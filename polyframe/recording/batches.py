@@ -38,7 +38,7 @@ class Columns:
         if (found := self._known.get(name)) is None:
             found = self._of.column(name)
             if self.pa.types.is_timestamp(found.type):
-                found = found.cast(self.pa.int64())
+                found = found.view(self.pa.int64())
             if self.rows is not None:
                 found = found.take(self.rows)
             self._known[name] = found

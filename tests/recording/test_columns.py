@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyframe.model.events import BookDelta
-from polyframe.model.stretch import Stretch
+from polyframe.model.stretch import Stretch, place
 from polyframe.recording.changes import as_events
 from polyframe.recording.columns import ColumnReader
 from polyframe.recording.reader import Checker, Piece, checked
@@ -22,20 +22,25 @@ from tests.recording.kit import EXAMPLES, MARKET, START_MS, tapes
 
 pa = pytest.importorskip("pyarrow")
 
-damages: st.SearchStrategy[tuple[str, object]] = st.sampled_from(
-    [
-        *(("price_e4", value) for value in (None, 0, 10_000)),
-        *(("size_e6", value) for value in (None, -1)),
-        *(("side", value) for value in (None, "HOLD")),
-        *(("outcome", value) for value in (None, "Sideways")),
-        *(("best_bid_e4", value) for value in (-1, 10_001)),
-        *(("best_ask_e4", value) for value in (-1, 10_001)),
-        ("kind", "candle"),
-        ("epoch", None),
-        ("time", None),
-        ("received", START_MS - 5),
-    ]
-)
+LEVELS = ("bid_prices_e4", "bid_sizes_e6", "ask_prices_e4", "ask_sizes_e6")
+
+DAMAGES: Sequence[tuple[str, object]] = [
+    *(("message", value) for value in (None, 0, 3)),
+    *(("received", value) for value in (None, START_MS - 5, START_MS + 100)),
+    *(("epoch", value) for value in (None, 7)),
+    *(("kind", value) for value in (None, "candle", "change", "gap", "quote", "trade", "book")),
+    *(("outcome", value) for value in (None, "Sideways")),
+    *(("time", value) for value in (None, START_MS - 7)),
+    *(("side", value) for value in (None, "HOLD")),
+    *(("price_e4", value) for value in (None, 0, 1, 9_999, 10_000)),
+    *(("size_e6", value) for value in (None, -1, 2**63 - 1)),
+    *((top, value) for top in ("best_bid_e4", "best_ask_e4") for value in (None, -1, 10_001)),
+    *(("tick_e4", value) for value in (None, 0, 10_000)),
+    *((name, [value, 1]) for name in LEVELS for value in (None, -1, 0, 10_000)),
+    *((name, value) for name in LEVELS for value in (None, [], [1])),
+    ("bid_prices_e4", [4100]),
+]
+"""What may be wrong with a row, or only looks as if it were."""
 
 
 def batches_of(rows: list[Row], cuts: list[int]) -> list[Any]:
@@ -62,17 +67,14 @@ def taken_apart(piece: Piece) -> Sequence[TapeEvent]:
     return [Timed(received, piece.epoch, message) for received, message in piece.messages(MARKET)]
 
 
-@given(tapes(), st.lists(st.tuples(st.integers(0, 30), damages), max_size=2), st.data())
-def test_columns_say_what_their_rows_say(
-    tape: list[TapeEvent], damage: list[tuple[int, tuple[str, object]]], data: st.DataObject
-) -> None:
-    """Whatever is in the rows, and wherever batches end: the same events, the same counts."""
+def rows_of(tape: Sequence[TapeEvent]) -> list[Row]:
+    """Return events as rows that have all columns."""
     writer = RowWriter(MARKET)
-    rows = [{name: row.get(name) for name in COLUMNS} for one in tape for row in writer.rows(one)]
-    for place, (name, value) in damage:
-        if rows:
-            rows[place % len(rows)][name] = value
-    cuts = data.draw(st.lists(st.integers(1, 30), max_size=4))
+    return [{name: row.get(name) for name in COLUMNS} for one in tape for row in writer.rows(one)]
+
+
+def assert_same(rows: list[Row], cuts: list[int]) -> None:
+    """Read rows in batches that end at `cuts`; require what `RowReader` says of them, and no more."""
     by_row, by_column = Counter[str](), Counter[str]()
     doubts: list[Counter[str]] = [Counter(), Counter()]
     expected = list(checked(RowReader(MARKET, by_row).events(rows), doubts[0]))
@@ -82,12 +84,80 @@ def test_columns_say_what_their_rows_say(
     assert list(as_events(MARKET, pieces)) == expected
     assert by_column == by_row
     assert doubts[0] == doubts[1]
+    for piece in pieces:
+        if isinstance(piece, Stretch):
+            assert_sound(piece)
+
+
+def assert_sound(stretch: Stretch) -> None:
+    """Require what `Stretch` and `Changes` say of themselves."""
+    changes, begin, end = stretch.changes, stretch.begin, stretch.end
+    columns = [getattr(changes, name) for name in type(changes).__struct_fields__]
+    assert {len(column) for column in columns if column is not None} == {len(changes.received)}
+    assert 0 <= begin < end <= len(changes.received)
+    assert changes.received == sorted(changes.received)
+    assert changes.places == list(map(place, changes.sides, changes.prices))
+    assert (changes.best_bids is None) == (changes.best_asks is None)
+    assert changes.count(begin, end) == len(list(stretch.messages(MARKET)))
+    if (numbers := changes.numbers) is not None:
+        assert len(set(numbers)) < len(numbers)
+        assert begin == 0 or numbers[begin - 1] != numbers[begin]
+        assert end == len(numbers) or numbers[end - 1] != numbers[end]
+
+
+@given(
+    tapes(),
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from(DAMAGES)), max_size=2),
+    st.lists(st.integers(1, 30), max_size=4),
+)
+def test_columns_say_what_their_rows_say(
+    tape: list[TapeEvent], damages: list[tuple[int, tuple[str, object]]], cuts: list[int]
+) -> None:
+    """Whatever is in the rows, and wherever batches end: the same events, the same counts."""
+    rows = rows_of(tape)
+    for place_, (name, value) in damages:
+        if rows:
+            rows[place_ % len(rows)][name] = value
+    assert_same(rows, cuts)
+
+
+@pytest.mark.parametrize(("name", "value"), DAMAGES)
+def test_each_damage_is_told_as_by_row(name: str, value: object) -> None:
+    """One wrong value in an event of any kind: the rest is told, and the wrong is counted."""
+    for number in range(len(rows_of(EXAMPLES))):
+        rows = rows_of(EXAMPLES)
+        rows[number][name] = value
+        assert_same(rows, [])
+        assert_same(rows, [number, number + 1])
+
+
+def test_a_number_that_comes_again_is_another_message() -> None:
+    """Changes of one number with something else between them are two messages."""
+    rows = rows_of(EXAMPLES)
+    rows = [rows[2], rows[0], *rows[3:5]]
+    for row in rows:
+        row["received"] = START_MS
+    assert_same(rows, [])
+
+
+def test_what_came_before_a_failure_is_told() -> None:
+    """Where a file breaks off, all that was read of it comes first."""
+
+    def breaking() -> Iterator[Any]:
+        yield from batches_of(rows_of(EXAMPLES), [5])[:1]
+        raise OSError("torn")
+
+    found: list[Piece] = []
+    reader = ColumnReader(MARKET, RowReader(MARKET, Counter()), Checker(Counter()))
+    with pytest.raises(OSError, match="torn"):
+        for pieces in reader.pieces(breaking()):
+            found += pieces
+    assert list(as_events(MARKET, found)) == list(EXAMPLES[:4])
 
 
 def test_what_makes_sense_is_not_read_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast way is taken for every kind of event, and changes are columns in it."""
-    writer = RowWriter(MARKET)
-    rows = [row for one in EXAMPLES for row in writer.rows(one)]
+    rows = rows_of(EXAMPLES)
     monkeypatch.setattr(RowReader, "events", None)
     reader = ColumnReader(MARKET, RowReader(MARKET, Counter()), Checker(Counter()))
     pieces = list(chain.from_iterable(reader.pieces(batches_of(rows, [3, 7]))))

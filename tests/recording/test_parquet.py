@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 from attrs import evolve
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from polyframe.errors import ConfigError
-from polyframe.model.events import BookSnapshot, MarketMessage, TradePrint
+from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage, TradePrint
 from polyframe.model.series import Series
+from polyframe.model.stretch import Stretch
 from polyframe.recording import parquet as module
 from polyframe.recording.parquet import ParquetRecording, market_name, update_market, write_market
-from polyframe.recording.reader import Recording
+from polyframe.recording.reader import Columnar, Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 from tests.recording.kit import CONDITION, EXAMPLES, MARKET, START_MS, TAPE, UP, make_tape, tapes
 
@@ -41,18 +43,32 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert written.skipped == {}
     recording = ParquetRecording(tmp_path)
     assert isinstance(recording, Recording)
+    assert isinstance(recording, Columnar)
     assert list(recording.markets()) == [TAPE]
     assert list(recording.events(TAPE)) == list(EXAMPLES)
     assert recording.skipped == {}
 
 
 @settings(max_examples=60, deadline=None)
-@given(tapes())
-def test_any_tape_survives(events: list[TapeEvent]) -> None:
-    """Whatever the market channel says comes back equal: neighbouring changes are not merged."""
-    with TemporaryDirectory() as folder:
+@given(tapes(), st.integers(1, 9), st.integers(1, 9))
+def test_any_tape_survives(events: list[TapeEvent], group: int, batch: int) -> None:
+    """Whatever the market channel says comes back equal, as events and as stretches, in any pieces."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_GROUP", group)
+        patch.setattr(module, "_BATCH", batch)
         assert write_market(folder, TAPE, events).events == len(events)
-        assert read_back(Path(folder)) == events
+        recording = ParquetRecording(folder)
+        assert list(recording.events(TAPE)) == events
+        found: list[TapeEvent] = []
+        for piece in recording.stretches(TAPE):
+            if isinstance(piece, Stretch):
+                messages = piece.messages(MARKET)
+                found += [Timed(came, piece.epoch, message) for came, message in messages]
+            else:
+                assert not isinstance(piece, Timed) or not isinstance(piece.message, BookDelta)
+                found.append(piece)
+        assert found == events
+        assert recording.skipped == {}
 
 
 def test_a_message_may_lie_on_the_edge_of_a_batch(
@@ -115,6 +131,8 @@ def test_an_unknown_market_is_refused(tmp_path: Path) -> None:
     write_market(tmp_path, TAPE, EXAMPLES)
     with pytest.raises(KeyError):
         ParquetRecording(tmp_path).events(make_tape(1))
+    with pytest.raises(KeyError):
+        ParquetRecording(tmp_path).stretches(make_tape(1))
 
 
 def test_what_cannot_be_written_is_counted(tmp_path: Path) -> None:
