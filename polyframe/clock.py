@@ -14,7 +14,7 @@ import asyncio
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
 from math import inf
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -201,17 +201,19 @@ class VirtualClock:
         parts = vars(asyncio.get_running_loop())
         self._loop_parts, self._ready, self._timers = parts, parts["_ready"], parts["_scheduled"]
 
-    def pass_to(self, when: float) -> bool:
-        """Go on to loop time `when`, unless a timer is due before; say whether it is `when` now.
+    @property
+    def timers(self) -> Sequence[asyncio.TimerHandle]:
+        """Those that are set, the next one first; the list itself. Only for what `when_idle` calls."""
+        return self._timers
+
+    def pass_on(self, when: float) -> float:
+        """Go on to loop time `when` and return the time; no timer may be due before.
 
         Only for what `when_idle` calls.
         """
-        timers = self._timers
-        if timers and when > timers[0]._when:  # type: ignore[attr-defined]  # noqa: SLF001
-            return False
         if when > self._elapsed:
             self._elapsed = when
-        return True
+        return self._start + self._elapsed
 
     def _work(self) -> bool:
         """Do idle work, and let those run whom it wakes; say whether there was any."""

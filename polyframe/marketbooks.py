@@ -5,7 +5,7 @@ This is the hot path: every message of the market channel that passed the gate e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from polyframe.clock import Clock
@@ -14,6 +14,7 @@ from polyframe.model.book import Book
 from polyframe.model.events import BestQuote, BookDelta, BookSnapshot
 from polyframe.model.market import Market, Outcome, known_outcome
 from polyframe.model.money import PRICE_UNITS
+from polyframe.model.stretch import Changes, Pace
 
 MISMATCH_LIMIT = 20
 """Consecutive tops of book that differ from the venue's own before the books are fetched anew."""
@@ -42,7 +43,16 @@ class BooksListener(Protocol):
 class _Side:
     """One token's book and what was last told of it."""
 
-    __slots__ = ("best_ask", "best_bid", "book", "mismatches", "outcome", "told_ask", "told_bid")
+    __slots__ = (
+        "best_ask",
+        "best_bid",
+        "book",
+        "last",
+        "mismatches",
+        "outcome",
+        "told_ask",
+        "told_bid",
+    )
 
     def __init__(self, outcome: Outcome, tick_units: int) -> None:
         self.outcome = outcome
@@ -52,6 +62,26 @@ class _Side:
         # Of the message that is being applied: the venue's own top after it (-1: not said).
         self.best_bid = -1
         self.best_ask = -1
+        # The last of the rows that are being applied (-1: none of them is of this side).
+        self.last = -1
+
+    def is_news(self, changes: Changes) -> bool:
+        """Return whether the top after row `last` is another than was told, or than the venue says."""
+        book, bids, asks = self.book, changes.best_bids, changes.best_asks
+        if book.bid_units != self.told_bid or book.ask_units != self.told_ask:
+            return True
+        if bids is None or asks is None or bids[self.last] < 0:
+            return False
+        if bids[self.last] != book.bid_units or asks[self.last] != book.ask_units:
+            return True
+        self.mismatches = 0
+        return False
+
+    def take_tops(self, changes: Changes) -> None:
+        """Take what the venue says of the top after row `last`."""
+        bids, asks = changes.best_bids, changes.best_asks
+        self.best_bid = -1 if bids is None else bids[self.last]
+        self.best_ask = -1 if asks is None else asks[self.last]
 
 
 class MarketBooks:
@@ -77,6 +107,8 @@ class MarketBooks:
         self._up, self._down = _Side(Outcome.UP, tick), _Side(Outcome.DOWN, tick)
         self._both = (self._up, self._down)
         self._sides = {market.up_token: self._up, market.down_token: self._down}
+        up, down = self._up, self._down
+        self._coded = ((up, True), (up, False), (down, True), (down, False))
         self.known = False
         self.on_book: tuple[Callable[[Outcome], None], ...] = ()
         """Called when some level of a book is another, or it became (un)known; never changed in place."""
@@ -166,6 +198,83 @@ class MarketBooks:
                 self._listener.subscriber_failed(error)
         if book.bid_units != side.told_bid or book.ask_units != side.told_ask:
             self._tell_price(side)
+
+    def rows(self, changes: Changes, begin: int, end: int, pace: Pace) -> Iterator[int]:
+        """Apply rows to books that are known, as `on_delta` does with each of their messages.
+
+        What nobody hears of costs no more than its levels.
+
+        Args:
+            changes: The rows.
+            begin: Where to begin.
+            end: Where to stop at the latest; at least one message behind `begin`.
+            pace: Is told how late it is before anybody hears of a row.
+
+        Yields:
+            The first row that was not applied: after each message that somebody heard of, where `pace`
+            wants it, and at the end, which comes early if the books become unknown.
+        """
+        coded, codes, numbers = self._coded, changes.sides, changes.numbers
+        prices, sizes, times = changes.prices, changes.sizes, changes.times
+        received, arrive = changes.received, pace.arrive
+        has_tops, up, down = changes.best_bids is not None, self._up, self._down
+        wants_all, is_heard = bool(self.on_book), False
+        row = first = begin
+        up.last = down.last = -1
+        up.best_bid = down.best_bid = -1
+        while row < end:
+            side, is_bid = coded[codes[row]]
+            book = side.book
+            book.apply_change(is_bid, prices[row], sizes[row])
+            if times[row] > book.timestamp_ms:
+                book.timestamp_ms = times[row]
+            side.last = row
+            row += 1
+            if numbers is not None:
+                if row < end and numbers[row] == numbers[first]:
+                    continue
+                other = down if side is up else up
+                is_heard = other.last >= first and other.is_news(changes)
+            # `is_news`, spelled out where that is all: this is what a row costs.
+            if (
+                is_heard
+                or wants_all
+                or book.bid_units != side.told_bid
+                or book.ask_units != side.told_ask
+                or (has_tops and side.is_news(changes))
+            ):
+                if wants_all and first == row - 1:
+                    # Who wants every level has heard of those before: `_hear`, spelled out.
+                    if has_tops:
+                        side.take_tops(changes)
+                    self._after_delta(side, arrive(first), 0)
+                    side.last = -1
+                else:
+                    self._hear(changes, first, arrive)
+                    up.last = down.last = -1
+                yield row
+                if not self.known:
+                    return
+                wants_all = bool(self.on_book)
+            elif received[first] >= pace.stop_ms:
+                self._hear(changes, row, arrive)
+                up.last = down.last = -1
+                yield row
+            first = row
+        if up.last >= 0 or down.last >= 0:
+            self._hear(changes, end, arrive)
+            yield row
+
+    def _hear(self, changes: Changes, first: int, arrive: Callable[[int], float]) -> None:
+        """Date what was applied, and tell what the rows from `first` on, a message, have done."""
+        up, down = self._up, self._down
+        for side in (up, down) if up.last < down.last else (down, up):
+            if side.last >= 0:
+                side.book.received = arrive(side.last)
+        for side in self._both:
+            if side.last >= first:
+                side.take_tops(changes)
+                self._after_delta(side, side.book.received, 0)
 
     def on_quote(self, message: BestQuote) -> None:
         """Compare with the venue's own top of book."""

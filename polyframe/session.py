@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -38,6 +39,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import units_price
+from polyframe.model.stretch import Changes, Pace
 from polyframe.trading.reconcile import ReconcileReport
 
 if TYPE_CHECKING:
@@ -310,6 +312,35 @@ class ExchangeSession:
                 self._passed_books.value += 1
         else:
             self._on_other(message)
+
+    def rows(self, changes: Changes, begin: int, end: int, pace: Pace) -> Iterator[int]:
+        """Gate rows of a recording of this market, and apply them.
+
+        What `on_market_message` does with each of their messages, at once for many.
+
+        Args:
+            changes: The rows.
+            begin: Where to begin.
+            end: Where to stop at the latest; at least one message behind `begin`.
+            pace: Is told how late it is before anybody hears of a row.
+
+        Yields:
+            The first row that was not taken: after each message that somebody may have heard of, where
+            `pace` wants it, and at the end, which may come early.
+        """
+        if not (self.is_open and self._books.known):
+            row = changes.behind(begin)
+            pace.arrive(row - 1)
+            self.on_market_message(changes.message(self.market, begin, row))
+            yield row
+            return
+        passed, are_single = self._passed_books, changes.numbers is None
+        for row in self._books.rows(changes, begin, end, pace):
+            passed.value += row - begin if are_single else changes.count(begin, row)
+            yield row
+            if not self.is_open:
+                return
+            begin = row
 
     def _on_other(
         self, message: BookSnapshot | BestQuote | TradePrint | TickSizeChange | MarketResolved

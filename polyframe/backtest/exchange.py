@@ -33,6 +33,7 @@ from polyframe.paper.contracts import ConvertsOnPaper, PaperContracts
 from polyframe.paper.core import PaperVenue
 from polyframe.paper.models import Chance, PaperModels
 from polyframe.paper.values import MATCHED, Cancelled, PaperOrder, Placed, Told
+from polyframe.recording.gather import pieces_of
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
 from polyframe.report.prices import PricePath
@@ -186,7 +187,8 @@ class ReplayExchange(ConvertsOnPaper):
             clock, _, player = self._parts()
             self._venue.add_market(market)
             floor = VenueFloor(self._venue, market, self._changed)
-            stage = _Stage(entry, Tape(self._recording.events(entry), floor), floor)
+            tape = Tape(pieces_of(self._recording, entry), market, floor, player)
+            stage = _Stage(entry, tape, floor)
             self._stages[market.slug] = stage
             player.add(stage.tape)
             left = market.window.end - clock.time()
@@ -307,6 +309,7 @@ class ReplayExchange(ConvertsOnPaper):
 
     def _changed(self) -> None:
         """Tell what is to be told, and come back when something is due."""
+        self._parts()[2].interrupt()
         outbox = self._venue.outbox
         while outbox:
             self._tell(outbox.popleft())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 
-from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage
+from polyframe.model.events import BookSnapshot, MarketMessage
 from polyframe.model.market import Market
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.order import OrderRequest
-from polyframe.paper.book import shares
+from polyframe.model.stretch import Changes
+from polyframe.paper.book import Backlog, shares
 from polyframe.paper.core import PaperVenue
 from polyframe.report.orders import OrderView
 from polyframe.report.prices import PathWriter, PricePath, view_of
@@ -36,22 +38,36 @@ class VenueFloor:
         """How the prices moved so far."""
         return self._prices.path
 
+    @property
+    def look_ms(self) -> int:
+        """From this instant on `look` is to be called after a message."""
+        return self._prices.next_ms
+
+    def look(self, now_ms: int) -> None:
+        """Note the prices after a message that came at `look_ms` or later."""
+        self._prices.look(now_ms)
+
     def on_message(self, message: MarketMessage, now_ms: int) -> None:
-        """Take one row."""
-        venue, paper, prices = self._venue, self._paper, self._prices
-        # Most rows concern no order. They wait for whoever looks at the book next.
-        if (
-            type(message) is BookDelta
-            and now_ms < venue.schedule.first_ms
-            and (not paper.resting or paper.can_wait(message))
-        ):
-            paper.book.apply_later(message, now_ms)
-        else:
-            venue.on_message(self._slug, message, now_ms)
-        if now_ms >= prices.next_ms:
-            prices.look(now_ms)
-        if venue.outbox:
+        """Take one message."""
+        self._venue.on_message(self._slug, message, now_ms)
+        if now_ms >= self._prices.next_ms:
+            self._prices.look(now_ms)
+        if self._venue.outbox:
             self._on_change()
+
+    def begin_backlog(self, changes: Changes, begin: int) -> Backlog:
+        """Return where rows wait that `may_wait` lets."""
+        return self._paper.book.begin_backlog(changes, begin)
+
+    def may_wait(self, changes: Changes, begin: int, end: int) -> int:
+        """Return where the first message begins that is to be taken when it comes; or `end`.
+
+        Most of them concern no order: they wait for whoever looks at the book next.
+        """
+        received, first_ms = changes.received, self._venue.schedule.first_ms
+        if received[end - 1] >= first_ms:
+            end = bisect_left(received, first_ms, begin, end)
+        return self._paper.may_wait(changes, begin, end) if self._paper.book.is_known else begin
 
     def on_gap(self, now_ms: int) -> None:
         """Nothing is known any more."""

@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import partial
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from polyframe.clock import VirtualClock
 from polyframe.exchange.base import MarketSink
 from polyframe.model.events import BookSnapshot, MarketMessage, StreamState
-from polyframe.recording.tape import Gap, TapeEvent, Timed
+from polyframe.model.market import Market
+from polyframe.model.stretch import Changes, Pace, Stretch
+from polyframe.paper.book import Backlog
+from polyframe.recording.reader import Piece
+from polyframe.recording.tape import Gap, Timed
 
 log = logging.getLogger(__name__)
 
+_NEVER = 2**63
+
 
 class Floor(Protocol):
-    """What a market's orders stand in: it is told of each row before anybody else."""
+    """What a market's orders stand in: it is told of each message before anybody else.
+
+    Level changes that are of no consequence to it may wait in a backlog: they are there for whoever
+    looks at its book.
+    """
 
     def on_message(self, message: MarketMessage, now_ms: int) -> None:
-        """Take one row."""
+        """Take one message."""
         ...
 
     def on_gap(self, now_ms: int) -> None:
@@ -35,45 +47,179 @@ class Floor(Protocol):
         """Return both books as they are, nothing while one is not known."""
         ...
 
+    def begin_backlog(self, changes: Changes, begin: int) -> Backlog:
+        """Return where rows wait; what waited before is taken."""
+        ...
+
+    def may_wait(self, changes: Changes, begin: int, end: int) -> int:
+        """Return where the first message begins that may not wait; or `end`."""
+        ...
+
+    @property
+    def look_ms(self) -> int:
+        """From this instant on `look` is to be called after a message that waits."""
+        ...
+
+    def look(self, now_ms: int) -> None:
+        """Note the prices as they are now."""
+        ...
+
+
+Taker = Callable[[Changes, int, int, Pace], Iterator[int]]
+"""Takes rows for a sink, as `ExchangeSession.rows` does."""
+
+
+@runtime_checkable
+class _TakesRows(Protocol):
+    """A sink that takes many rows at once, up to the first message that somebody hears of."""
+
+    def rows(self, changes: Changes, begin: int, end: int, pace: Pace) -> Iterator[int]: ...
+
 
 class Tape:
     """One market that is played.
 
     Args:
-        events: Its rows.
+        pieces: What was heard of it.
+        market: The market.
         floor: What its orders stand in.
+        player: Plays it.
 
     Attributes:
-        next_ms: When its next row is due, in epoch milliseconds; ``None`` at its end.
+        next_ms: When its next message is due, in epoch milliseconds; ``None`` at its end.
+        last_ms: When the last one came that was played, likewise; 0 before the first.
+        stop_ms: From this instant on the floor is to have a look at what waits.
     """
 
-    def __init__(self, events: Iterator[TapeEvent], floor: Floor) -> None:
-        self._events = events
+    def __init__(
+        self, pieces: Iterator[Piece], market: Market, floor: Floor, player: Player
+    ) -> None:
+        self._pieces = pieces
+        self._market = market
         self._floor = floor
+        self._player = player
+        self._pass_on, self._origin = player.clock.pass_on, player.origin
         self._epoch: int | None = None
         self._sinks: list[MarketSink] = []
-        self._next: TapeEvent | None = next(events, None)
-        self.next_ms: int | None = None if self._next is None else self._next.received_ms
+        self._takers: list[Taker] = []
+        self._row = 0
+        self._backlog = Backlog()
+        self._received: list[int] = []
+        self.last_ms = self.stop_ms = 0
+        self._turn_over()
 
-    def play(self, now_ms: int) -> None:
-        """Play everything that is due at `now_ms`."""
-        event, events = self._next, self._events
-        sinks, floor = self._sinks, self._floor
-        while event is not None and event.received_ms <= now_ms:
-            if isinstance(event, Timed):
-                if event.epoch != self._epoch:
-                    self._begin(event)
-                message = event.message
-                floor.on_message(message, event.received_ms)
-                for sink in sinks:
-                    sink.on_market_message(message)
+    def _turn_over(self) -> None:
+        """Go on to the next piece."""
+        piece = next(self._pieces, None)
+        self._piece: Piece | None = piece
+        self.next_ms = None if piece is None else piece.received_ms
+        if type(piece) is Stretch:
+            self._row = piece.begin
+
+    def _is_due(self, until_ms: int) -> bool:
+        return self.next_ms is not None and self.next_ms <= until_ms
+
+    def play(self, until_ms: int) -> None:
+        """Play everything that is due by then."""
+        for _ in self.instants(until_ms):
+            pass
+
+    def instants(self, until_ms: int) -> Iterator[None]:
+        """Play what is due by then; yield after each instant of which somebody may have heard.
+
+        Begin anew where something else has happened meanwhile, see `Player.interrupt`.
+        """
+        while (piece := self._piece) is not None and self._is_due(until_ms):
+            if isinstance(piece, Stretch):
+                yield from self._rows(piece, until_ms)
+                continue
+            self.last_ms = piece.received_ms
+            self._pass_on(piece.received_ms / 1000 - self._origin)
+            if isinstance(piece, Timed):
+                if piece.epoch != self._epoch:
+                    self._begin(piece)
+                self._floor.on_message(piece.message, piece.received_ms)
+                for sink in self._sinks:
+                    sink.on_market_message(piece.message)
             else:
-                self._interrupt(event)
-            event = next(events, None)
-        self._next = event
-        self.next_ms = None if event is None else event.received_ms
+                self._interrupt(piece)
+            if self._piece is piece:  # else one of those who were told has ended it
+                self._turn_over()
+            if self.next_ms != self.last_ms:
+                yield
 
-    def _begin(self, event: Timed) -> None:
+    def _rows(self, piece: Stretch, until_ms: int) -> Iterator[None]:
+        """Play rows of a stretch that are due by then, likewise."""
+        changes, row, floor = piece.changes, self._row, self._floor
+        received, end = changes.received, piece.end
+        if row == piece.begin:
+            self._enter(piece)
+        if received[end - 1] > until_ms:
+            end = bisect_right(received, until_ms, row, end)
+        self.stop_ms = floor.look_ms
+        while row < end:
+            free = floor.may_wait(changes, row, end)
+            if free == row:
+                taken = self._message(changes, row, changes.behind(row))
+            else:
+                taken = self._taken(changes, row, free)
+            for row in taken:
+                last_ms = self.last_ms = received[row - 1]
+                if last_ms >= self.stop_ms:
+                    floor.look(last_ms)
+                    self.stop_ms = floor.look_ms
+                if self._piece is not piece:
+                    return  # one of those who were told has ended it
+                if row == piece.end:
+                    self._turn_over()
+                else:
+                    self._row, self.next_ms = row, received[row]
+                if self.next_ms != last_ms:
+                    yield
+
+    def _enter(self, piece: Stretch) -> None:
+        """Begin with a stretch; its neighbour before it may have had the same rows."""
+        changes = piece.changes
+        self._pass_on(piece.received_ms / 1000 - self._origin)
+        if piece.epoch != self._epoch:
+            self._begin(piece)
+        if self._received is not changes.received:
+            self._received = changes.received
+            self._backlog = self._floor.begin_backlog(changes, piece.begin)
+
+    def _message(self, changes: Changes, begin: int, end: int) -> Iterator[int]:
+        """Let everybody take a message that may not wait."""
+        now_ms = changes.received[begin]
+        self._pass_on(now_ms / 1000 - self._origin)
+        self._floor.on_message(changes.message(self._market, begin, end), now_ms)
+        self.stop_ms = self._floor.look_ms
+        self._backlog.begin = self._backlog.end = end
+        return self._each(changes, begin, end)
+
+    def _taken(self, changes: Changes, begin: int, end: int) -> Iterator[int]:
+        """Let the sinks take rows that may wait."""
+        takers = self._takers
+        if len(takers) == 1:
+            return takers[0](changes, begin, end, self)
+        # With several, one message at a time: they hear of each in turn.
+        return self._each(changes, begin, changes.behind(begin))
+
+    def _each(self, changes: Changes, begin: int, end: int) -> Iterator[int]:
+        """Let each sink take rows; yield behind them."""
+        self.arrive(end - 1)
+        for take in self._takers:
+            for _ in take(changes, begin, end, self):
+                pass
+        yield end
+
+    def arrive(self, row: int) -> float:
+        """Make it as late as `row`, which is over for the floor, too; return the market time."""
+        backlog = self._backlog
+        if row >= backlog.end:
+            backlog.end = row + 1
+        return self._pass_on(self._received[row] / 1000 - self._origin)
+
+    def _begin(self, event: Timed | Stretch) -> None:
         # The first connection is nothing new to who listens: it is told when it connects.
         is_first, self._epoch = self._epoch is None, event.epoch
         if not is_first:
@@ -92,16 +238,41 @@ class Tape:
         for snapshot in self._floor.snapshots():
             sink.on_market_message(snapshot)
         # A list of its own, because one of those who are being told may ask for it.
-        self._sinks = [*self._sinks, sink]
+        self._set_sinks([*self._sinks, sink])
 
     def disconnect(self, sink: MarketSink) -> None:
         """Tell `sink` nothing more."""
-        self._sinks = [other for other in self._sinks if other is not sink]
+        self._set_sinks([other for other in self._sinks if other is not sink])
+
+    def _set_sinks(self, sinks: list[MarketSink]) -> None:
+        self._sinks = sinks
+        self._takers = [
+            sink.rows if isinstance(sink, _TakesRows) else partial(self._spell, sink)
+            for sink in sinks
+        ]
+        self._player.interrupt()
+
+    def _spell(
+        self,
+        sink: MarketSink,
+        changes: Changes,
+        begin: int,
+        end: int,
+        pace: Pace,
+    ) -> Iterator[int]:
+        """Tell a sink that takes nothing but messages."""
+        while begin < end:
+            behind = changes.behind(begin)
+            pace.arrive(behind - 1)
+            sink.on_market_message(changes.message(self._market, begin, behind))
+            yield behind
+            begin = behind
 
     def stop(self) -> None:
         """End here, whatever was to come."""
-        self._sinks, self._next, self.next_ms = [], None, None
-        self._events = iter(())
+        self._set_sinks([])
+        self._piece, self.next_ms = None, None
+        self._pieces = iter(())
 
 
 class Player:
@@ -110,66 +281,109 @@ class Player:
     Args:
         clock: Simulated time.
         on_error: Told if a recording cannot be read on; nothing is played from there on.
+
+    Attributes:
+        clock: The same.
+        origin: What market time has more than loop time, in seconds.
     """
 
     def __init__(self, clock: VirtualClock, on_error: Callable[[Exception], None]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._on_error = on_error
         # Simulated time of the loop and of the market differ by a constant, which is exact as
         # long as time began at a whole second.
-        self._origin = clock.time() - asyncio.get_running_loop().time()
+        self.origin = clock.time() - asyncio.get_running_loop().time()
         self._due: list[tuple[int, int, Tape]] = []
         self._added = 0
-        clock.when_idle(self._run)
+        # The next timer, and what `_next_timer_ms` made of it.
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms = _NEVER
+        self._is_interrupted = False
+        clock.when_idle(self._play().__next__)
 
     def now_ms(self) -> int:
         """Return the market time in epoch milliseconds."""
         # A little more than the error of a float of this size, and far less than a millisecond.
-        return int(self._clock.time() * 1000 + 0.01)
+        return int(self.clock.time() * 1000 + 0.01)
 
     def loop_time(self, time_ms: int) -> float:
         """Return the event loop's time of an instant in epoch milliseconds."""
-        return time_ms / 1000 - self._origin
+        return time_ms / 1000 - self.origin
+
+    def interrupt(self) -> None:
+        """Something else has happened: what was said of the rows to come may not hold any more."""
+        self._is_interrupted = True
 
     def add(self, tape: Tape) -> None:
         """Begin to play a tape; what is past already is played at once."""
+        self.interrupt()
         tape.play(self.now_ms())
         self._added += 1
         self._push(tape, self._added)
 
     def catch_up(self) -> None:
         """Play what is due at this very instant, for those who act within it."""
-        now_ms = self.now_ms()
+        self._catch_up(self.now_ms())
+
+    def _catch_up(self, now_ms: int) -> None:
         while self._due and self._due[0][0] <= now_ms:
+            self.interrupt()
             _, number, tape = heappop(self._due)
             tape.play(now_ms)
             self._push(tape, number)
 
     def stop(self) -> None:
         """Play nothing more."""
-        self._clock.when_idle(None)
+        self.interrupt()
+        self.clock.when_idle(None)
         self._due.clear()
 
     def _push(self, tape: Tape, number: int) -> None:
         if tape.next_ms is not None:
             heappush(self._due, (tape.next_ms, number, tape))
 
-    def _run(self) -> bool:
-        """Play the next instant, unless a timer is due before; say whether there was one."""
-        due = self._due
-        if not due:
-            return False
-        now_ms = due[0][0]
-        # At the same instant rows come first: an order meets the book with them in it.
-        if not self._clock.pass_to(now_ms / 1000 - self._origin):
-            return False
-        try:
-            while due and due[0][0] <= now_ms:
-                _, number, tape = heappop(due)
-                tape.play(now_ms)
-                if tape.next_ms is not None:
-                    heappush(due, (tape.next_ms, number, tape))
-        except Exception as error:  # noqa: BLE001 - a reader may raise whatever it likes
-            self.stop()
-            self._on_error(error)
-        return True
+    def _play(self) -> Iterator[bool]:
+        """Play on; yield True after each instant of which somebody may have heard, False if nothing is due.
+
+        Timers that are due before come first. At the same instant rows do: an order meets the book with
+        them in it.
+        """
+        due, timers = self._due, self.clock.timers
+        while True:
+            if not due or due[0][0] > (limit_ms := self._next_timer_ms()):
+                yield False
+                continue
+            now_ms, number, tape = due[0]
+            if len(due) > 1:
+                limit_ms = min(limit_ms, min(due[1:3])[0] - 1)
+            try:
+                if limit_ms < now_ms:
+                    # Several have something at this instant.
+                    self.clock.pass_on(now_ms / 1000 - self.origin)
+                    self._catch_up(now_ms)
+                    yield True
+                    continue
+                self._is_interrupted, timer = False, timers[0] if timers else None
+                for _ in tape.instants(limit_ms):
+                    yield True
+                    if self._is_interrupted or (timers[0] if timers else None) is not timer:
+                        break
+                if due and due[0][2] is tape:
+                    heappop(due)
+                    self._push(tape, number)
+            except Exception as error:  # noqa: BLE001 - a reader may raise whatever it likes
+                self.stop()
+                self._on_error(error)
+
+    def _next_timer_ms(self) -> int:
+        """Return the last instant at which no timer is overdue."""
+        if not self.clock.timers:
+            return _NEVER
+        timer = self.clock.timers[0]
+        if timer is not self._timer:
+            self._timer, when = timer, timer.when()
+            limit_ms = int((when + self.origin) * 1000) + 1
+            while limit_ms / 1000 - self.origin > when:
+                limit_ms -= 1
+            self._timer_ms = limit_ms
+        return self._timer_ms

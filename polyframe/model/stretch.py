@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 
@@ -64,6 +65,10 @@ class Changes(msgspec.Struct, frozen=True, gc=False):
                 row -= 1
         return row
 
+    def count(self, begin: int, end: int) -> int:
+        """Return how many messages the rows from `begin` to before `end` are."""
+        return end - begin if self.numbers is None else len(set(self.numbers[begin:end]))
+
     def message(self, market: Market, begin: int, end: int) -> BookDelta:
         """Return the message that the rows from `begin` to before `end` are."""
         tokens = (market.up_token, market.up_token, market.down_token, market.down_token)
@@ -80,6 +85,20 @@ class Changes(msgspec.Struct, frozen=True, gc=False):
             for row in range(begin, end)
         )
         return BookDelta(market.condition_id, changes, self.times[begin])
+
+
+class Pace(Protocol):
+    """Says how late it is while rows are taken, which is when they came.
+
+    Attributes:
+        stop_ms: Who takes rows stops behind the first message from this instant on, heard of or not.
+    """
+
+    stop_ms: int
+
+    def arrive(self, row: int) -> float:
+        """Make it as late as a row, before anybody hears of it; return the market time."""
+        ...
 
 
 class Stretch(msgspec.Struct, frozen=True, gc=False):

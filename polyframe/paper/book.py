@@ -16,6 +16,7 @@ from polyframe.model.book import Book
 from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage, TickSizeChange
 from polyframe.model.market import Market
 from polyframe.model.money import PRICE_UNITS
+from polyframe.model.stretch import Changes
 
 MICRO = 1_000_000
 """Units of size in one share."""
@@ -40,6 +41,19 @@ class _Taken:
     shown: int
 
 
+class Backlog:
+    """Rows of a recording that are over but that nobody has looked at yet.
+
+    Who plays them moves `end`, who looks takes what is there: it costs nothing to let a row wait.
+    """
+
+    __slots__ = ("begin", "changes", "end")
+
+    def __init__(self) -> None:
+        self.changes: Changes | None = None
+        self.begin = self.end = 0
+
+
 class PaperBook:
     """What others show.
 
@@ -50,6 +64,9 @@ class PaperBook:
         market: Names and rules.
         stale_ms: Age from which the book is not traded against.
         ignore: Told why something could not be used, in one word.
+
+    Attributes:
+        takes: How often we took something.
     """
 
     def __init__(self, market: Market, stale_ms: int, ignore: Callable[[str], None]) -> None:
@@ -59,6 +76,8 @@ class PaperBook:
         self._book = Book(int(market.tick_size * PRICE_UNITS))
         self._changed_ms = 0
         self._taken: dict[tuple[bool, int], _Taken] = {}
+        self.takes = 0
+        self._backlog = Backlog()
         # Sizes that nobody has looked at yet, by price; that of an ask is below 0: see `apply_later`.
         self._waiting: dict[int, Decimal] = {}
 
@@ -105,8 +124,11 @@ class PaperBook:
         """
         book = self._book
         if self._taken or not book.known:
+            self.catch_up()
             self._delta(message, now_ms)  # each step of a level counts, or nothing is known
             return
+        if self._backlog.begin < self._backlog.end:
+            self._clear_backlog()
         up, down, is_used = self._up, self._down, False
         for change in message.changes:
             price, token = change.price, change.token
@@ -126,12 +148,37 @@ class PaperBook:
                 book.timestamp_ms = message.timestamp_ms
             self._changed_ms = now_ms
 
+    def begin_backlog(self, changes: Changes, begin: int) -> Backlog:
+        """Return a new backlog for rows from `begin` on, all of which `apply_later` might take."""
+        self.catch_up()
+        backlog = self._backlog
+        backlog.changes, backlog.begin, backlog.end = changes, begin, begin
+        return backlog
+
     def catch_up(self) -> None:
         """Take what waits."""
+        if self._backlog.begin < self._backlog.end:
+            self._clear_backlog()
         if self._waiting:
             for place, size in self._waiting.items():
                 self._book.apply_change(place > 0, abs(place), size)
             self._waiting.clear()
+
+    def _clear_backlog(self) -> None:
+        """Let the rows of the backlog wait as messages do, the later size of a level in its place."""
+        backlog = self._backlog
+        begin, end, changes = backlog.begin, backlog.end, backlog.changes
+        backlog.begin = end
+        if changes is None:
+            return
+        if end == begin + 1:
+            self._waiting[changes.places[begin]] = changes.sizes[begin]
+            self._book.touch(changes.times[begin])
+        else:
+            rows = slice(begin, end)
+            self._waiting.update(zip(changes.places[rows], changes.sizes[rows], strict=True))
+            self._book.touch(max(changes.times[rows]))
+        self._changed_ms = changes.received[end - 1]
 
     def _changed(self, now_ms: int) -> None:
         self._changed_ms = now_ms
@@ -183,6 +230,16 @@ class PaperBook:
             if self._taken:
                 self._review()
         return changed
+
+    @property
+    def has_taken(self) -> bool:
+        """Whether we took something that is still shown."""
+        return bool(self._taken)
+
+    @property
+    def taken_places(self) -> frozenset[int]:
+        """Where we took something that is still shown; as prices of Up, those of asks below 0."""
+        return frozenset(price if is_bid else -price for is_bid, price in self._taken)
 
     def is_tradable(self, now_ms: int) -> bool:
         """Return whether the book is known, fresh, not crossed and no placeholder.
@@ -236,6 +293,7 @@ class PaperBook:
         """Note that we took `size` at one price."""
         taken = self._taken.setdefault((is_bid, price), _Taken(0, self.shown(is_bid, price)))
         taken.size += size
+        self.takes += 1
 
     def _review(self) -> None:
         for key, taken in list(self._taken.items()):

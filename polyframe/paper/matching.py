@@ -12,6 +12,7 @@ from polyframe.model.events import BookDelta, MarketMessage, TradePrint
 from polyframe.model.market import Market
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.order import Side
+from polyframe.model.stretch import Changes
 from polyframe.paper.book import PaperBook, micro
 from polyframe.paper.queues import QueueModel
 from polyframe.paper.values import Match, PaperOrder
@@ -26,6 +27,9 @@ Fill = tuple[PaperOrder, int]
 """A resting order of ours, and the units of size that it got at its own price."""
 
 _NOTHING: tuple[Fill, ...] = ()
+
+_AHEAD = 512
+"""Rows that are looked at at once for the next one that matters to our orders."""
 
 
 class PaperMarket:
@@ -54,6 +58,10 @@ class PaperMarket:
         # Our prices, if every order of ours stands in its queue: see `can_wait`.
         self._bids: frozenset[int] | None = None
         self._asks: frozenset[int] = frozenset()
+        # Behind these rows the next one may be of a price that matters, for as long as these are the
+        # stakes: see `may_wait`.
+        self._free_end = 0
+        self._free_for: tuple[object, ...] = ()
 
     # ------------------------------------------------------------------ orders
 
@@ -177,6 +185,44 @@ class PaperMarket:
             elif price in asks or (bids and price <= max(bids)):
                 return False
         return True
+
+    def may_wait(self, changes: Changes, begin: int, end: int) -> int:
+        """Return where the first message begins that may not wait, as `can_wait` has it; or `end`.
+
+        A change at a price at which we took something may not either: each size that is shown counts.
+
+        Args:
+            changes: The rows.
+            begin: Where to begin.
+            end: Where to stop.
+        """
+        if not self.resting and not self.book.has_taken:
+            return end
+        if self.resting and self._bids is None:
+            return begin
+        stakes = (changes, self._bids, self.book.takes, bool(self.resting))
+        if begin >= self._free_end or stakes != self._free_for:
+            self._free_for, self._free_end = stakes, self._first_watched(changes, begin)
+        return min(self._free_end, end)
+
+    def _first_watched(self, changes: Changes, begin: int) -> int:
+        """Look some way ahead."""
+        watched = self.book.taken_places
+        lowest_ask, highest_bid = PRICE_UNITS, 0
+        if self.resting and self._bids is not None:
+            watched |= {*self._bids, *(-price for price in self._asks)}
+            lowest_ask, highest_bid = (
+                min(self._asks, default=lowest_ask),
+                max(self._bids, default=0),
+            )
+        places = changes.places
+        end = min(begin + _AHEAD, len(places))
+        for row in range(begin, end):
+            place = places[row]
+            if place in watched or place >= lowest_ask or -highest_bid <= place < 0:
+                return changes.beginning(row)
+        # A message is not cut in two.
+        return end if end == len(places) else max(changes.beginning(end), begin)
 
     def _crossed(self) -> list[Fill]:
         """Fill what others now offer at our price or better: they would have met our order."""
