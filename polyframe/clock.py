@@ -154,7 +154,6 @@ class VirtualClock:
         self._left = _MOST_AT_ONCE
         self._is_amid = False
         self._ready: deque[asyncio.Handle] = deque()
-        self._timers: list[asyncio.TimerHandle] = []
         self._loop_parts: dict[str, Any] = {}
 
     def time(self) -> float:
@@ -199,12 +198,14 @@ class VirtualClock:
         self._idle_context = copy_context()
         # asyncio has no public way to ask what is ready and which timers are set.
         parts = vars(asyncio.get_running_loop())
-        self._loop_parts, self._ready, self._timers = parts, parts["_ready"], parts["_scheduled"]
+        self._loop_parts, self._ready = parts, parts["_ready"]
 
     @property
     def timers(self) -> Sequence[asyncio.TimerHandle]:
         """Those that are set, the next one first; the list itself. Only for what `when_idle` calls."""
-        return self._timers
+        # Asked anew each time: the loop makes a new list when many of them are cancelled.
+        timers: Sequence[asyncio.TimerHandle] = self._loop_parts["_scheduled"]
+        return timers
 
     def pass_on(self, when: float) -> float:
         """Go on to loop time `when` and return the time; no timer may be due before.
