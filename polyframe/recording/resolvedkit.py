@@ -10,9 +10,8 @@ import hashlib
 import importlib.metadata
 import importlib.resources
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from typing_extensions import override
@@ -38,6 +37,7 @@ _CENT = 100
 _FINE_TICK = 10
 _BATCH = 512
 """Rows of books that are in memory as Python values at a time."""
+_MEMO_LIMIT = 100_000
 
 Levels = tuple[tuple[int, Decimal], ...]
 
@@ -126,7 +126,7 @@ class ResolvedMarkets:
                 self._skipped[reason] += 1
                 continue
             last = time_ms
-            if any(units % _CENT for units, _ in (*bids, *asks)):
+            if not tick and any(units % _CENT for units, _ in (*bids, *asks)):
                 tick = _FINE_TICK
             outcome = Outcome.UP if row["side"] == "UP" else Outcome.DOWN
             snapshot = BookSnapshot(
@@ -165,37 +165,51 @@ def _token(condition_id: str, outcome: Outcome) -> str:
     return str(int.from_bytes(digest, "big") | 1 << 255)
 
 
+class _BadLevelError(Exception):
+    """A number of a book is not understood; the text is the reason."""
+
+
 def _levels(prices: Sequence[float], sizes: Sequence[float]) -> tuple[Levels, str]:
-    levels: list[tuple[int, Decimal]] = []
-    for price, size in zip(prices, sizes, strict=True):
-        units, exact = _units(price), _shares(size)
-        if units is None or exact is None:
-            return (), "off_grid"
-        if not 0 < units < PRICE_UNITS or exact <= 0:
-            return (), "outside"
-        levels.append((units, exact))
-    return tuple(levels), ""
+    try:
+        return tuple(zip(map(_units, prices), map(_shares, sizes), strict=True)), ""
+    except _BadLevelError as error:
+        return (), str(error)
 
 
-@lru_cache(maxsize=50_000)
-def _units(price: float) -> int | None:
-    units = round(price * PRICE_UNITS)
-    return units if abs(price - units / PRICE_UNITS) < _EXACT else None
+class _UnitsMemo(dict[float, int]):
+    def __missing__(self, price: float) -> int:
+        units = round(price * PRICE_UNITS)
+        if abs(price - units / PRICE_UNITS) >= _EXACT:
+            raise _BadLevelError("off_grid")
+        if not 0 < units < PRICE_UNITS:
+            raise _BadLevelError("outside")
+        self[price] = units  # there are 9,999 prices
+        return units
 
 
-@lru_cache(maxsize=50_000)
-def _shares(size: float) -> Decimal | None:
-    base = round(size * _SHARE)
-    # Doubles of large sizes are coarser than 1e-9, hence relative to the size.
-    is_exact = abs(size - base / _SHARE) < _EXACT * max(1.0, size)
-    return shares(base) if is_exact else None
+class _SharesMemo(dict[float, Decimal]):
+    def __missing__(self, size: float) -> Decimal:
+        base = round(size * _SHARE)
+        # Doubles of large sizes are coarser than 1e-9, hence relative to the size.
+        if abs(size - base / _SHARE) >= _EXACT * max(1.0, size):
+            raise _BadLevelError("off_grid")
+        if base <= 0:
+            raise _BadLevelError("outside")
+        if len(self) >= _MEMO_LIMIT:
+            self.clear()
+        found = self[size] = shares(base)
+        return found
+
+
+_units: Callable[[float], int] = _UnitsMemo().__getitem__
+_shares: Callable[[float], Decimal] = _SharesMemo().__getitem__
 
 
 def _inconsistency(bids: Levels, asks: Levels) -> str:
     if not bids and not asks:
         return "empty"
-    best_bid = max((units for units, _ in bids), default=0)
-    best_ask = min((units for units, _ in asks), default=PRICE_UNITS)
+    best_bid = max(bids)[0] if bids else 0
+    best_ask = min(asks)[0] if asks else PRICE_UNITS
     if bids and asks:
         return "crossed" if best_bid >= best_ask else ""
     best = best_bid if bids else PRICE_UNITS - best_ask

@@ -36,8 +36,8 @@ DAMAGES: Sequence[tuple[str, object]] = [
     *(("size_e6", value) for value in (None, -1, 2**63 - 1)),
     *((top, value) for top in ("best_bid_e4", "best_ask_e4") for value in (None, -1, 10_001)),
     *(("tick_e4", value) for value in (None, 0, 10_000)),
-    *((name, [value, 1]) for name in LEVELS for value in (None, -1, 0, 10_000)),
-    *((name, value) for name in LEVELS for value in (None, [], [1])),
+    *((name, [value]) for name in LEVELS for value in (None, -1, 0, 10_000)),
+    *((name, value) for name in LEVELS for value in (None, [], [1, 1])),
     ("bid_prices_e4", [4100]),
 ]
 """What may be wrong with a row, or only looks as if it were."""
@@ -101,6 +101,10 @@ def assert_sound(stretch: Stretch) -> None:
     assert changes.count(begin, end) == len(list(stretch.messages(MARKET)))
     if (numbers := changes.numbers) is not None:
         assert len(set(numbers)) < len(numbers)
+        whens = dict(zip(numbers, zip(changes.received, changes.times, strict=True), strict=True))
+        assert [whens[number] for number in numbers] == list(
+            zip(changes.received, changes.times, strict=True)
+        )
         assert begin == 0 or numbers[begin - 1] != numbers[begin]
         assert end == len(numbers) or numbers[end - 1] != numbers[end]
 
@@ -134,10 +138,40 @@ def test_each_damage_is_told_as_by_row(name: str, value: object) -> None:
 def test_a_number_that_comes_again_is_another_message() -> None:
     """Changes of one number with something else between them are two messages."""
     rows = rows_of(EXAMPLES)
-    rows = [rows[2], rows[0], *rows[3:5]]
+    rows = [rows[2], rows[0], *rows_of(EXAMPLES)[2:4]]
     for row in rows:
         row["received"] = START_MS
     assert_same(rows, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("received", START_MS + 9), ("epoch", 2), ("time", START_MS + 9), ("time", None)],
+)
+def test_a_message_that_came_twice_is_told_as_it_began(name: str, value: int | None) -> None:
+    """The first change of a message says when and how it came, whatever a later one says."""
+    rows = rows_of(EXAMPLES[2:3])
+    rows[1][name] = value
+    assert_same(rows, [])
+
+
+def test_a_file_with_columns_of_other_types_is_read() -> None:
+    """Words that are plain texts, and numbers of another width, are as good as ours."""
+    rows = rows_of(EXAMPLES)
+    (batch,) = batches_of(rows, [])
+    types = {pa.int32(): pa.int64(), pa.dictionary(pa.int8(), pa.string()): pa.string()}
+    fields = [field.with_type(types.get(field.type, field.type)) for field in batch.schema]
+    reader = ColumnReader(MARKET, RowReader(MARKET, Counter()), Checker(Counter()))
+    pieces = chain.from_iterable(reader.pieces([batch.cast(pa.schema(fields))]))
+    assert list(pieces) == list(EXAMPLES)
+
+
+def test_only_a_message_waits_for_the_next_batch() -> None:
+    """What is no change is told with its batch: nothing grows until the end of the file."""
+    quotes = [EXAMPLES[5]] * 6
+    reader = ColumnReader(MARKET, RowReader(MARKET, Counter()), Checker(Counter()))
+    blocks = list(reader.pieces(batches_of(rows_of(quotes), [2, 4])))
+    assert [len(block) for block in blocks] == [2, 2, 2]
 
 
 def test_what_came_before_a_failure_is_told() -> None:
