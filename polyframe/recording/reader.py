@@ -49,10 +49,11 @@ class Recording(Protocol):
 
 @runtime_checkable
 class Columnar(Protocol):
-    """A recording that can tell level changes as columns, which is many times as quick.
+    """A recording that can tell level changes as columns, without a value for each of them.
 
     No recording needs it: one without is read by its `Recording.events`. One that has it says the
-    same with both: stretches taken apart into their messages are the events.
+    same with both: stretches taken apart into their messages are the events. Who changes `events` in a
+    class of his own that inherits this changes both.
     """
 
     def stretches(self, market: TapeMarket) -> Iterator[Piece]:
