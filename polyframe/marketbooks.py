@@ -221,7 +221,6 @@ class MarketBooks:
         wants_all, is_heard = bool(self.on_book), False
         row = first = begin
         up.last = down.last = -1
-        up.best_bid = down.best_bid = -1
         while row < end:
             side, is_bid = coded[codes[row]]
             book = side.book
@@ -243,12 +242,17 @@ class MarketBooks:
                 or book.ask_units != side.told_ask
                 or (has_tops and side.is_news(changes))
             ):
-                if wants_all and first == row - 1:
+                if wants_all and first == row - 1 and not has_tops:
                     # Who wants every level has heard of those before: `_hear`, spelled out.
-                    if has_tops:
-                        side.take_tops(changes)
-                    self._after_delta(side, arrive(first), 0)
                     side.last = -1
+                    book.received = arrive(first)
+                    for tell in self.on_book:
+                        try:
+                            tell(side.outcome)
+                        except Exception as error:  # noqa: BLE001
+                            self._listener.subscriber_failed(error)
+                    if book.bid_units != side.told_bid or book.ask_units != side.told_ask:
+                        self._tell_price(side)
                 else:
                     self._hear(changes, first, arrive)
                     up.last = down.last = -1
