@@ -122,19 +122,18 @@ def _are_ticks(columns: Columns) -> bool:
 
 
 def _are_books(columns: Columns) -> bool:
-    for prices, sizes in _LEVELS:
-        if not columns.has_all((prices, sizes)):
-            return False
-        if columns.lengths(prices) != columns.lengths(sizes):
-            return False
-        flat = columns.flat(prices), columns.flat(sizes)
-        if any(numbers.null_count for numbers in flat):
-            return False
-        if not columns.are_within(flat[0], 1, PRICE_UNITS - 1) or not columns.are_within(
-            flat[1], 0
-        ):
-            return False
-    return True
+    return all(_are_levels(columns, *names) for names in _LEVELS)
+
+
+def _are_levels(columns: Columns, prices: str, sizes: str) -> bool:
+    if not columns.has_all((prices, sizes)) or columns.lengths(prices) != columns.lengths(sizes):
+        return False
+    units, bases = columns.flat(prices), columns.flat(sizes)
+    return (
+        units.null_count == bases.null_count == 0
+        and columns.are_within(units, 1, PRICE_UNITS - 1)
+        and columns.are_within(bases, 0)
+    )
 
 
 _CHECKS: dict[str | None, Callable[[Columns], bool]] = {
