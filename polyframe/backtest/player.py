@@ -88,7 +88,7 @@ class Tape:
     Attributes:
         next_ms: When its next message is due, in epoch milliseconds; ``None`` at its end.
         last_ms: When the last one came that was played, likewise; 0 before the first.
-        stop_ms: From this instant on the floor is to have a look at what waits.
+        stop_ms: As a `Pace`: from this instant on rows are taken message by message.
     """
 
     def __init__(
@@ -156,25 +156,31 @@ class Tape:
             self._enter(piece)
         if received[end - 1] > until_ms:
             end = bisect_right(received, until_ms, row, end)
-        self.stop_ms = floor.look_ms
+        look_ms = floor.look_ms
+        # Amid an instant nobody goes on behind its end: somebody may have heard of what came before.
+        self.stop_ms = self.last_ms if self.next_ms == self.last_ms else look_ms
         while row < end:
             free = floor.may_wait(changes, row, end)
             if free == row:
                 taken = self._message(changes, row, changes.behind(row))
+                look_ms = floor.look_ms
             else:
                 taken = self._taken(changes, row, free)
             for row in taken:
                 last_ms = self.last_ms = received[row - 1]
-                if last_ms >= self.stop_ms:
+                if last_ms >= look_ms:
                     floor.look(last_ms)
-                    self.stop_ms = floor.look_ms
+                    look_ms = floor.look_ms
                 if self._piece is not piece:
                     return  # one of those who were told has ended it
                 if row == piece.end:
                     self._turn_over()
                 else:
                     self._row, self.next_ms = row, received[row]
-                if self.next_ms != last_ms:
+                if self.next_ms == last_ms:
+                    self.stop_ms = last_ms
+                else:
+                    self.stop_ms = look_ms
                     yield
 
     def _enter(self, piece: Stretch) -> None:
@@ -192,7 +198,6 @@ class Tape:
         now_ms = changes.received[begin]
         self._pass_on(now_ms / 1000 - self._origin)
         self._floor.on_message(changes.message(self._market, begin, end), now_ms)
-        self.stop_ms = self._floor.look_ms
         self._backlog.begin = self._backlog.end = end
         return self._each(changes, begin, end)
 

@@ -1,0 +1,310 @@
+"""Level changes are played by column; one after another, in turn, they do the same."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typing_extensions import override
+
+from polyframe import clock as clock_module
+from polyframe.backtest import exchange as exchange_module
+from polyframe.backtest.run import run_backtest
+from polyframe.clock import Doorbell
+from polyframe.counters import Counters
+from polyframe.errors import OrderError
+from polyframe.model.events import (
+    BestQuote,
+    BookDelta,
+    LevelChange,
+    MarketMessage,
+    MarketTraded,
+    OrderChanged,
+    PriceChanged,
+    TickSizeChange,
+    TradePrint,
+)
+from polyframe.model.market import Outcome
+from polyframe.model.order import OrderType, Side
+from polyframe.paper.book import PaperBook
+from polyframe.paper.matching import PaperMarket
+from polyframe.paper.models import PaperModels
+from polyframe.recording.gather import gather
+from polyframe.recording.parquet import ParquetRecording, write_market
+from polyframe.recording.reader import Recording
+from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
+from polyframe.strategy import Strategy
+from tests.backtest.kit import MODELS, Made, both, make_entry
+
+Notes = list[tuple[Any, ...]]
+
+
+@define
+class Noting(Strategy):
+    """Trades by chance, and notes whatever it hears with the time and the book of that moment."""
+
+    seed: int = 0
+    chance: random.Random = field(init=False, factory=random.Random)
+
+    def note(self, *what: object) -> None:
+        """Note something."""
+        books = [self.session.book(outcome) for outcome in Outcome]
+        seen = [(b.bid, b.ask, b.bid_size, b.received, b.timestamp_ms, b.known) for b in books]
+        self.env.get(list).append((self.name, self.clock.time(), *what, *seen))
+
+    async def act(self) -> None:
+        """Do something now and then."""
+        price = self.session.price(self.chance.choice(list(Outcome)))
+        if self.chance.random() > 0.1 or price.ask is None or price.bid is None:
+            return
+        try:
+            match self.chance.randrange(4):
+                case 0:
+                    await self.trading.buy(
+                        price.outcome,
+                        price=price.ask,
+                        size=Decimal(7),
+                        order_type=self.chance.choice([OrderType.FAK, OrderType.GTC]),
+                    )
+                case 1:
+                    await self.trading.buy(price.outcome, price=price.bid, size=Decimal(9))
+                case 2:
+                    await self.clock.sleep(self.chance.choice([0, 0.1, 2.5]))
+                case _:
+                    await self.trading.cancel_all()
+        except OrderError as error:
+            self.note(str(error))
+
+    @override
+    async def on_cycle_start(self) -> None:
+        self.chance = random.Random(f"{self.seed}/{self.market.slug}")
+
+    @override
+    async def on_order(self, event: OrderChanged) -> None:
+        self.note("order", event.order.status, event.order.filled)
+
+
+@define
+class OnBook(Noting):
+    """Wants every level."""
+
+    @override
+    async def on_book(self, outcome: Outcome) -> None:
+        self.note("book", outcome)
+        await self.act()
+
+
+@define
+class OnPrice(Noting):
+    """Wants prices and trades."""
+
+    @override
+    async def on_price(self, event: PriceChanged) -> None:
+        self.note("price", event.outcome, event.bid, event.ask)
+        await self.act()
+
+    @override
+    async def on_market_trade(self, event: MarketTraded) -> None:
+        self.note("print", event.price)
+
+
+@define
+class Waking(Noting):
+    """Wants nothing, and looks on its own time."""
+
+    @override
+    async def run(self) -> None:
+        while True:
+            await self.clock.sleep(self.chance.choice([0.25, 1, 3.3, 20]))
+            self.note("woke")
+            await self.act()
+
+
+STRATEGIES: list[list[type[Noting]]] = [
+    [OnBook],
+    [OnPrice],
+    [Waking],
+    [OnBook, OnPrice],
+    [OnPrice, Waking],
+]
+
+
+def wild(seed: int, cycles: int = 2, rows: int = 90) -> Made:
+    """Return markets in which everything happens that a recording may hold, and some that it should not."""
+    chance, made = random.Random(seed), Made()
+    for number in range(cycles):
+        entry, epoch = make_entry(number, chance.choice(list(Outcome))), 1
+        market = entry.market
+        now_ms = market.window.start * 1000 - chance.choice([0, 400, 20_000])
+        events: list[TapeEvent] = [Timed(now_ms, epoch, one) for one in both(entry, 48, 52)]
+
+        def change(token: str) -> LevelChange:
+            is_bid = chance.random() < 0.5
+            cents = chance.randint(44, 49) if is_bid else chance.randint(51, 56)
+            if chance.random() < 0.03:
+                cents = chance.choice([0, 100])
+            top = chance.choice([(-1, -1), (-1, -1), (4800, 5200), (0, 10_000)])
+            size = Decimal(chance.choice([0, 0, 3, 20, 60]))
+            return LevelChange(token, is_bid, cents * 100, size, *top)
+
+        for _ in range(rows):
+            now_ms += chance.choice([0, 0, 1, 40, 250, 900, 3_000])
+            tokens = [market.up_token, market.down_token]
+            token, name = chance.choice(tokens), market.condition_id
+            messages: list[MarketMessage] = []
+            match chance.randrange(24):
+                case 0:
+                    bid = chance.randint(40, 55)
+                    messages += both(entry, bid, bid + chance.randint(1, 3), chance.randint(1, 60))
+                case 1:
+                    messages.append(BestQuote(name, token, 4800, chance.choice([5200, 5300])))
+                case 2:
+                    side = chance.choice([None, *Side])
+                    messages.append(TradePrint(name, token, 5000, Decimal(30), side))
+                case 3:
+                    messages.append(TickSizeChange(name, token, chance.choice([100, 10])))
+                case 4:
+                    foreign = chance.choice([change("777"), change(token)])
+                    messages.append(BookDelta(chance.choice([name, "0xelse"]), (foreign,)))
+                case 5 if chance.random() < 0.4:
+                    events.append(Gap(now_ms, "closed"))
+                    epoch += 1
+                    messages += both(entry, 47, 51)
+                case 6:
+                    messages.append(BookDelta(name, ()))
+                case kind if kind < 12:
+                    several = tuple(change(chance.choice(tokens)) for _ in range(3))
+                    messages.append(BookDelta(name, several, now_ms - chance.choice([0, 5])))
+                case _:
+                    messages.append(BookDelta(name, (change(token),), now_ms))
+            events += [Timed(now_ms, epoch, message) for message in messages]
+        made.rows.append((entry, events))
+    return made
+
+
+def run(
+    data: Recording, kinds: list[type[Noting]], seed: int, models: PaperModels
+) -> tuple[Notes, dict[str, Any], str]:
+    """Run strategies; return all that they noted, what was counted, and the report as text."""
+    notes: Notes = []
+    counters = Counters()
+    report = run_backtest(
+        *(kind(seed) for kind in kinds),
+        data=data,
+        models=models,
+        services=[notes],
+        counters=counters,
+    )
+    assert report.decisions is not None
+    return notes, dict(counters.snapshot()), repr(report) + repr(report.decisions) + report.text()
+
+
+@settings(max_examples=120, deadline=None)
+@given(seed=st.integers(0, 100_000), kinds=st.sampled_from(STRATEGIES), is_delayed=st.booleans())
+def test_by_column_is_as_one_by_one(seed: int, kinds: list[type[Noting]], is_delayed: bool) -> None:
+    """Every hook, with the time and the books of its moment, every counter and the report are the same."""
+    data = wild(seed)
+    models = PaperModels(seed=seed) if is_delayed else evolve(MODELS, stale_ms=3_000)
+    by_column = run(data, kinds, seed, models)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exchange_module, "pieces_of", lambda made, entry: made.events(entry))
+        patch.setattr(clock_module, "_IdleDoorbell", lambda _: Doorbell())
+        patch.setattr(PaperMarket, "can_wait", lambda *_: False)
+        patch.setattr(PaperBook, "apply_later", PaperBook.apply)
+        one_by_one = run(data, kinds, seed, models)
+    assert by_column[0] == one_by_one[0]
+    assert by_column[1:] == one_by_one[1:]
+    assert len(by_column[0]) > 10
+
+
+def tame(seed: int) -> Made:
+    """Return markets that a file can hold as they are."""
+    made = Made()
+    for entry, events in wild(seed).rows:
+        kept = [event for event in events if not is_odd(event, entry)]
+        made.rows.append((entry, kept))
+    return made
+
+
+def is_odd(event: TapeEvent, entry: TapeMarket) -> bool:
+    """Return whether a file leaves an event out."""
+    if not isinstance(event, Timed) or not isinstance(message := event.message, BookDelta):
+        return False
+    market = entry.market
+    return (
+        message.market != market.condition_id
+        or not message.changes
+        or any(
+            change.token not in (market.up_token, market.down_token)
+            or not 0 < change.price < 10_000
+            for change in message.changes
+        )
+    )
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 100_000), kinds=st.sampled_from(STRATEGIES))
+def test_a_file_is_as_what_was_written_to_it(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, kinds: list[type[Noting]]
+) -> None:
+    """A back-test of a Parquet recording is that of the same rows in memory."""
+    data, folder = tame(seed), tmp_path_factory.mktemp("made")
+    for entry, events in data.rows:
+        write_market(folder, entry, events)
+    models = PaperModels(seed=seed)
+    assert run(ParquetRecording(folder), kinds, seed, models) == run(data, kinds, seed, models)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 100_000), most=st.sampled_from([1, 2, 5, 256]))
+def test_what_is_gathered_is_what_was_there(seed: int, most: int) -> None:
+    """Stretches taken apart are the events, none lost, none moved, each with its time and epoch."""
+    (entry, events), *_ = wild(seed).rows
+    chance = random.Random(seed)
+    if chance.random() < 0.3:  # a recorder's clock that was set back
+        place = chance.randrange(len(events))
+        events[place:] = [moved(event, -5_000) for event in events[place:]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("polyframe.recording.gather._MOST", most)
+        pieces = list(gather(events, entry.market))
+    apart: list[TapeEvent] = []
+    for piece in pieces:
+        if isinstance(piece, Timed | Gap):
+            apart.append(piece)
+            continue
+        assert 0 < piece.end - piece.begin <= 3 * most
+        assert piece.changes.received == sorted(piece.changes.received)
+        apart += [Timed(at, piece.epoch, message) for at, message in piece.messages(entry.market)]
+    assert apart == events
+
+
+def moved(event: TapeEvent, by_ms: int) -> TapeEvent:
+    """Return an event at another time."""
+    if isinstance(event, Gap):
+        return Gap(event.received_ms + by_ms, event.reason)
+    return Timed(event.received_ms + by_ms, event.epoch, event.message)
+
+
+def test_what_came_before_a_reader_failed_is_played() -> None:
+    """Reading ahead takes nothing away: rows before the one that cannot be read come first."""
+    (entry, events), *_ = wild(3).rows
+
+    def failing() -> Iterator[TapeEvent]:
+        yield from events[:40]
+        raise ValueError("broken")
+
+    found: list[object] = []
+    with pytest.raises(ValueError, match="broken"):
+        found += gather(failing(), entry.market)
+    found = []
+    with pytest.raises(ValueError, match="broken"):
+        for piece in gather(failing(), entry.market):
+            found.append(piece)
+    whole = list(gather(iter(events[:40]), entry.market))
+    assert found == whole
