@@ -90,14 +90,17 @@ def test_an_unknown_market_is_refused(recording: ResolvedMarkets) -> None:
         recording.events(other)
 
 
-BAD_ROWS: dict[str, dict[str, Any]] = {
-    "off_grid": {"bid_px": [0.500_01]},
-    "outside": {"ask_sz": [0.0]},
-    "crossed": {"bid_px": [0.51], "ask_px": [0.51]},
-    "empty": {"bid_px": [], "bid_sz": [], "ask_px": [], "ask_sz": []},
-    "one_sided": {"ask_px": [], "ask_sz": []},
-    "out_of_order": {"ts": 1_790_585_999_999},
-}
+BAD_ROWS: list[tuple[str, dict[str, Any]]] = [
+    ("off_grid", {"bid_px": [0.500_01]}),
+    ("off_grid", {"bid_sz": [12.500_000_1]}),
+    ("outside", {"ask_sz": [0.0]}),
+    ("outside", {"bid_px": [0.0]}),
+    ("outside", {"ask_px": [1.0]}),
+    ("crossed", {"bid_px": [0.51], "ask_px": [0.51]}),
+    ("empty", {"bid_px": [], "bid_sz": [], "ask_px": [], "ask_sz": []}),
+    ("one_sided", {"ask_px": [], "ask_sz": []}),
+    ("out_of_order", {"ts": 1_790_585_999_999}),
+]
 
 
 @pytest.fixture
@@ -114,9 +117,12 @@ def sample(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     return iter([rows])
 
 
-@pytest.mark.parametrize("reason", BAD_ROWS)
+@pytest.mark.parametrize(("reason", "values"), BAD_ROWS)
 def test_a_bad_row_is_skipped_and_counted(
-    reason: str, sample: Iterator[list[dict[str, Any]]], recording: ResolvedMarkets
+    reason: str,
+    values: dict[str, Any],
+    sample: Iterator[list[dict[str, Any]]],
+    recording: ResolvedMarkets,
 ) -> None:
     """A row that makes no sense is left out under its reason, the rows around it are passed on."""
     rows, market = next(sample), recording.markets()[0]
@@ -129,7 +135,7 @@ def test_a_bad_row_is_skipped_and_counted(
         "ask_px": [0.51],
         "ask_sz": [1.0],
     }
-    rows.extend([good, good | BAD_ROWS[reason], good | {"side": "DOWN"}])
+    rows.extend([good, good | values, good | {"side": "DOWN"}])
     found = ResolvedMarkets()
     assert found.skipped == {}
     events = list(found.events(market))
