@@ -14,7 +14,7 @@ import asyncio
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
 from math import inf
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -201,11 +201,11 @@ class VirtualClock:
         self._loop_parts, self._ready = parts, parts["_ready"]
 
     @property
-    def timers(self) -> Sequence[asyncio.TimerHandle]:
-        """Those that are set, the next one first; the list itself. Only for what `when_idle` calls."""
+    def next_timer(self) -> asyncio.TimerHandle | None:
+        """The timer to which time would jump next, if there is one; only for what `when_idle` calls."""
         # Asked anew each time: the loop makes a new list when many of them are cancelled.
-        timers: Sequence[asyncio.TimerHandle] = self._loop_parts["_scheduled"]
-        return timers
+        timers: list[asyncio.TimerHandle] = self._loop_parts["_scheduled"]
+        return timers[0] if timers else None
 
     def pass_on(self, when: float) -> float:
         """Go on to loop time `when` and return the time; no timer may be due before.

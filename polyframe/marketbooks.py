@@ -169,19 +169,23 @@ class MarketBooks:
             return False
         # Checked and told once for the whole message: within it a book may cross for a moment.
         now, timestamp_ms = self._clock.time(), message.timestamp_ms
-        if other is None:
-            self._after_delta(first, now, timestamp_ms)
-        else:
-            self._after_delta(self._up, now, timestamp_ms)
-            self._after_delta(self._down, now, timestamp_ms)
-        return True
-
-    def _after_delta(self, side: _Side, now: float, timestamp_ms: int) -> None:
-        """Check and tell what a message has done to one side."""
-        book = side.book
+        book = first.book
         book.received = now
         if timestamp_ms > book.timestamp_ms:
             book.timestamp_ms = timestamp_ms
+        if other is None:
+            self._after_delta(first)
+        else:
+            # Both are dated first: a check may make them void.
+            other.book.received = now
+            other.book.touch(timestamp_ms)
+            self._after_delta(self._up)
+            self._after_delta(self._down)
+        return True
+
+    def _after_delta(self, side: _Side) -> None:
+        """Check and tell what a message has done to one side."""
+        book = side.book
         if not self.known:
             return
         if side.best_bid >= 0:
@@ -221,6 +225,7 @@ class MarketBooks:
         wants_all, is_heard = bool(self.on_book), False
         row = first = begin
         up.last = down.last = -1
+        up.best_bid = down.best_bid = -1
         while row < end:
             side, is_bid = coded[codes[row]]
             book = side.book
@@ -246,25 +251,20 @@ class MarketBooks:
                     # Who wants every level has heard of those before: `_hear`, spelled out.
                     side.last = -1
                     book.received = arrive(first)
-                    for tell in self.on_book:
-                        try:
-                            tell(side.outcome)
-                        except Exception as error:  # noqa: BLE001
-                            self._listener.subscriber_failed(error)
-                    if book.bid_units != side.told_bid or book.ask_units != side.told_ask:
-                        self._tell_price(side)
+                    self._after_delta(side)
                 else:
                     self._hear(changes, first, arrive)
                     up.last = down.last = -1
-                yield row
-                if not self.known:
-                    return
-                wants_all = bool(self.on_book)
             elif received[first] >= pace.stop_ms:
                 self._hear(changes, row, arrive)
                 up.last = down.last = -1
-                yield row
-            first = row
+            else:
+                first = row
+                continue
+            yield row
+            if not self.known:
+                return
+            first, wants_all = row, bool(self.on_book)
         if up.last >= 0 or down.last >= 0:
             self._hear(changes, end, arrive)
             yield row
@@ -278,7 +278,7 @@ class MarketBooks:
         for side in self._both:
             if side.last >= first:
                 side.take_tops(changes)
-                self._after_delta(side, side.book.received, 0)
+                self._after_delta(side)
 
     def on_quote(self, message: BestQuote) -> None:
         """Compare with the venue's own top of book."""

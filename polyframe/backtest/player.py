@@ -353,7 +353,7 @@ class Player:
         Timers that are due before come first. At the same instant rows do: an order meets the book with
         them in it.
         """
-        due, timers = self._due, self.clock.timers
+        due, clock = self._due, self.clock
         while True:
             if not due or due[0][0] > (limit_ms := self._next_timer_ms()):
                 yield False
@@ -364,14 +364,14 @@ class Player:
             try:
                 if limit_ms < now_ms:
                     # Several have something at this instant.
-                    self.clock.pass_on(now_ms / 1000 - self.origin)
+                    clock.pass_on(now_ms / 1000 - self.origin)
                     self._catch_up(now_ms)
                     yield True
                     continue
-                self._is_interrupted, timer = False, timers[0] if timers else None
+                self._is_interrupted, timer = False, clock.next_timer
                 for _ in tape.instants(limit_ms):
                     yield True
-                    if self._is_interrupted or (timers[0] if timers else None) is not timer:
+                    if self._is_interrupted or clock.next_timer is not timer:
                         break
                 if due and due[0][2] is tape:
                     heappop(due)
@@ -382,9 +382,9 @@ class Player:
 
     def _next_timer_ms(self) -> int:
         """Return the last instant at which no timer is overdue."""
-        if not self.clock.timers:
+        timer = self.clock.next_timer
+        if timer is None:
             return _NEVER
-        timer = self.clock.timers[0]
         if timer is not self._timer:
             self._timer, when = timer, timer.when()
             limit_ms = int((when + self.origin) * 1000) + 1
