@@ -88,6 +88,8 @@ class Trader:
     """
 
     _scheduler_type: ClassVar[type[MarketScheduler]] = MarketScheduler
+    _compares: ClassVar[bool] = True
+    """Whether the venue is compared with by itself, not on demand only."""
 
     def __init__(
         self,
@@ -268,7 +270,7 @@ class Trader:
     def _scheduler(self, desk: _Desk) -> MarketScheduler:
         env = self._env
         desk.is_first = True
-        if env.has_account:
+        if env.has_account and self._compares:
             desk.trading.reconciler.watch()
         desk.scheduler = self._scheduler_type(
             desk.series,

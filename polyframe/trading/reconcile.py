@@ -67,6 +67,9 @@ class ReconcileSettings:
         late_orders: What becomes of orders that turn out to be accepted after their cycle is over, or
             that an earlier run has left in a cycle whose end it did not see: ``"cancel"`` or
             ``"leave"``.
+        resolution_interval: From the end of a window, and from there on, between the first questions
+            for who won, in market seconds. It grows by half each time, to a minute; whoever is told
+            by a stream asks at once.
 
     Raises:
         ConfigError: A value that cannot be.
@@ -81,6 +84,7 @@ class ReconcileSettings:
     )
     adopter: str = ""
     late_orders: LateOrders = field(default="cancel", validator=_one_of("cancel", "leave"))
+    resolution_interval: float = field(default=5.0, validator=_positive)
 
     def __attrs_post_init__(self) -> None:
         if (self.foreign_orders == "adopt") != bool(self.adopter):

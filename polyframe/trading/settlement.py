@@ -47,7 +47,7 @@ from polyframe.trading.state import CycleState
 log = logging.getLogger(__name__)
 
 POLL_FIRST, POLL_CAP = 5.0, 60.0
-"""Market seconds between two questions for a resolution: at first, and at most."""
+"""Market seconds between two questions: for trades that are not settled at first, and at most."""
 
 GIVE_UP_AFTER = 6 * 3600.0
 """Market seconds after the end of a window after which its resolution is no longer asked for."""
@@ -61,7 +61,7 @@ class Settlement:
         clock: Market time.
         counters: Where late answers and events are counted.
         ledger: Where it is written down.
-        settings: What becomes of orders that are accepted too late, and when they are asked for.
+        settings: What becomes of orders that are accepted too late, and when questions are asked.
         snapshots: Are told when a dead cycle changed, and when nothing more can happen to it.
 
     Attributes:
@@ -83,6 +83,7 @@ class Settlement:
         self._clock = clock
         self._counters = counters
         self._ledger = ledger
+        self._settings = settings or ReconcileSettings()
         self._cycles = DeadCycles()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
@@ -97,7 +98,7 @@ class Settlement:
             exchange=exchange,
             counters=counters,
             own=self.own,
-            settings=settings or ReconcileSettings(),
+            settings=self._settings,
         )
 
     # ------------------------------------------------------------------ life
@@ -454,9 +455,9 @@ class Settlement:
     async def _wait_resolution(self, cycle: DeadCycle) -> Resolution | None:
         """Ask until the market is resolved and its trades were read once more, or give up."""
         market = cycle.state.market
-        delay = POLL_FIRST
+        first = delay = self._settings.resolution_interval
         # Also a cycle that is found long after its end, in a restart, is asked for once.
-        give_up = max(self._clock.time() + POLL_FIRST, market.window.end + GIVE_UP_AFTER)
+        give_up = max(self._clock.time() + first, market.window.end + GIVE_UP_AFTER)
         async with listening(self._exchange, market, self._counters) as hint:
             while self._clock.time() < give_up:
                 try:
@@ -468,7 +469,7 @@ class Settlement:
                 except ExchangeError as error:
                     log.warning("%s: asking for its end failed: %s", market.slug, error)
                 was_told = await hint.pause(self._clock, delay)
-                delay = POLL_FIRST if was_told else min(delay * 1.5, POLL_CAP)
+                delay = first if was_told else max(min(delay * 1.5, POLL_CAP), first)
         return None
 
     async def fetch_missed_trades(self, state: CycleState) -> None:

@@ -15,10 +15,10 @@ from polyframe.backtest.exchange import ReplayExchange
 from polyframe.backtest.progress import Progress
 from polyframe.backtest.run import backtest, run_backtest
 from polyframe.clock import VirtualClock, WallClock
-from polyframe.counters import Counters
+from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, StrategyFailed
 from polyframe.model.events import MarketMessage, PriceChanged, StreamState
-from polyframe.model.market import Market, Outcome
+from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.series import Series
 from polyframe.paper.models import PaperModels
@@ -332,3 +332,22 @@ def test_progress_counts_the_markets_that_are_over() -> None:
     told: list[Progress] = []
     run_backtest(Eager(), data=wandering(1), progress=told.append)
     assert told == [Progress(done, 3) for done in range(4)]
+
+
+def test_nothing_is_asked_that_is_told_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no comparison with the venue, and who won is asked twice: at the end, and when it is told."""
+    asked: list[str] = []
+    ask = ReplayExchange.fetch_resolution
+
+    async def noted(self: ReplayExchange, market: Market) -> Resolution | None:
+        asked.append(market.slug)
+        return await ask(self, market)
+
+    monkeypatch.setattr(ReplayExchange, "fetch_resolution", noted)
+    counters = Counters()
+    report = run_backtest(Eager(5), data=wandering(1, cycles=2, rows=60), counters=counters)
+    assert {} == counters.reasons(Count.RECONCILES)
+    assert dict.fromkeys(asked, 2) == {
+        cycle.slug: asked.count(cycle.slug) for cycle in report.cycles
+    }
+    assert all(cycle.winner is not None for cycle in report.cycles)

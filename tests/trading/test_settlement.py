@@ -19,6 +19,7 @@ from polyframe.trading import settlement
 from polyframe.trading.commands import ApplyResolution
 from polyframe.trading.deadcycles import KEPT
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
+from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.state import CycleState
 from tests.support.fake import START, FakeExchange, make_market, order_report, trade_report
 from tests.support.stage import Stage, play, settle
@@ -226,6 +227,30 @@ def test_resolution_is_asked_for_until_it_is_there(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING):
         play(act, exchange=exchange)
     assert "asking for its end failed: no connection" in caplog.text
+
+
+def test_the_pace_of_the_questions_can_be_set() -> None:
+    """The first two questions are `resolution_interval` apart; more than a minute stays as it is."""
+
+    class Asked(FakeExchange):
+        asked: list[float]
+
+        async def fetch_resolution(self, market: Market) -> Resolution | None:
+            assert self._clock is not None
+            self.asked.append(self._clock.time() - market.window.end)
+            return await super().fetch_resolution(market)
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await stage.env.clock.sleep_until(START + 900)
+        await stage.open_cycle(START + 900)
+        await stage.env.settlement.wait_settled()
+
+    for interval, expected in ((100.0, [0.0, 100.0, 200.0]), (40.0, [0.0, 40.0, 100.0, 160.0])):
+        exchange = Asked()
+        exchange.asked, exchange.resolve_after = [], 150
+        play(act, exchange=exchange, reconcile=ReconcileSettings(resolution_interval=interval))
+        assert expected == exchange.asked
 
 
 def test_a_market_that_never_resolves_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
