@@ -351,3 +351,35 @@ def test_nothing_is_asked_that_is_told_anyway(monkeypatch: pytest.MonkeyPatch) -
         cycle.slug: asked.count(cycle.slug) for cycle in report.cycles
     }
     assert all(cycle.winner is not None for cycle in report.cycles)
+
+
+@define
+class Busy(Noting):
+    """Places and cancels orders all the time, far from the price, while it notes what it is told."""
+
+    @override
+    async def run(self) -> None:
+        """Leave hundreds of timers behind that are not needed any more, all after one that is."""
+        self.spawn(self._tick())
+        while self.seconds_left() > 60:
+            order = await self.trading.buy(Outcome.UP, price=Decimal("0.01"), size=Decimal(5))
+            await self.trading.cancel(order)
+
+    async def _tick(self) -> None:
+        while True:
+            await self.clock.sleep(1.7)
+
+
+def test_many_orders_do_not_hold_up_the_rows() -> None:
+    """Who has placed and cancelled hundreds of orders is told the same prices at the same times."""
+    told: dict[type[Noting], list[object]] = {}
+    for kind in (Noting, Busy):
+        told[kind] = []
+        run_backtest(
+            kind(),
+            data=wandering(3, cycles=1, rows=250),
+            models=MODELS,
+            services=[told[kind]],
+        )
+    assert len(told[Noting]) > 100
+    assert told[Busy] == told[Noting]
