@@ -88,8 +88,8 @@ class Trader:
     """
 
     _scheduler_type: ClassVar[type[MarketScheduler]] = MarketScheduler
-    _compares: ClassVar[bool] = True
-    """Whether the venue is compared with by itself, not on demand only."""
+    _begins_with_comparison: ClassVar[bool] = True
+    """Whether each cycle is compared with the venue although no order's fate is open."""
 
     def __init__(
         self,
@@ -270,8 +270,8 @@ class Trader:
     def _scheduler(self, desk: _Desk) -> MarketScheduler:
         env = self._env
         desk.is_first = True
-        if env.has_account and self._compares:
-            desk.trading.reconciler.watch()
+        if env.has_account:
+            desk.trading.reconciler.watch(from_start=self._begins_with_comparison)
         desk.scheduler = self._scheduler_type(
             desk.series,
             exchange=env.exchange,

@@ -42,7 +42,7 @@ CASH = Decimal(10_000)
 """USD of an account unless something else is asked for."""
 
 _SELDOM = 3600.0
-"""Seconds between questions whose answer is told anyway."""
+"""Seconds between questions whose answer is told anyway, or is the same each time."""
 
 _PATIENCE = 600.0
 """Simulated seconds that the last cycles have to be settled in, beyond what the model takes."""
@@ -199,8 +199,11 @@ class _Job:
             counters=self.counters,
             ledger=ledger,
             risk=self.risk,
-            # Who won is told by the stream, at the instant from which on it would be answered.
-            reconcile=ReconcileSettings(resolution_interval=_SELDOM),
+            # Nothing is lost on the way here, and who won is told at the instant from which on it
+            # would be answered.
+            reconcile=ReconcileSettings(
+                open_interval=_SELDOM, idle_interval=_SELDOM, resolution_interval=_SELDOM
+            ),
         )
         for service in self.services:
             environment.provide(service)
@@ -271,7 +274,7 @@ class _ReplayScheduler(MarketScheduler):
 
 class _ReplayTrader(Trader):
     _scheduler_type = _ReplayScheduler
-    _compares = False  # nothing is lost on the way here: comparisons would find nothing
+    _begins_with_comparison = False  # nothing is lost on the way here
 
 
 async def _until_failure(exchange: ReplayExchange, main: Coroutine[Any, Any, None]) -> None:

@@ -53,13 +53,17 @@ class Reconciler:
         self._counters = counters
         self._own = own
         self._settings = settings
-        self._watches = False
+        self._watches = self._from_start = False
         self._cycle: _CycleWatch | None = None
         self._ending: set[asyncio.Task[Any]] = set()
 
-    def watch(self) -> None:
-        """Compare by itself from the next cycle on; until then only on demand."""
-        self._watches = True
+    def watch(self, *, from_start: bool = True) -> None:
+        """Compare by itself from the next cycle on; until then only on demand.
+
+        Args:
+            from_start: From the start of each cycle; else from the first reason to look in it.
+        """
+        self._watches, self._from_start = True, from_start
 
     def begin(self, state: CycleState, gate: UserGate) -> None:
         """Begin with a cycle. Synchronous: part of the barrier."""
@@ -73,8 +77,8 @@ class Reconciler:
             own=self._own,
             settings=self._settings,
         )
-        self._cycle = _CycleWatch(comparison, self._counters, self._settings)
-        if self._watches:
+        self._cycle = _CycleWatch(comparison, self._counters, self._settings, self._watches)
+        if self._watches and self._from_start:
             self._cycle.start()
 
     def end(self) -> None:
@@ -116,7 +120,11 @@ class _CycleWatch:
     """The comparisons of one cycle: one at a time, and each for all who asked before it began."""
 
     def __init__(
-        self, comparison: Comparison, counters: Counters, settings: ReconcileSettings
+        self,
+        comparison: Comparison,
+        counters: Counters,
+        settings: ReconcileSettings,
+        watches: bool,
     ) -> None:
         self._comparison = comparison
         self._counters = counters
@@ -128,13 +136,15 @@ class _CycleWatch:
         self._current: asyncio.Task[ReconcileReport] | None = None
         self._next: asyncio.Task[ReconcileReport] | None = None
         self._wake = asyncio.Event()
+        self._is_asleep = watches
         self._wanted = ""
         self._due: list[float] = []
 
     # ------------------------------------------------------------------ life
 
     def start(self) -> None:
-        self._spawn(self._run(), f"reconcile {self._market.slug}")
+        self._is_asleep = False
+        self._spawn(self._run("start"), f"reconcile {self._market.slug}")
 
     def stop(self) -> set[asyncio.Task[Any]]:
         tasks = set(self._tasks)
@@ -185,21 +195,27 @@ class _CycleWatch:
 
     def wake(self, trigger: str) -> None:
         self._wanted = trigger
-        self._wake.set()
+        self._go_on()
 
     def soon(self) -> None:
         now = self._loop.time()
         self._due += [now + delay for delay in self._settings.soon]
-        self._wake.set()
+        self._go_on()
 
-    async def _run(self) -> None:
-        trigger = "start"
+    def _go_on(self) -> None:
+        self._wake.set()
+        if self._is_asleep:
+            self._is_asleep = False
+            self._spawn(self._run(), f"reconcile {self._market.slug}")
+
+    async def _run(self, trigger: str = "") -> None:
         while True:
+            trigger = trigger or await self._wait()
             try:
                 await self.reconcile(trigger)
             except Exception:  # a defect must not end the comparing for the rest of the cycle
                 log.exception("%s: reconciling failed", self._market.slug)
-            trigger = await self._wait()
+            trigger = ""
 
     async def _wait(self) -> str:
         """Return at the next reason to compare, with its name."""

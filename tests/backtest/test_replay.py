@@ -335,7 +335,7 @@ def test_progress_counts_the_markets_that_are_over() -> None:
 
 
 def test_nothing_is_asked_that_is_told_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no comparison with the venue, and who won is asked twice: at the end, and when it is told."""
+    """A cycle begins without a comparison; who won is asked at its end, and when it is told."""
     asked: list[str] = []
     ask = ReplayExchange.fetch_resolution
 
