@@ -276,6 +276,32 @@ class TestWallClock:
             assert 2400 <= slept <= 2401
 
 
+def passes(clock: VirtualClock, when: float) -> bool:
+    """Go on to loop time `when`, unless a timer is due before; say whether it is `when` now."""
+    timer = clock.next_timer
+    if timer is not None and when > timer.when():
+        return False
+    assert clock.pass_on(when) == clock.time()
+    return True
+
+
+def test_the_next_timer_is_known_also_after_many_were_cancelled() -> None:
+    """The loop makes a new list of its timers then; what is due next is asked of that one."""
+    clock = VirtualClock()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        clock.when_idle(lambda: False)
+        gone = [loop.call_later(1 + i / 1000, list) for i in range(500)]
+        stays = loop.call_later(50, list)
+        for handle in gone:
+            handle.cancel()
+        await asyncio.sleep(0)
+        assert clock.next_timer is stays
+
+    clock.run(main())
+
+
 def test_idle_work_runs_before_time_jumps_and_lets_others_have_their_turn() -> None:
     """Work is called when nobody can go on, runs whom it wakes, and a timer waits until it is done."""
     clock = VirtualClock(100.0)
@@ -292,7 +318,7 @@ def test_idle_work_runs_before_time_jumps_and_lets_others_have_their_turn() -> N
                 story.append(("hook", clock.time()))
 
         def work() -> bool:
-            if not rows or not clock.pass_to(rows[0] - 100.0):
+            if not rows or not passes(clock, rows[0] - 100.0):
                 return False
             rows.pop(0)
             story.append(("row", clock.time()))
@@ -463,7 +489,7 @@ def course(
 
         def work() -> bool:
             nonlocal when
-            if not left or not clock.pass_to(when + left[0][0]):
+            if not left or not passes(clock, when + left[0][0]):
                 return False
             after, woken = left.pop(0)
             when += after
