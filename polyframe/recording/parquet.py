@@ -27,8 +27,8 @@ _VERSION_KEY = b"polyframe.schema"
 _MARKET_KEY = b"polyframe.market"
 _GROUP = 50_000
 """Rows of a row group: as many are in memory while a file is written."""
-_BATCH = _GROUP // 4
-"""Rows that are in memory as Python values while a file is read."""
+_BATCH = _GROUP // 3 + 1
+"""Rows that are in memory as Python values while a file is read: a row group is three times as many."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(TapeMarket).decode
