@@ -18,9 +18,19 @@ _MOST = 256
 
 def pieces_of(recording: Recording, entry: TapeMarket) -> Iterator[Piece]:
     """Yield what was heard of a market of `recording`, level changes as stretches."""
-    if isinstance(recording, Columnar):
+    if isinstance(recording, Columnar) and _tells_both(type(recording)):
         return recording.stretches(entry)
     return gather(recording.events(entry), entry.market)
+
+
+def _tells_both(kind: type) -> bool:
+    """Return whether its stretches are its own: not those of a base class whose events it replaces."""
+    for base in kind.__mro__:
+        if "stretches" in vars(base):
+            return True
+        if "events" in vars(base):
+            return False
+    return True
 
 
 def gather(events: Iterable[TapeEvent], market: Market) -> Iterator[Piece]:

@@ -52,8 +52,8 @@ class Columnar(Protocol):
     """A recording that can tell level changes as columns, without a value for each of them.
 
     No recording needs it: one without is read by its `Recording.events`. One that has it says the
-    same with both: stretches taken apart into their messages are the events. Who changes `events` in a
-    class of his own that inherits this changes both.
+    same with both: stretches taken apart into their messages are the events. A class that inherits
+    this and replaces `events` alone is read by its events.
     """
 
     def stretches(self, market: TapeMarket) -> Iterator[Piece]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +37,7 @@ from polyframe.model.order import OrderType, Side
 from polyframe.paper.book import PaperBook
 from polyframe.paper.matching import PaperMarket
 from polyframe.paper.models import PaperModels
-from polyframe.recording.gather import gather
+from polyframe.recording.gather import gather, pieces_of
 from polyframe.recording.parquet import ParquetRecording, write_market
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
@@ -308,3 +310,22 @@ def test_what_came_before_a_reader_failed_is_played() -> None:
             found.append(piece)
     whole = list(gather(iter(events[:40]), entry.market))
     assert found == whole
+
+
+class Shortened(ParquetRecording):
+    """A recording that leaves out most of what another has."""
+
+    @override
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        return islice(super().events(market), 2)
+
+
+def test_a_recording_that_replaces_the_events_of_another_is_played_by_its_own(
+    tmp_path: Path,
+) -> None:
+    """What its base class would read by column is none of its business any more."""
+    (entry, events), *_ = tame(5).rows
+    write_market(tmp_path, entry, events)
+    short = list(pieces_of(Shortened(tmp_path), entry))
+    assert short == events[:2]
+    assert len(list(pieces_of(ParquetRecording(tmp_path), entry))) > 10

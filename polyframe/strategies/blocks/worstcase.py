@@ -26,14 +26,13 @@ from polyframe.model.trade import Fill, TradeStatus
 # ---------------------------------------------------------------------------------- what may still fill
 
 
+_OVER = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED})
+"""Ends of an order before which it may have been filled; one that was rejected never existed."""
+
+
 def is_doubtful(order: Order, certain: Container[str] = ()) -> bool:
     """Return whether an order that is over may have got more than is known."""
-    return (
-        order.status.is_final
-        and order.status is not OrderStatus.REJECTED
-        and order.remaining > 0
-        and order.client_id not in certain
-    )
+    return order.client_id not in certain and order.status in _OVER and order.remaining > 0
 
 
 def to_come(order: Order, certain: Container[str] = ()) -> Decimal:
@@ -43,7 +42,10 @@ def to_come(order: Order, certain: Container[str] = ()) -> Decimal:
         order: In whatever state.
         certain: Client ids of orders that are over and of which nothing is still to be told.
     """
-    return order.remaining if order.is_open or is_doubtful(order, certain) else ZERO
+    status = order.status
+    if status is OrderStatus.REJECTED or (status in _OVER and order.client_id in certain):
+        return ZERO
+    return order.remaining
 
 
 def most_shares(orders: Iterable[Order], outcome: Outcome, certain: Container[str] = ()) -> Decimal:
