@@ -406,14 +406,20 @@ class Trader:
         reason: CycleEndReason,
     ) -> None:
         """End all runs of a cycle, wait for those that failed just before, close the session."""
-        timeout = self._settings.cycle_end_timeout
+        ends = [self._end_run(run, reason) for run in runs]
         try:
-            ends = [run.end(reason, timeout=timeout) for run in runs]
-            for result in await asyncio.gather(*ends, *failed, return_exceptions=True):
-                if isinstance(result, Exception):
-                    log.error("the end of a strategy on %s failed", session.slug, exc_info=result)
+            if len(ends) == 1 and not failed:
+                await ends[0]  # needs no task of its own
+            else:
+                await asyncio.gather(*ends, *failed, return_exceptions=True)
         finally:
             await session.close()
+
+    async def _end_run(self, run: StrategyRun, reason: CycleEndReason) -> None:
+        try:
+            await run.end(reason, timeout=self._settings.cycle_end_timeout)
+        except Exception:  # a defect of ours must not keep the session open
+            log.exception("the end of %s on %s failed", run.name, run.session.slug)
 
     def _background(self, coro: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(coro, name=name)

@@ -146,6 +146,7 @@ class _Job:
     _loop: asyncio.AbstractEventLoop | None = field(init=False, default=None)
     _task: asyncio.Task[Any] | None = field(init=False, default=None)
     _is_cancelled: bool = field(init=False, default=False)
+    _report: Report = field(init=False)
 
     def cancel(self) -> None:
         """End it early, from another thread."""
@@ -173,7 +174,8 @@ class _Job:
         )
         clock = VirtualClock(start)
         with listener(self.progress, "back-test") as tell:
-            return clock.run(self._main(clock, chosen, settings, tell))
+            clock.run(self._main(clock, chosen, settings, tell))
+        return self._report
 
     async def _main(
         self,
@@ -181,7 +183,7 @@ class _Job:
         chosen: dict[Series, list[TapeMarket]],
         settings: TraderSettings,
         tell: Tell,
-    ) -> Report:
+    ) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         if self._is_cancelled:
             raise asyncio.CancelledError
@@ -224,7 +226,8 @@ class _Job:
             skipped=Counter(self.data.skipped) - skipped,
             doubtful=Counter(self.data.doubtful) - doubtful,
         )
-        return evolve(report, ran=tuple(map(described, self.strategies)))
+        # Not returned: asyncio would write out the result of its main task, all of it, for nobody.
+        self._report = evolve(report, ran=tuple(map(described, self.strategies)))
 
     async def _trade(
         self,

@@ -241,25 +241,26 @@ class OrderTable:
         filled = sum((fill.size for fill in counted), ZERO)
         notional = sum((_notional(fill) for fill in counted), ZERO)
         track.seen = sum((fill.size for fill in fills), ZERO)
-        order = evolve(
-            order,
-            size=order.size if track.size_known else track.seen,
-            filled=filled,
-            average_price=exact(notional / filled) if filled else None,
-            fees=sum((fill.fee for fill in counted), ZERO),
-        )
+        size = order.size if track.size_known else track.seen
+        average = exact(notional / filled) if filled else None
+        fees = sum((fill.fee for fill in counted), ZERO)
+        found = (size, filled, average, fees)
+        # Making a new value costs more than all else here: most commands and reports fill nothing.
+        if found != (order.size, order.filled, order.average_price, order.fees):
+            order = evolve(order, size=size, filled=filled, average_price=average, fees=fees)
         market_open = self._holdings.winner is None
         status = next_status(order, track, wanted, market_open=market_open)
-        if status is not before.status:
+        is_step = status is not before.status
+        if is_step:
             if not reason and not market_open:
                 reason = _RESOLVED
-            order = evolve(order, status=status, reason=reason if status in _EXPLAINED else "")
-        changed = order != before
-        if changed:
-            order = evolve(order, updated_ms=now_ms)
+            reason = reason if status in _EXPLAINED else ""
+            order = evolve(order, status=status, reason=reason, updated_ms=now_ms)
+        elif order is not before and order != before:
+            is_step, order = True, evolve(order, updated_ms=now_ms)
         self._orders[order.client_id] = order
         self._hold(order, track)
-        return changed
+        return is_step
 
     def let_go(self) -> None:
         """Release the cash that is still held, because the market is resolved."""

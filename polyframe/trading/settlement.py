@@ -410,7 +410,6 @@ class Settlement:
         cycle.is_done = True
         cycle.closed.set()
         self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))
-        self._let_go()
         await self._follow_trades(cycle, were_read=resolution is not None)
         cycle.is_forgettable = True
         if self._snapshots is not None:

@@ -248,7 +248,8 @@ class CycleState(CycleView):
         status = report.status.upper()
         track.proven = True
         track.said_matched |= status == "MATCHED"
-        order = evolve(order, matched=max(order.matched, report.size_matched))
+        if report.size_matched > order.matched:
+            order = evolve(order, matched=report.size_matched)
         rest = order.size - order.matched
         wanted, reason = None, ""
         if report.kind is OrderEventKind.CANCELLATION or status.startswith(_ENDED):
