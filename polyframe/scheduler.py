@@ -134,19 +134,15 @@ class MarketScheduler:
 
         The old session ends at the boundary, whether or not the new one is there.
         """
-        if self._clock.time() >= window.start:
-            self._pause()
-            return await self._prepare(window)
         search = asyncio.create_task(self._prepare(window), name=f"prepare {self.series}")
         boundary = asyncio.create_task(
             self._clock.sleep_until(window.start), name=f"boundary {self.series}"
         )
         try:
             await asyncio.wait({search, boundary}, return_when=asyncio.FIRST_COMPLETED)
-            if not search.done():
-                if self._prepared is not None:
-                    return self._prepared  # connected; its books may still come
-                self._pause()
+            if not search.done() and self.session is not None:
+                log.warning("%s: the next market is not there yet; trading is paused", self.series)
+                self.switch(None)
             return await search
         finally:
             # Wait for both without awaiting either: a cancellation of ours must not be taken for
@@ -154,12 +150,6 @@ class MarketScheduler:
             search.cancel()
             boundary.cancel()
             await asyncio.wait({search, boundary})
-
-    def _pause(self) -> None:
-        """Let the old session end without a new one, if that is still to happen."""
-        if self.session is not None:
-            log.warning("%s: the next market is not there yet; trading is paused", self.series)
-            self.switch(None)
 
     async def _prepare(self, window: Window) -> ExchangeSession | None:
         market = await self._find(window)
@@ -171,19 +161,23 @@ class MarketScheduler:
         self._prepared = session
         self._router.prepare(session)
         session.open(self._exchange)
-        if self._clock.time() < window.start:
-            await session.wait_books()  # the boundary ends the wait, too
-        else:
-            await self._wait_a_little(session)
+        # Before the boundary there is time to wait for the books; after it, only a little.
+        books = asyncio.create_task(session.wait_books(), name=f"books {session.slug}")
+        boundary = asyncio.create_task(
+            self._boundary_or_timeout(window), name=f"books deadline {session.slug}"
+        )
+        try:
+            await asyncio.wait({books, boundary}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (books, boundary):
+                task.cancel()
         return session
 
-    async def _wait_a_little(self, session: ExchangeSession) -> None:
-        """Wait for the books of a session that is late."""
-        try:
-            async with asyncio.timeout(self._settings.books_timeout):
-                await session.wait_books()
-        except TimeoutError:
-            log.info("%s: it begins without books", session.slug)
+    async def _boundary_or_timeout(self, window: Window) -> None:
+        if self._clock.time() < window.start:
+            await self._clock.sleep_until(window.start)
+        else:
+            await asyncio.sleep(self._settings.books_timeout)
 
     async def _find(self, window: Window) -> Market | None:
         """Ask for the market of `window` until it is there, or the next one's turn has come."""
