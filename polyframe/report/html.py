@@ -99,7 +99,7 @@ def load_plotly() -> Any:
         return importlib.import_module("plotly.offline")
     except ModuleNotFoundError as error:
         msg = (
-            f"save_html: the package {error.name} is not installed; "
+            f"a page of charts: the package {error.name} is not installed; "
             "install what pages are made with: pip install '.[report]'"
         )
         raise ConfigError(msg) from error

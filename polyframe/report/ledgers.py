@@ -92,8 +92,9 @@ def _source(ledger: LedgerReader, path: Path, run: int | None, mode: str | None)
     found = [r for r in runs if run in (None, r.run) and mode in (None, r.mode)]
     if not found:
         have = ", ".join(f"{r.run} ({r.mode})" for r in runs) or "none"
-        wanted = "run" if run is not None else "mode"
-        msg = f"{wanted}: {path} has no such run; runs there: {have}"
+        wanted = f"run: {path} has no run {run}" if run is not None else f"mode: {path} has no run"
+        wanted += f" of the mode {mode!r}" if mode is not None else ""
+        msg = f"{wanted}; runs there: {have}"
         raise ConfigError(msg)
     modes = sorted({r.mode for r in found})
     if len(modes) > 1:

@@ -240,10 +240,13 @@ def test_what_is_not_there_is_refused_by_name(path: Path) -> None:
     with pytest.raises(ConfigError, match="no file"):
         ledger_report(path)
     write_record(path, is_live=True)
-    with pytest.raises(ConfigError, match=r"run: .* runs there: 1 \(live\)"):
+    with pytest.raises(ConfigError, match=r"run: .* has no run 7; runs there: 1 \(live\)"):
         ledger_report(path, run=7)
-    with pytest.raises(ConfigError, match="mode: "):
+    wanted = r"mode: .* has no run of the mode 'paper'; runs there: 1 \(live\)"
+    with pytest.raises(ConfigError, match=wanted):
         ledger_report(path, mode="paper")
+    with pytest.raises(ConfigError, match="has no run 1 of the mode 'paper'; runs there"):
+        ledger_report(path, run=1, mode="paper")
     with pytest.raises(ConfigError, match=r"series: .* there is: btc-updown-5m"):
         ledger_report(path, series="eth-updown-1h")
 
