@@ -200,7 +200,7 @@ class PaperMarket:
             return end
         if self.resting and self._bids is None:
             return begin
-        stakes = (changes, self._bids, self.book.takes, bool(self.resting))
+        stakes = (changes, self._bids, self._asks, self.book.takes, bool(self.resting))
         if begin >= self._free_end or stakes != self._free_for:
             self._free_for, self._free_end = stakes, self._first_watched(changes, begin)
         return min(self._free_end, end)

@@ -42,7 +42,7 @@ from polyframe.recording.parquet import ParquetRecording, write_market
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
-from tests.backtest.kit import MODELS, Made, both, make_entry
+from tests.backtest.kit import MODELS, Made, both, level, make_entry
 
 Notes = list[tuple[Any, ...]]
 
@@ -223,6 +223,28 @@ def test_by_column_is_as_one_by_one(seed: int, kinds: list[type[Noting]], is_del
     assert by_column[0] == one_by_one[0]
     assert by_column[1:] == one_by_one[1:]
     assert len(by_column[0]) > 10
+
+
+@define
+class BothSides(Strategy):
+    """Lets a bid for Up rest, and one for Down, which is an ask for Up, some rows later."""
+
+    @override
+    async def run(self) -> None:
+        await self.trading.buy(Outcome.UP, price=Decimal("0.46"), size=Decimal(10))
+        await self.clock.sleep(10)
+        await self.trading.buy(Outcome.DOWN, price=Decimal("0.46"), size=Decimal(10))
+
+
+def test_an_order_on_the_other_side_is_watched_from_the_next_row_on() -> None:
+    """What was found of the rows to come holds for the prices at which orders rested then."""
+    entry = make_entry(0)
+    quiet = [(i / 10, [level(entry, Outcome.UP, 40, 10 + i % 5, is_bid=True)]) for i in range(140)]
+    crossing = [(15.0, [level(entry, Outcome.UP, 52 + i, 0, is_bid=False)]) for i in range(5)]
+    met = (15.1, [level(entry, Outcome.UP, 54, 30, is_bid=True)])
+    data = Made().add(entry, (0, both(entry, 48, 52)), *quiet, *crossing, met)
+    report = run_backtest(BothSides(), data=data, models=MODELS)
+    assert report.total.fills == 1
 
 
 def tame(seed: int) -> Made:
