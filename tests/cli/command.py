@@ -32,7 +32,7 @@ def environment(**changes: str) -> dict[str, str]:
 def polyframe(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run ``polyframe`` to its end, with changes of its environment."""
     return subprocess.run(
-        [sys.executable, "-m", "polyframe.cli", *arguments],
+        [sys.executable, "-m", "polyframe", *arguments],
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -57,7 +57,7 @@ class Command:
 
     def __init__(self, *arguments: str, **changes: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "polyframe.cli", *arguments],
+            [sys.executable, "-m", "polyframe", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -416,7 +416,7 @@ def test_a_stuck_strategy_cannot_hold_up_the_end(tmp_path: Path, body: str) -> N
 def test_a_reader_that_goes_away_ends_it_in_order() -> None:
     """In a pipe whose reader has left (``| head``) the demo ends by itself, without noise."""
     with subprocess.Popen(
-        [sys.executable, "-m", "polyframe.cli", "demo", *FAST],
+        [sys.executable, "-m", "polyframe", "demo", *FAST],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

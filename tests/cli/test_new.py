@@ -21,7 +21,7 @@ RULES = "ANN,ASYNC,B,C4,DTZ,E,F,I,N,PT,PTH,RUF,SIM,UP,W"
 
 def new(folder: Path, *arguments: str) -> Done:
     """Run ``polyframe new`` in `folder`."""
-    return run(["-m", "polyframe.cli", "new", *arguments], folder)
+    return run(["-m", "polyframe", "new", *arguments], folder)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_it_trades_at_the_local_venue(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "btc-updown-15m-" in done.stdout
     assert "Traceback" not in done.stderr
-    read = run(["-m", "polyframe.cli", "report", "data/local.sqlite"], project)
+    read = run(["-m", "polyframe", "report", "data/local.sqlite"], project)
     assert read.returncode == 0, read.stderr
 
 

@@ -76,7 +76,7 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
     # The terminal has to become the command's own, or Ctrl-C is only a character.
     code = (
         "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-        "os.execv(sys.executable, [sys.executable, '-m', 'polyframe.cli', *sys.argv[1:]])"
+        "os.execv(sys.executable, [sys.executable, '-m', 'polyframe', *sys.argv[1:]])"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],

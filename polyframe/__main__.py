@@ -1,0 +1,7 @@
+"""``python -m polyframe`` is the command ``polyframe``."""
+
+import sys
+
+from polyframe.cli import main
+
+sys.exit(main())

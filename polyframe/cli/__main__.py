@@ -1,7 +1,0 @@
-"""``python -m polyframe.cli`` is the command ``polyframe``."""
-
-import sys
-
-from polyframe.cli import main
-
-sys.exit(main())
