@@ -239,10 +239,11 @@ class BothSides(Strategy):
 def test_an_order_on_the_other_side_is_watched_from_the_next_row_on() -> None:
     """What was found of the rows to come holds for the prices at which orders rested then."""
     entry = make_entry(0)
-    quiet = [(i / 10, [level(entry, Outcome.UP, 40, 10 + i % 5, is_bid=True)]) for i in range(140)]
-    crossing = [(15.0, [level(entry, Outcome.UP, 52 + i, 0, is_bid=False)]) for i in range(5)]
-    met = (15.1, [level(entry, Outcome.UP, 54, 30, is_bid=True)])
-    data = Made().add(entry, (0, both(entry, 48, 52)), *quiet, *crossing, met)
+    rows: list[tuple[float, list[MarketMessage]]] = [(0, both(entry, 48, 52))]
+    rows += [(i / 10, [level(entry, Outcome.UP, 40, 10 + i % 5, is_bid=True)]) for i in range(140)]
+    rows += [(15, [level(entry, Outcome.UP, 52 + i, 0, is_bid=False)]) for i in range(5)]
+    rows.append((15.1, [level(entry, Outcome.UP, 54, 30, is_bid=True)]))
+    data = Made().add(entry, *rows)
     report = run_backtest(BothSides(), data=data, models=MODELS)
     assert report.total.fills == 1
 
