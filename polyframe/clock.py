@@ -15,15 +15,16 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from math import inf
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
 from typing_extensions import override
 
 from polyframe.errors import ConfigError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _WALL_NAP = 10.0
 """Seconds after which a sleeper looks at system time again: it jumps when it is set, and a computer
@@ -327,11 +328,40 @@ class _VirtualSelector(selectors.BaseSelector):
 class _VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
+        self._timers_set = 0
         super().__init__(_VirtualSelector(clock))
 
     @override
     def time(self) -> float:
         return self.clock._elapsed  # noqa: SLF001
+
+    @override
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        self._timers_set += 1
+        turn = _Turn(when)
+        turn.number = self._timers_set
+        return super().call_at(turn, callback, *args, context=context)
+
+
+class _Turn(float):
+    """When a timer is due; of two that are due at the same instant the one that was set first is less.
+
+    The loop's own order of those depends on which other timers there are, so a simulation would, too.
+    """
+
+    number = 0
+
+    @override
+    def __lt__(self, other: float) -> bool:
+        if isinstance(other, _Turn) and float.__eq__(self, other):
+            return self.number < other.number
+        return float.__lt__(self, other)
 
 
 class Doorbell:

@@ -597,3 +597,21 @@ def test_a_doorbell_that_the_last_idle_work_rings_is_heard() -> None:
             await bell
 
     clock.run(main())
+
+
+def test_timers_of_one_instant_come_in_the_order_in_which_they_were_set() -> None:
+    """Whatever other timers there are, and however many of them were cancelled."""
+    clock, came = VirtualClock(), list[int]()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        others = [loop.call_at(at, list) for at in (9.0, 1.0, 7.0, 2.0, 8.0)]
+        for number in range(300):
+            loop.call_at(5.0, came.append, number)
+            others.append(loop.call_later(4.0 + number % 7, list))
+        for handle in others:
+            handle.cancel()
+        await asyncio.sleep(6.0)
+
+    clock.run(main())
+    assert came == list(range(300))
