@@ -69,6 +69,10 @@ class VenueFloor:
             end = bisect_left(received, first_ms, begin, end)
         return self._paper.may_wait(changes, begin, end) if self._paper.book.is_known else begin
 
+    def end_backlog(self) -> None:
+        """Let go of the rows that waited: no more are to come."""
+        self._paper.end_backlog()
+
     def on_gap(self, now_ms: int) -> None:
         """Nothing is known any more."""
         self._venue.on_gap(self._slug)

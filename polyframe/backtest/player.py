@@ -51,6 +51,10 @@ class Floor(Protocol):
         """Return where rows wait; what waited before is taken."""
         ...
 
+    def end_backlog(self) -> None:
+        """Let go of the rows that waited; no more are to come."""
+        ...
+
     def may_wait(self, changes: Changes, begin: int, end: int) -> int:
         """Return where the first message begins that may not wait; or `end`."""
         ...
@@ -278,6 +282,7 @@ class Tape:
         self._set_sinks([])
         self._piece, self.next_ms = None, None
         self._pieces = iter(())
+        self._floor.end_backlog()
 
 
 class Player:

@@ -155,6 +155,11 @@ class PaperBook:
         backlog.changes, backlog.begin, backlog.end = changes, begin, begin
         return backlog
 
+    def end_backlog(self) -> None:
+        """Take what waits, and hold on to no rows: a market is known for long after its end."""
+        self.catch_up()
+        self._backlog.changes = None
+
     def catch_up(self) -> None:
         """Take what waits."""
         if self._backlog.begin < self._backlog.end:

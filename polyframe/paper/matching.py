@@ -205,6 +205,11 @@ class PaperMarket:
             self._free_for, self._free_end = stakes, self._first_watched(changes, begin)
         return min(self._free_end, end)
 
+    def end_backlog(self) -> None:
+        """Let go of the rows that were played: no more are to come."""
+        self.book.end_backlog()
+        self._free_for, self._free_end = (), 0
+
     def _first_watched(self, changes: Changes, begin: int) -> int:
         """Look some way ahead."""
         watched = self.book.taken_places

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
@@ -34,12 +35,13 @@ from polyframe.model.events import (
 )
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType, Side
+from polyframe.model.stretch import Changes, Stretch
 from polyframe.paper.book import PaperBook
 from polyframe.paper.matching import PaperMarket
 from polyframe.paper.models import PaperModels
 from polyframe.recording.gather import gather, pieces_of
 from polyframe.recording.parquet import ParquetRecording, write_market
-from polyframe.recording.reader import Recording
+from polyframe.recording.reader import Piece, Recording
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
 from tests.backtest.kit import MODELS, Made, both, level, make_entry
@@ -352,3 +354,31 @@ def test_a_recording_that_replaces_the_events_of_another_is_played_by_its_own(
     short = list(pieces_of(Shortened(tmp_path), entry))
     assert short == events[:2]
     assert len(list(pieces_of(ParquetRecording(tmp_path), entry))) > 10
+
+
+@define(eq=False)
+class Kept(Made):
+    """A recording that keeps the columns that it has told."""
+
+    told: list[Changes] = field(init=False, factory=list)
+
+    def stretches(self, market: TapeMarket) -> Iterator[Piece]:
+        """Yield what is gathered, and keep its columns."""
+        for piece in gather(self.events(market), market.market):
+            if isinstance(piece, Stretch):
+                self.told.append(piece.changes)
+            yield piece
+
+
+def test_nobody_holds_on_to_the_rows_of_a_market_that_is_over() -> None:
+    """The paper venue knows a market for an hour after its end, but none of its columns."""
+    data, holders = Kept(tame(11).rows[:1]), list[list[int]]()
+    told = data.told
+
+    def count(_: object) -> None:
+        # One is the list, and one the call.
+        holders.append([sys.getrefcount(told[i]) - 2 for i in range(len(told))])
+
+    run_backtest(OnPrice(1), data=data, models=MODELS, services=[list[object]()], progress=count)
+    assert len(told) > 5
+    assert [set(seen) for seen in holders] == [set(), {0}]
