@@ -336,6 +336,11 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         return self.clock._elapsed  # noqa: SLF001
 
     @override
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        # From Python 3.12 on there is a time-out; here it would be over as soon as nobody can go on.
+        await super().shutdown_default_executor()
+
+    @override
     def call_at(
         self,
         when: float,
