@@ -188,12 +188,12 @@ class Tape:
                     yield
 
     def _enter(self, piece: Stretch) -> None:
-        """Begin with a stretch; its neighbour before it may have had the same rows."""
+        """Begin with a stretch; that before it may be of the same rows, which may be left out in between."""
         changes = piece.changes
         self._pass_on(piece.received_ms / 1000 - self._origin)
         if piece.epoch != self._epoch:
             self._begin(piece)
-        if self._received is not changes.received:
+        if self._received is not changes.received or self._backlog.end != piece.begin:
             self._received = changes.received
             self._backlog = self._floor.begin_backlog(changes, piece.begin)
 

@@ -39,6 +39,7 @@ from polyframe.model.stretch import Changes, Stretch
 from polyframe.paper.book import PaperBook
 from polyframe.paper.matching import PaperMarket
 from polyframe.paper.models import PaperModels
+from polyframe.recording.changes import as_events
 from polyframe.recording.gather import gather, pieces_of
 from polyframe.recording.parquet import ParquetRecording, write_market
 from polyframe.recording.reader import Piece, Recording
@@ -382,3 +383,31 @@ def test_nobody_holds_on_to_the_rows_of_a_market_that_is_over() -> None:
     run_backtest(OnPrice(1), data=data, models=MODELS, services=[list[object]()], progress=count)
     assert len(told) > 5
     assert [set(seen) for seen in holders] == [set(), {0}]
+
+
+class Holed(Made):
+    """A recording whose stretches are of the same columns, of which it leaves rows out."""
+
+    def stretches(self, market: TapeMarket) -> Iterator[Piece]:
+        """Yield what is gathered without the middle of each stretch."""
+        for piece in gather(super().events(market), market.market):
+            if isinstance(piece, Stretch) and piece.end - piece.begin > 2:
+                begin, first = piece.begin, piece.changes.behind(piece.begin)
+                last = piece.changes.beginning(piece.end - 1)
+                yield Stretch(piece.changes, begin, first, piece.epoch)
+                if last >= first:
+                    yield Stretch(piece.changes, last, piece.end, piece.epoch)
+            else:
+                yield piece
+
+    @override
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        return as_events(market.market, self.stretches(market))
+
+
+def test_rows_that_no_stretch_is_of_are_not_played() -> None:
+    """Columns may hold more than what was heard: what is left out is in nobody's book."""
+    data, seen = Holed(tame(12).rows), list[object]()
+    for source in (data, Made([(entry, list(data.events(entry))) for entry in data.markets()])):
+        seen.append(run(source, [OnPrice, Waking], 4, MODELS))
+    assert seen[0] == seen[1]
