@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
-from attrs import define, field
+from attrs import define, evolve, field
 from typing_extensions import override
 
 from polyframe.model.events import (
@@ -50,6 +50,22 @@ def make_entry(number: int = 0, winner: Outcome | None = Outcome.UP) -> TapeMark
         fees=FeeSchedule(rate=Decimal("0.07")),
     )
     return TapeMarket(market, winner)
+
+
+def beside(entry: TapeMarket) -> TapeMarket:
+    """Return a market of another series at the same time."""
+    market, series = entry.market, Series.parse("eth-updown-5m")
+    window = series.window_at(market.window.start)
+    other = evolve(
+        market,
+        slug=series.slug(window),
+        series=series,
+        window=window,
+        condition_id=f"{market.condition_id}e",
+        up_token=f"{market.up_token}1",
+        down_token=f"{market.down_token}2",
+    )
+    return evolve(entry, market=other)
 
 
 def book(entry: TapeMarket, outcome: Outcome, bid: int, ask: int, size: int = 50) -> BookSnapshot:

@@ -46,7 +46,7 @@ from polyframe.recording.parquet import ParquetRecording, write_market
 from polyframe.recording.reader import Piece, Recording
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
-from tests.backtest.kit import MODELS, Made, both, level, make_entry
+from tests.backtest.kit import MODELS, Made, beside, both, level, make_entry
 
 Notes = list[tuple[Any, ...]]
 
@@ -62,7 +62,7 @@ class Noting(Strategy):
         """Note something."""
         books = [self.session.book(outcome) for outcome in Outcome]
         seen = [(b.bid, b.ask, b.bid_size, b.received, b.timestamp_ms, b.known) for b in books]
-        self.env.get(list).append((self.name, self.clock.time(), *what, *seen))
+        self.env.get(list).append((self.name, self.market.slug, self.clock.time(), *what, *seen))
 
     async def act(self) -> None:
         """Do something now and then."""
@@ -142,11 +142,16 @@ STRATEGIES: list[list[type[Noting]]] = [
 
 
 def wild(seed: int, cycles: int = 2, rows: int = 90) -> Made:
-    """Return markets in which everything happens that a recording may hold, and some that it should not."""
+    """Return markets in which everything happens that a recording may hold, and some that it should not.
+
+    Those of an odd seed are of two series, side by side.
+    """
     chance, made = random.Random(seed), Made()
-    for number in range(cycles):
-        entry, epoch = make_entry(number, chance.choice(list(Outcome))), 1
-        market = entry.market
+    entries = [make_entry(number, chance.choice(list(Outcome))) for number in range(cycles)]
+    if seed % 2:
+        entries += [beside(entry) for entry in entries]
+    for entry in entries:
+        epoch, market = 1, entry.market
         now_ms = market.window.start * 1000 - chance.choice([0, 400, 20_000])
         events: list[TapeEvent] = [Timed(now_ms, epoch, one) for one in both(entry, 48, 52)]
 

@@ -26,7 +26,17 @@ from polyframe.paper.queues import QueuePlace
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
 from polyframe.trading.guards import EntryGuards
-from tests.backtest.kit import LENGTH, MODELS, START, Eager, Made, both, make_entry, wandering
+from tests.backtest.kit import (
+    LENGTH,
+    MODELS,
+    START,
+    Eager,
+    Made,
+    beside,
+    both,
+    make_entry,
+    wandering,
+)
 
 
 @define
@@ -89,6 +99,36 @@ def evolved(row: TapeEvent, epoch: int) -> TapeEvent:
     """Return a row of another connection."""
     assert isinstance(row, Timed)
     return Timed(row.received_ms, epoch, row.message)
+
+
+def test_a_market_that_is_added_meanwhile_is_played_in_its_turn() -> None:
+    """Who adds one while rows of another are played hears both in order of time from then on."""
+    first, other = make_entry(), beside(make_entry())
+    steps = [(at, both(first, 40 + at, 42 + at)) for at in range(8)]
+    data = Made().add(first, *steps)
+    data.add(other, *((at + 0.5, both(other, 50 + at, 52 + at)) for at in range(8)))
+    clock, times, woken = VirtualClock(START - 1), list[float](), asyncio.Event()
+
+    class Waking(Ear):
+        @override
+        def on_market_message(self, message: MarketMessage) -> None:
+            times.append(clock.time() - START)
+            woken.set()
+
+    async def main() -> None:
+        exchange = ReplayExchange(data)
+        await exchange.open(clock, Counters())
+        for entry in (first, other):
+            market = await exchange.fetch_market(entry.market.series, entry.market.window)
+            assert market is not None
+            exchange.market_stream(market, Waking()).start()
+            await woken.wait()
+        await clock.sleep_until(START + 20)
+        await exchange.close()
+
+    clock.run(main())
+    assert times == sorted(times)
+    assert set(times) == {half / 2 for half in range(16)}
 
 
 def test_who_connects_late_is_told_the_books_as_they_stand() -> None:
