@@ -30,6 +30,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.market import Outcome
 from polyframe.model.order import Side
+from polyframe.model.stretch import ASK_UP, BID_UP, Changes
 from polyframe.session import ExchangeSession, SessionState
 from polyframe.trading.reconcile import ReconcileReport
 from tests.support.fake import (
@@ -116,6 +117,37 @@ class Room:
 
     def count(self, name: Count, reason: str) -> int:
         return self.counters.get(name, reason)
+
+
+class Pace:
+    """Says how late it is while rows are taken."""
+
+    stop_ms = 2**63
+
+    def arrive(self, row: int) -> float:
+        """Return a time."""
+        return float(row)
+
+
+def test_a_message_of_several_rows_is_told_when_all_of_them_are_in() -> None:
+    """Within it a book may be crossed: nobody hears of that."""
+    room = Room()
+    room.know()
+    session = room.session
+    best = session.book(Outcome.UP).ask_units
+    rows = Changes(
+        numbers=[7, 7, 7],
+        received=[5, 5, 5],
+        times=[4, 4, 4],
+        sides=[BID_UP, ASK_UP, ASK_UP],
+        prices=[best, best, best + 100],
+        sizes=[Decimal(3), Decimal(0), Decimal(3)],
+        places=[best, -best, -best - 100],
+    )
+    taken = [(row, room.ear.prices()) for row in session.rows(rows, 0, 3, Pace())]
+    assert taken == [(3, [Outcome.UP])]
+    assert not session.book(Outcome.UP).is_crossed
+    assert room.count(Count.GATE_PASSED, "book") == 3  # both books before, and one message
 
 
 def test_a_book_is_never_that_of_the_other_outcome() -> None:
