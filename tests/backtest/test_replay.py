@@ -118,12 +118,17 @@ def test_a_market_that_is_added_meanwhile_is_played_in_its_turn() -> None:
     async def main() -> None:
         exchange = ReplayExchange(data)
         await exchange.open(clock, Counters())
-        for entry in (first, other):
-            market = await exchange.fetch_market(entry.market.series, entry.market.window)
-            assert market is not None
-            exchange.market_stream(market, Waking()).start()
-            await woken.wait()
-        await clock.sleep_until(START + 20)
+
+        async def add() -> None:
+            for entry in (first, other):
+                market = await exchange.fetch_market(entry.market.series, entry.market.window)
+                assert market is not None
+                exchange.market_stream(market, Waking()).start()
+                await woken.wait()
+
+        adding = asyncio.create_task(add())
+        await clock.sleep_until(START + 20)  # no other timer ends what is played
+        await adding
         await exchange.close()
 
     clock.run(main())
