@@ -12,14 +12,16 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyframe.model.events import BookDelta, LevelChange, TickSizeChange
+from polyframe.model.events import BookDelta, BookSnapshot, LevelChange, TickSizeChange
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType, Side
-from polyframe.paper.book import PaperBook
+from polyframe.model.stretch import ASK_UP, Changes
+from polyframe.paper.book import MICRO, PaperBook
 from polyframe.paper.matching import PaperMarket
 from polyframe.paper.models import ConstantLatency
 from polyframe.paper.queues import CancelsBehind, Power2, ProRata, QueueModel, Touch
 from tests.paper.kit import PROMPT, Desk, order
+from tests.support.fake import make_market
 
 Step = tuple[Any, ...]
 
@@ -150,3 +152,18 @@ def test_whoever_looks_finds_what_waited(
     desk.book({48: 60}, {51: 60})
     desk.change(49, 7, is_bid=True)
     assert look(desk.venue.markets[desk.market.slug].book) == shown
+
+
+def test_rows_that_wait_come_before_a_message_that_does_not() -> None:
+    """Where something of ours is taken a message is applied at once, behind what waited until then."""
+    market = make_market()
+    book = PaperBook(market, 60_000, lambda _: None)
+    asks = ((5200, Decimal(9)), (5300, Decimal(9)))
+    name, up = market.condition_id, market.up_token
+    assert book.apply(BookSnapshot(name, up, ((4800, Decimal(9)),), asks), 1)
+    book.take(is_bid=False, price=5200, size=5 * MICRO)
+    rows = Changes(None, [2], [2], [ASK_UP], [5300], [Decimal(20)], [-5300])
+    book.begin_backlog(rows, 0).end = 1
+    both = tuple(LevelChange(up, False, price, Decimal(2)) for price in (5200, 5300))
+    book.apply_later(BookDelta(name, both, 3), 3)
+    assert [book.shown(is_bid=False, price=price) for price in (5200, 5300)] == [2 * MICRO] * 2
