@@ -7,7 +7,8 @@
 Two works, each interleaved with its baselines in one process; figures are medians over the rounds.
 
 *One market* with many book changes, from a Parquet file, and a strategy that counts book changes and
-places or cancels an order every 1,000 of them. Baselines: the *columns* (Parquet to lists to
+places or cancels an order every 1,000 of them; beside it one that hears of best prices only
+(*on_price*). Baselines: the *columns* (Parquet to lists to
 ``zip``, nothing else), the *reader* (the same file as events, nothing done with them), and the *book*
 (events into two books, no clock).
 
@@ -33,7 +34,7 @@ from typing_extensions import override
 
 from polyframe.backtest.run import run_backtest
 from polyframe.model.book import Book
-from polyframe.model.events import BookDelta, BookSnapshot, LevelChange
+from polyframe.model.events import BookDelta, BookSnapshot, LevelChange, PriceChanged
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Order
 from polyframe.model.series import Series
@@ -66,6 +67,17 @@ class Counting(Strategy):
         else:
             order, self.order = self.order, None
             await self.trading.cancel(order)
+
+
+@define
+class Prices(Strategy):
+    """Counts changes of the best prices, of which there are few here."""
+
+    seen: int = field(init=False, default=0)
+
+    @override
+    async def on_price(self, event: PriceChanged) -> None:
+        self.seen += 1
 
 
 def tape(number: int) -> TapeMarket:
@@ -213,6 +225,7 @@ def main() -> None:
                 "columns": lambda: columns_loop(path),
                 "reader": lambda: reader_loop(recording),
                 "book": lambda: book_loop(recording),
+                "on_price": lambda: run_backtest(Prices(), data=recording),
                 "back-test": lambda: run_backtest(Counting(), data=recording),
             },
             asked.rounds,
