@@ -7,7 +7,6 @@ nothing else to do. After the rows of an instant everybody else has their turn.
 from __future__ import annotations
 
 import asyncio
-import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,8 +21,6 @@ from polyframe.model.stretch import Changes, Pace, Stretch
 from polyframe.paper.book import Backlog
 from polyframe.recording.reader import Piece
 from polyframe.recording.tape import Gap, Timed
-
-log = logging.getLogger(__name__)
 
 _NEVER = 2**63
 

@@ -15,7 +15,8 @@ from polyframe.model.money import PRICE_UNITS
 BID_UP, ASK_UP, BID_DOWN, ASK_DOWN = range(4)
 """Which side of which outcome's book a change is of."""
 
-_BIDS = (BID_UP, BID_DOWN)
+IS_BID_SIDE = (True, False, True, False)
+"""Whether a change is of the bids, by its side."""
 
 
 class Changes(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +77,7 @@ class Changes(msgspec.Struct, frozen=True, gc=False):
         changes = tuple(
             LevelChange(
                 tokens[sides[row]],
-                sides[row] in _BIDS,
+                IS_BID_SIDE[sides[row]],
                 self.prices[row],
                 self.sizes[row],
                 -1 if bids is None else bids[row],

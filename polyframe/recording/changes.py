@@ -9,7 +9,7 @@ from typing import Any
 from polyframe.model.events import BookDelta, LevelChange
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import PRICE_UNITS
-from polyframe.model.stretch import ASK_DOWN, ASK_UP, BID_DOWN, BID_UP, Changes, Stretch
+from polyframe.model.stretch import ASK_UP, BID_DOWN, BID_UP, IS_BID_SIDE, Changes, Stretch
 from polyframe.recording.batches import Columns, plain
 from polyframe.recording.reader import Piece
 from polyframe.recording.rows import IS_BID
@@ -19,8 +19,6 @@ _TOPS = ("best_bid_e4", "best_ask_e4")
 _OUTCOMES = {Outcome.UP.value: BID_UP, Outcome.DOWN.value: BID_DOWN}
 _SIDES = {word: BID_UP if is_bid else ASK_UP for word, is_bid in IS_BID.items()}
 """What an outcome and a side add to the side of a change."""
-_IS_BID = tuple(side in (BID_UP, BID_DOWN) for side in (BID_UP, ASK_UP, BID_DOWN, ASK_DOWN))
-"""By side of a change."""
 
 
 def goes_on(whole: Columns) -> Any:
@@ -95,7 +93,7 @@ def _level_changes(market: Market, changes: Changes) -> list[LevelChange]:
         map(
             LevelChange,
             map(tokens.__getitem__, sides),
-            map(_IS_BID.__getitem__, sides),
+            map(IS_BID_SIDE.__getitem__, sides),
             changes.prices,
             changes.sizes,
             repeat(-1) if bids is None else bids,
