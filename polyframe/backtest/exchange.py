@@ -251,37 +251,41 @@ class ReplayExchange(ConvertsOnPaper):
 
     async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
         """Take one order after the latency, against the book that stands then."""
-        (answer,) = await self.place_orders([prepared])
-        return answer
+        waiting = self._send(prepared, self._parts()[2].now_ms())
+        self._changed()
+        return await waiting
 
     async def place_orders(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
         """Take several orders; each is on its way for as long as the models say."""
-        _, _, player = self._parts()
-        now_ms, waiting = player.now_ms(), []
-        for one in prepared:
-            stage = self._stages.get(one.market.slug)
-            if stage is None:
-                text = "no orderbook exists: the market is over"
-                waiting.append(_done(PlaceAnswer(PlaceResult.REJECTED, "market_not_found", text)))
-                continue
-            view = stage.floor.view(one.request)
-            self.blotter.placed(one.venue_id, now_ms, one.market.slug, one.request, view)
-            answer: asyncio.Future[PlaceAnswer] = asyncio.get_running_loop().create_future()
-            self._placing[one.venue_id] = answer
-            waiting.append(answer)
-            self._venue.send_order(one, now_ms)
+        now_ms = self._parts()[2].now_ms()
+        waiting = [self._send(one, now_ms) for one in prepared]
         self._changed()
         return [await answer for answer in waiting]
 
+    def _send(self, prepared: PreparedOrder, now_ms: int) -> asyncio.Future[PlaceAnswer]:
+        """Send one order and return where its answer will be; `_changed` follows."""
+        answer: asyncio.Future[PlaceAnswer] = asyncio.get_running_loop().create_future()
+        market, request = prepared.market, prepared.request
+        stage = self._stages.get(market.slug)
+        if stage is None:
+            text = "no orderbook exists: the market is over"
+            answer.set_result(PlaceAnswer(PlaceResult.REJECTED, "market_not_found", text))
+            return answer
+        view = stage.floor.view(request)
+        self.blotter.placed(prepared.venue_id, now_ms, market.slug, request, view)
+        self._placing[prepared.venue_id] = answer
+        self._venue.send_order(prepared, now_ms)
+        return answer
+
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
         """Cancel orders; that is on its way as long as an order."""
-        _, _, player = self._parts()
+        now_ms = self._parts()[2].now_ms()
         self._ticket += 1
         for venue_id in venue_ids:
-            self.blotter.cancelled(venue_id, player.now_ms())
+            self.blotter.cancelled(venue_id, now_ms)
         answer: asyncio.Future[CancelAnswer] = asyncio.get_running_loop().create_future()
         self._cancelling[self._ticket] = answer
-        self._venue.send_cancel(self._ticket, venue_ids, player.now_ms())
+        self._venue.send_cancel(self._ticket, venue_ids, now_ms)
         self._changed()
         return await answer
 
@@ -309,7 +313,8 @@ class ReplayExchange(ConvertsOnPaper):
 
     def _changed(self) -> None:
         """Tell what is to be told, and come back when something is due."""
-        self._parts()[2].interrupt()
+        player = self._parts()[2]
+        player.interrupt()
         outbox = self._venue.outbox
         while outbox:
             self._tell(outbox.popleft())
@@ -320,11 +325,8 @@ class ReplayExchange(ConvertsOnPaper):
             self._due[1].cancel()
         self._due = None
         if due_ms is not None:
-            when = self._parts()[2].loop_time(due_ms)
-            self._due = (
-                due_ms,
-                asyncio.get_running_loop().call_at(when, self._safely, self._come_due),
-            )
+            loop, when = asyncio.get_running_loop(), player.loop_time(due_ms)
+            self._due = (due_ms, loop.call_at(when, self._safely, self._come_due))
 
     def _come_due(self) -> None:
         self._due = None
@@ -378,12 +380,6 @@ class ReplayExchange(ConvertsOnPaper):
     async def fetch_balance(self) -> Decimal:
         """Return the account's cash in USD."""
         return self.cash
-
-
-def _done(answer: PlaceAnswer) -> asyncio.Future[PlaceAnswer]:
-    future: asyncio.Future[PlaceAnswer] = asyncio.get_running_loop().create_future()
-    future.set_result(answer)
-    return future
 
 
 def _answer(waiting: asyncio.Future[T], answer: T) -> None:

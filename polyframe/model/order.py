@@ -252,6 +252,38 @@ class Order:
     updated_ms: int = 0
     intent: str = ""
 
+    def stepped(self, status: OrderStatus, reason: str, now_ms: int) -> Order:
+        """Return the order in another state from `now_ms` on: what ``evolve`` does, but for every step.
+
+        Args:
+            status: Where it is in its life now.
+            reason: Why it ended or was refused, ``""`` if it did not or was not.
+            now_ms: Epoch milliseconds on our clock.
+        """
+        return Order(
+            self.client_id,
+            self.venue_id,
+            self.generation,
+            self.slug,
+            self.token,
+            self.strategy,
+            self.outcome,
+            self.side,
+            self.price,
+            self.size,
+            self.order_type,
+            self.post_only,
+            status,
+            self.filled,
+            self.matched,
+            self.average_price,
+            self.fees,
+            reason,
+            self.created_ms,
+            now_ms,
+            self.intent,
+        )
+
     @property
     def remaining(self) -> Decimal:
         """Shares not yet filled (not negative)."""

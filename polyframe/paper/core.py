@@ -176,36 +176,40 @@ class PaperVenue:
             text = f"order {order.order_id} is invalid. Duplicated."
             self._answer(order, PlaceAnswer(PlaceResult.UNKNOWN, "duplicate", text))
             return
-        plan, refusal = self._check(order, now_ms)
+        plan, is_whole, refusal = self._check(order, now_ms)
         if refusal is not None:
             self._answer(order, refusal)
         elif plan and self.models.taker_delay_ms:
             self._held.add(order.order_id)
             self.schedule.at(now_ms + self.models.taker_delay_ms, partial(self._release, order))
         else:
-            self._execute(order, now_ms)
+            self._execute(order, plan, is_whole, now_ms)
 
     def _release(self, order: PaperOrder, now_ms: int) -> None:
         """Let a marketable order go on after the delay, against the book of now (PROTOCOL §2.3)."""
         self._held.discard(order.order_id)
-        _, refusal = self._check(order, now_ms)
+        plan, is_whole, refusal = self._check(order, now_ms)
         if refusal is not None:
             self._answer(order, refusal)
         else:
-            self._execute(order, now_ms)
+            self._execute(order, plan, is_whole, now_ms)
 
-    def _check(self, order: PaperOrder, now_ms: int) -> tuple[list[Match], PlaceAnswer | None]:
+    def _check(
+        self, order: PaperOrder, now_ms: int
+    ) -> tuple[list[Match], bool, PlaceAnswer | None]:
+        """Return what an order would take now, whether that is all of it, and why it must not."""
         market = self.markets[order.market.slug]
         refusal = malformed(order, market, now_ms)
         if refusal is not None:
-            return [], refusal
-        plan, _ = market.plan(order, now_ms)
-        held = self.held_cash if order.request.side is Side.BUY else self.held_shares(order.token)
-        return plan, unmatchable(order, plan, self.account, held)
-
-    def _execute(self, order: PaperOrder, now_ms: int) -> None:
-        market, kind = self.markets[order.market.slug], order.request.order_type
+            return [], False, refusal
         plan, is_whole = market.plan(order, now_ms)
+        held = self.held_cash if order.request.side is Side.BUY else self.held_shares(order.token)
+        return plan, is_whole, unmatchable(order, plan, self.account, held)
+
+    def _execute(
+        self, order: PaperOrder, plan: Sequence[Match], is_whole: bool, now_ms: int
+    ) -> None:
+        market, kind = self.markets[order.market.slug], order.request.order_type
         self.orders[order.order_id] = order
         if kind is OrderType.FOK and not is_whole:
             text = "order couldn't be fully filled. FOK orders are fully filled or killed."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from functools import partial
 from typing import Protocol
@@ -97,7 +96,7 @@ class Cancels:
     async def cancel_many(self, market: Market, client_ids: Collection[str]) -> list[Order]:
         """Cancel orders of a cycle; see `TradingService.cancel_many`."""
         # A cancel must not overtake the order that it cancels.
-        await asyncio.gather(*(self._requests.wait(one, PLACE_PATIENCE) for one in client_ids))
+        await self._requests.wait(client_ids, PLACE_PATIENCE)
         what, state = f"cancel {', '.join(client_ids)}", self._desk.state(market)
         if state is None:
             raise StaleCycleError(what, market.generation, self._desk.generation)

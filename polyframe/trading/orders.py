@@ -61,6 +61,8 @@ class OrderTable:
         self._shares_held: dict[str, Decimal] = {}
         self._offered: dict[tuple[str, Outcome], Decimal] = {}
         self._cash_held: dict[str, Decimal] = {}
+        # What indexes and reservations of each order were worked out from.
+        self._held_for: dict[str, tuple[object, ...]] = {}
         # What is to come of each order in shares and USD, and added up as it changes: the risk guard
         # asks for the sums before every order.
         self._to_come: dict[str, tuple[Decimal, Decimal]] = {}
@@ -150,6 +152,7 @@ class OrderTable:
         del self._orders[old]
         self._open.pop(old, None)
         self._awaiting.pop(old, None)
+        self._held_for.pop(old, None)
         self._count_to_come(parked, ZERO)
         for number in trades.values():
             if number is not None:
@@ -236,6 +239,23 @@ class OrderTable:
     ) -> bool:
         """Work out an order anew from its fills and what is known of it; say whether it changed."""
         before, track = self._orders[order.client_id], self.tracks[order.client_id]
+        if track.trades or order.filled or not track.size_known:
+            order = self._with_fills(order, track)
+        market_open = self._holdings.winner is None
+        status = next_status(order, track, wanted, market_open=market_open)
+        is_step = status is not before.status
+        if is_step:
+            if not reason and not market_open:
+                reason = _RESOLVED
+            order = order.stepped(status, reason if status in _EXPLAINED else "", now_ms)
+        elif order is not before and order != before:
+            is_step, order = True, evolve(order, updated_ms=now_ms)
+        self._orders[order.client_id] = order
+        self._hold(order, track)
+        return is_step
+
+    def _with_fills(self, order: Order, track: OrderTrack) -> Order:
+        """Return an order as its fills make it, and note how many shares the venue has matched."""
         fills = [self._fills[trade_id, order.client_id] for trade_id in track.trades]
         counted = [fill for fill in fills if _counts(fill)]
         filled = sum((fill.size for fill in counted), ZERO)
@@ -245,22 +265,10 @@ class OrderTable:
         average = exact(notional / filled) if filled else None
         fees = sum((fill.fee for fill in counted), ZERO)
         found = (size, filled, average, fees)
-        # Making a new value costs more than all else here: most commands and reports fill nothing.
-        if found != (order.size, order.filled, order.average_price, order.fees):
-            order = evolve(order, size=size, filled=filled, average_price=average, fees=fees)
-        market_open = self._holdings.winner is None
-        status = next_status(order, track, wanted, market_open=market_open)
-        is_step = status is not before.status
-        if is_step:
-            if not reason and not market_open:
-                reason = _RESOLVED
-            reason = reason if status in _EXPLAINED else ""
-            order = evolve(order, status=status, reason=reason, updated_ms=now_ms)
-        elif order is not before and order != before:
-            is_step, order = True, evolve(order, updated_ms=now_ms)
-        self._orders[order.client_id] = order
-        self._hold(order, track)
-        return is_step
+        # Making a new value costs more than all else here: many reports tell of no new fill.
+        if found == (order.size, order.filled, order.average_price, order.fees):
+            return order
+        return evolve(order, size=size, filled=filled, average_price=average, fees=fees)
 
     def let_go(self) -> None:
         """Release the cash that is still held, because the market is resolved."""
@@ -272,17 +280,22 @@ class OrderTable:
         for client_id, held in self._cash_held.items():
             self._account.release(self._key(client_id), held)
         self._cash_held.clear()
+        self._held_for.clear()
 
     def _hold(self, order: Order, track: OrderTrack) -> None:
         """Make the indexes and reservations fit the order."""
-        client_id = order.client_id
+        client_id, is_over = order.client_id, self._holdings.winner is not None
+        held_for = (order.is_open, order.size, order.matched, order.price, track.seen, is_over)
+        if self._held_for.get(client_id) == held_for:
+            return  # most steps of an order change nothing but its state
+        self._held_for[client_id] = held_for
         _mark(self._open, client_id, order.is_open)
         _mark(self._awaiting, client_id, bool(unreported(order, track)))
         shares = may_fill(order, track)
         self._count_to_come(order, shares)
         if order.is_external:
             return
-        if self._holdings.winner is not None:
+        if is_over:
             shares = ZERO
         if order.side is Side.SELL:
             owner = (order.strategy, order.outcome)
@@ -290,7 +303,8 @@ class OrderTable:
             self._offered[owner] = self._offered.get(owner, ZERO) + more
             _keep(self._shares_held, client_id, shares)
             return
-        cost, held = self.worst_cost(order, shares), self.cash_held(client_id)
+        cost = self.worst_cost(order, shares) if shares else ZERO
+        held = self.cash_held(client_id)
         if cost > held:
             self._account.extend(self._key(client_id), cost - held)
         elif cost < held:
@@ -300,7 +314,7 @@ class OrderTable:
     def _count_to_come(self, order: Order, shares: Decimal) -> None:
         """Let the sums of what is to come contain `shares` of an order, instead of what they did."""
         key = (order.side, order.outcome)
-        cost = exact(order.price * shares) if order.side is Side.BUY else ZERO
+        cost = exact(order.price * shares) if shares and order.side is Side.BUY else ZERO
         shares_before, cost_before = self._to_come.pop(order.client_id, (ZERO, ZERO))
         if shares:
             self._to_come[order.client_id] = (shares, cost)

@@ -261,6 +261,30 @@ class Holdings:
             return book.paid_out(self._paid.get((strategy, outcome), ZERO))
         return book.position()
 
+    def held(self, outcome: Outcome, strategy: str | None = None) -> Decimal:
+        """Return the shares of `outcome` that a strategy holds, by default all and nobody together.
+
+        None after the resolution.
+        """
+        if self.winner is not None or not self._books:
+            return ZERO
+        if strategy is None:
+            return sum((book.size for (_, of), book in self._books.items() if of is outcome), ZERO)
+        book = self._books.get((strategy, outcome))
+        return ZERO if book is None else book.size
+
+    @property
+    def fees(self) -> Decimal:
+        """USD paid in fees."""
+        return sum((book.fees for book in self._books.values()), ZERO)
+
+    @property
+    def realised(self) -> Decimal:
+        """Profit of what was sold or paid out in USD, without fees."""
+        if self.winner is None:
+            return sum((book.realised for book in self._books.values()), ZERO)
+        return sum((position.realised for _, position in self.positions()), ZERO)
+
     def positions(self) -> tuple[tuple[str, Position], ...]:
         """Return all positions that ever came to be, with their strategies, sorted by both."""
         return tuple(

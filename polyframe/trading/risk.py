@@ -7,7 +7,7 @@ know (also the time) comes in as values. It refuses *entries*. Orders that reduc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 
@@ -186,7 +186,7 @@ class RiskGuard:
             return None
         if self._state is RiskState.REDUCING:
             return self._only_reducing()
-        return next(self._refusals(request, facts), None)
+        return self._above(request, facts) or self._reached(facts) or self._ill_timed(facts)
 
     def check_conversion(
         self, kind: ConversionKind, usd: Decimal, state: CycleView
@@ -205,16 +205,16 @@ class RiskGuard:
             return denied
         if self._state is RiskState.REDUCING:
             return self._only_reducing()
-        return next(self._split_refusals(usd, state), None)
+        return self._split_above(usd, state)
 
-    def _split_refusals(self, usd: Decimal, state: CycleView) -> Iterator[Denied]:
+    def _split_above(self, usd: Decimal, state: CycleView) -> Denied | None:
         limits, in_cycle = self.limits, committed(state) + usd
         in_run = self._in_run(str(state.market.series), in_cycle)
         held = max(
             state.position(outcome).size + state.shares_to_come(Side.BUY, outcome)
             for outcome in Outcome
         )
-        yield from _refused(
+        return _above_limit(
             ("cycle_notional", limits.max_cycle_notional, in_cycle, "USD spent in this cycle"),
             ("run_notional", limits.max_run_notional, in_run, "USD spent in this run"),
             ("position", limits.max_position, held + usd, "shares of an outcome"),
@@ -317,6 +317,8 @@ class RiskGuard:
     def _check_intent(
         self, strategy: str, request: OrderRequest, facts: RiskFacts
     ) -> Denied | None:
+        if not request.intent:
+            return None
         what = f"{strategy} has an order with intent {request.intent!r}"
         if facts.has_intent:
             return Denied("duplicate_intent", f"{what} open")
@@ -326,29 +328,23 @@ class RiskGuard:
             return Denied("duplicate_intent", f"{what}, {last.client_id}, younger than {ttl:g} s")
         return None
 
-    def _refusals(self, request: OrderRequest, facts: RiskFacts) -> Iterator[Denied]:
-        """Yield every reason against an entry."""
-        yield from self._above(request, facts)
-        yield from self._reached(facts)
-        yield from self._ill_timed(facts)
-
-    def _above(self, request: OrderRequest, facts: RiskFacts) -> Iterator[Denied]:
+    def _above(self, request: OrderRequest, facts: RiskFacts) -> Denied | None:
         limits = self.limits
         notional, spends = request.price * request.size, _spends(request)
         shares = request.most_shares(facts.best_ask)
         gains = shares if request.side is Side.BUY else ZERO
         in_cycle = facts.committed + spends
         in_run = self._in_run(facts.series, in_cycle)
-        yield from _refused(
+        return _above_limit(
             ("order_notional", limits.max_order_notional, notional, "USD in one order"),
             ("order_shares", limits.max_order_shares, shares, "shares in one order"),
             ("cycle_notional", limits.max_cycle_notional, in_cycle, "USD spent in this cycle"),
             ("run_notional", limits.max_run_notional, in_run, "USD spent in this run"),
-            ("position", limits.max_position, facts.position + gains, f"{request.outcome} shares"),
+            ("position", limits.max_position, facts.position + gains, request.outcome + " shares"),
             ("open_orders", limits.max_open_orders, facts.open_orders + 1, "open orders"),
         )
 
-    def _reached(self, facts: RiskFacts) -> Iterator[Denied]:
+    def _reached(self, facts: RiskFacts) -> Denied | None:
         limits = self.limits
         others = self._others(facts.series)
         in_run = sum((realised_loss(s) for s in others), facts.loss - self._profit)
@@ -359,7 +355,8 @@ class RiskGuard:
         )
         for name, limit, value, what in rows:
             if limit is not None and value >= limit:
-                yield Denied(f"risk_{name}", f"{value} {what}, max_{name} is {limit}")
+                return Denied(f"risk_{name}", f"{value} {what}, max_{name} is {limit}")
+        return None
 
     def _others(self, series: str) -> list[CycleView]:
         """Return the running cycles of the other series."""
@@ -370,45 +367,47 @@ class RiskGuard:
         others = (committed(state) for state in self._others(series))
         return sum(others, self._committed_before + in_cycle)
 
-    def _ill_timed(self, facts: RiskFacts) -> Iterator[Denied]:
+    def _ill_timed(self, facts: RiskFacts) -> Denied | None:
         limits, now = self.limits, facts.network_time
         since, left = facts.time - facts.start, facts.end - facts.time
         if limits.entry_after is not None and since < limits.entry_after:
             text = f"{since:.1f} s after the start, entry_after is {limits.entry_after:g}"
-            yield Denied("risk_entry_window", text)
+            return Denied("risk_entry_window", text)
         if limits.entry_before_end is not None and left < limits.entry_before_end:
             text = f"{left:.1f} s before the end, entry_before_end is {limits.entry_before_end:g}"
-            yield Denied("risk_entry_window", text)
+            return Denied("risk_entry_window", text)
         if limits.max_book_age is not None:
             if not facts.is_known:
-                yield Denied("risk_book_unknown", "the book is not known now")
-            elif facts.book_age > limits.max_book_age:
+                return Denied("risk_book_unknown", "the book is not known now")
+            if facts.book_age > limits.max_book_age:
                 text = (
                     f"no change for {facts.book_age:.1f} s, max_book_age is {limits.max_book_age:g}"
                 )
-                yield Denied("risk_book_age", text)
+                return Denied("risk_book_age", text)
         if limits.max_spread is not None and facts.spread > limits.max_spread:
             text = f"{facts.spread} USD between bid and ask, max_spread is {limits.max_spread}"
-            yield Denied("risk_spread", text)
+            return Denied("risk_spread", text)
         if self._bucket is not None and (wait := self._bucket.wait(now)):
             text = (
                 f"more than {limits.max_orders_per_second:g} orders a second after "
                 f"{limits.order_burst} at once; next in {wait:.2f} s"
             )
-            yield Denied("risk_rate", text)
+            return Denied("risk_rate", text)
         if self._breaker.state(now) is BreakerState.OPEN:
             text = (
                 f"{self._breaker.errors} venue errors in a row; "
                 f"next try in {self._breaker.wait(now):.1f} s"
             )
-            yield Denied("risk_breaker", text)
+            return Denied("risk_breaker", text)
+        return None
 
 
-def _refused(*rows: tuple[str, Decimal | int | None, Decimal | int, str]) -> Iterator[Denied]:
-    """Yield what is above its limit: name, limit, value, and what that is."""
+def _above_limit(*rows: tuple[str, Decimal | int | None, Decimal | int, str]) -> Denied | None:
+    """Return what is above its limit, the first of them: name, limit, value, and what that is."""
     for name, limit, value, what in rows:
         if limit is not None and value > limit:
-            yield Denied(f"risk_{name}", f"it would make {value} {what}, max_{name} is {limit}")
+            return Denied(f"risk_{name}", f"it would make {value} {what}, max_{name} is {limit}")
+    return None
 
 
 def _spends(request: OrderRequest) -> Decimal:

@@ -76,9 +76,9 @@ def risk_facts(
         network_time: Seconds of the event loop's clock.
     """
     outcome = request.outcome
-    position = state.position(outcome).size + state.shares_to_come(Side.BUY, outcome)
+    position = state.held(outcome) + state.shares_to_come(Side.BUY, outcome)
     offered = state.shares_to_come(Side.SELL, outcome.other)
-    unpaired = state.position(outcome.other).size - offered
+    unpaired = state.held(outcome.other) - offered
     bid = ZERO if quote.bid is None else quote.bid
     ask = ONE if quote.ask is None else quote.ask
     return RiskFacts(

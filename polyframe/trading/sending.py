@@ -22,7 +22,7 @@ from polyframe.trading.commands import (
     Stale,
 )
 from polyframe.trading.ownorders import OwnOrders
-from polyframe.trading.requests import Requests
+from polyframe.trading.requests import Requests, ended
 from polyframe.trading.risk import RiskGuard
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Sender:
     async def answers(self, tasks: Sequence[Answers]) -> list[PlaceAnswer]:
         """Wait for the answers to what was started."""
         if tasks:
-            await asyncio.wait(tasks)
+            await ended(*tasks)
         return [answer for task in tasks for answer in task.result()]
 
     async def _send_batch(self, market: Market, batch: Sequence[Sending]) -> list[PlaceAnswer]:
@@ -133,7 +133,10 @@ class Sender:
             for sending, answer in zip(batch, answers, strict=True)
             if (command := self._take_answer(market, sending, answer)) is not None
         ]
-        await asyncio.gather(*(self._desk.take_late_answer(market, command) for command in late))
+        if late:
+            await asyncio.gather(
+                *(self._desk.take_late_answer(market, command) for command in late)
+            )
         return answers
 
     async def _ask(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:

@@ -104,6 +104,10 @@ class CycleView:
             return self._holdings.total(outcome)
         return self._holdings.position(strategy, outcome)
 
+    def held(self, outcome: Outcome, strategy: str | None = None) -> Decimal:
+        """Return the size of `position` alone, which is asked for before every order."""
+        return self._holdings.held(outcome, strategy)
+
     def outlook(
         self, bids: Mapping[Outcome, Decimal] | None = None, strategy: str | None = None
     ) -> Outlook:
@@ -121,9 +125,7 @@ class CycleView:
         Shares count from the match on. The venue delivers them some seconds later and refuses a sell
         until then (PROTOCOL §9); `Position.settled` tells how many are safe.
         """
-        return max(
-            self._holdings.position(strategy, outcome).size - self._given(outcome, strategy), ZERO
-        )
+        return max(self._holdings.held(outcome, strategy) - self._given(outcome, strategy), ZERO)
 
     def mergeable(self, strategy: str) -> Decimal:
         """Return the pairs that a strategy can merge now, in shares of either outcome.
@@ -166,6 +168,8 @@ class CycleView:
 
     def split_off(self, strategy: str | None = None) -> Decimal:
         """Return the USD that a strategy has split into pairs or may have, by default all of them."""
+        if not self.conversions:
+            return ZERO
         return sum(
             (
                 one.shares
@@ -217,12 +221,12 @@ class CycleView:
     @property
     def fees(self) -> Decimal:
         """USD paid in fees."""
-        return sum((position.fees for _, position in self._holdings.positions()), ZERO)
+        return self._holdings.fees
 
     @property
     def realised(self) -> Decimal:
         """Profit of what was sold or paid out in USD, without fees."""
-        return sum((position.realised for _, position in self._holdings.positions()), ZERO)
+        return self._holdings.realised
 
     @property
     def volume(self) -> Decimal:
