@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from polyframe.paper.queues import CancelsBehind, Power2, ProRata, Touch
     from polyframe.recording.check import TapeCheck, check_tape
     from polyframe.recording.csvfiles import CsvRecording, write_csv
+    from polyframe.recording.kept import KeptRecording
     from polyframe.recording.parquet import ParquetRecording, write_market
     from polyframe.recording.pmxt import PmxtArchive
     from polyframe.recording.reader import Recording
@@ -140,6 +141,7 @@ __all__ = [
     "Gap",
     "GeoBlocked",
     "Grid",
+    "KeptRecording",
     "Ledger",
     "Leg",
     "LegsResult",
@@ -361,6 +363,7 @@ _HOMES = {
         "CsvRecording",
         "write_csv",
     ),
+    "recording.kept": ("KeptRecording",),
     "recording.parquet": (
         "ParquetRecording",
         "write_market",

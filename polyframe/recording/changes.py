@@ -10,7 +10,7 @@ from polyframe.model.events import BookDelta, LevelChange
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.stretch import ASK_UP, BID_DOWN, BID_UP, IS_BID_SIDE, Changes, Stretch
-from polyframe.recording.batches import Columns, plain
+from polyframe.recording.batches import Columns, plain, price_list
 from polyframe.recording.reader import Piece
 from polyframe.recording.rows import IS_BID
 from polyframe.recording.tape import TapeEvent, Timed, shares
@@ -59,15 +59,15 @@ def make_changes(columns: Columns, going_on: Any) -> Changes:
         begun = pa.concat_arrays([pa.array([0], pa.int32()), begun])
         numbers = plain(begun if columns.rows is None else begun.take(columns.rows))
     has_tops = any(columns.column(name).null_count < columns.count for name in _TOPS)
-    bids, asks = (columns.numbers(name, -1) if has_tops else None for name in _TOPS)
+    bids, asks = (columns.prices(name, -1) if has_tops else None for name in _TOPS)
     return Changes(
         numbers,
         columns.numbers("received"),
         columns.numbers("time"),
         plain(sides),
-        columns.numbers("price_e4"),
+        columns.prices("price_e4"),
         list(map(shares, columns.numbers("size_e6"))),
-        plain(places),
+        price_list(places),
         bids,
         asks,
     )

@@ -17,7 +17,7 @@ from polyframe.model.events import (
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.order import Side
-from polyframe.recording.batches import OUTCOMES, Columns, plain
+from polyframe.recording.batches import OUTCOMES, Columns, plain, price_list
 from polyframe.recording.tape import Gap, TapeEvent, Timed, shares
 
 _SIDES = {side.value: side for side in Side}
@@ -149,5 +149,5 @@ _CHECKS: dict[str | None, Callable[[Columns], bool]] = {
 def _levels(columns: Columns, prices: str, sizes: str) -> list[Levels]:
     """Return one side of all books."""
     bases = plain(columns.flat(sizes))
-    pairs = zip(plain(columns.flat(prices)), map(shares, bases), strict=True)
+    pairs = zip(price_list(columns.flat(prices)), map(shares, bases), strict=True)
     return [tuple(islice(pairs, count)) for count in columns.lengths(prices)]

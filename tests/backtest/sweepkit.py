@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from polyframe import Outcome, SweepResult, sweep
 from polyframe.model.order import OrderType
+from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket
 from polyframe.strategy import Strategy
 from tests.backtest.kit import MODELS, Eager, Made, wandering
@@ -109,7 +110,7 @@ def threads(count: int = 2) -> Iterator[Executor]:
         yield executor
 
 
-def eager_sweep(data: Made | None = None, **more: object) -> SweepResult:
+def eager_sweep(data: Recording | None = None, **more: object) -> SweepResult:
     """Sweep four variants of `Eager` on threads."""
     recording = small() if data is None else data
     with threads() as executor:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from decimal import Decimal
 from pathlib import Path
@@ -31,7 +31,11 @@ from polyframe import (
 from polyframe.backtest.progress import Progress
 from polyframe.backtest.sweeps.keys import canonical, task_key
 from polyframe.backtest.sweeps.task import Part
+from polyframe.backtest.sweeps.variantresult import VariantResult
 from polyframe.backtest.sweeps.variants import label, make_variants
+from polyframe.recording.gather import pieces_of
+from polyframe.recording.kept import KeptRecording
+from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 from polyframe.strategy import Strategy
 from polyframe.templates import read_settings
@@ -341,7 +345,7 @@ class Watched:
 def _resumed(folder: Path, data: Made | ParquetRecording, **more: Any) -> tuple[int, SweepResult]:
     """Sweep, and return how many tasks an earlier run had finished."""
     watched = Watched()
-    result = eager_sweep(data, folder=folder, progress=watched, **more)  # type: ignore[arg-type]
+    result = eager_sweep(data, folder=folder, progress=watched, **more)
     assert watched.last.done == watched.last.total
     return watched.last.resumed, result
 
@@ -530,19 +534,74 @@ def test_a_worker_reads_each_market_once_for_all_variants() -> None:
     assert reads == [tape.market.slug for tape in data.markets()]
 
 
-@pytest.mark.parametrize("limit", [0, 50, 900, 10**9])
-def test_what_is_remembered_is_bounded_and_the_same(limit: int) -> None:
-    """Beyond the bound events come from the recording each time, the same ones in the same order."""
+def test_a_part_of_a_recording_is_some_of_its_markets() -> None:
+    """Their events are those of the recording, by column, too; nothing is told of the others."""
     data = small()
-    part = Part(data, [file_name(tape.market) for tape in data.markets()[:2]], limit)
+    part = Part(data, [file_name(tape.market) for tape in data.markets()[:2]])
     assert list(part.markets()) == list(data.markets()[:2])
-    for _ in range(2):
-        for tape in part.markets():
-            assert list(part.events(tape)) == list(data.events(tape))
-    kept = sum(len(events) for events in part._events.values())
-    assert 2 * kept <= limit
-    with pytest.raises(KeyError):
-        part.events(data.markets()[2])
+    for tape in part.markets():
+        assert list(part.events(tape)) == list(data.events(tape))
+        assert list(part.stretches(tape)) == list(pieces_of(data, tape))
+    for ask in (part.events, part.stretches):
+        with pytest.raises(KeyError):
+            ask(data.markets()[2])
+
+
+def test_what_a_worker_keeps_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound markets are read anew for each variant; the table is the same."""
+    data, tables = Counted(small().rows), list[str]()
+    for megabytes, times in ((150.0, 1), (0.0, 4)):
+        reads.clear()
+        monkeypatch.setattr("polyframe.backtest.sweeps.task.REMEMBERED", megabytes)
+        with threads(1) as executor:
+            done = sweep(Eager, SETTINGS, data=data, executor=executor, models=MODELS)
+        tables.append(done.csv())
+        assert len(reads) == times * 3
+    assert tables[0] == tables[1]
+
+
+@define
+class InRounds:
+    """A sampler that asks for settings in rounds.
+
+    Attributes:
+        left: The rounds to come.
+    """
+
+    left: list[list[dict[str, int]]]
+
+    def ask(self) -> list[dict[str, int]]:
+        """Return the next round."""
+        return self.left.pop(0) if self.left else []
+
+    def tell(self, results: Sequence[VariantResult]) -> None:
+        """It does not matter what came of it."""
+
+
+def test_a_kept_recording_is_kept_over_all_chunks_and_rounds() -> None:
+    """A worker forgets a chunk for the next one; what it was told to keep it keeps, up to that bound."""
+    data, tables = Counted(small().rows), list[str]()
+    cases: list[tuple[Recording, int]] = [
+        (data, 6),
+        (KeptRecording(data), 3),
+        (KeptRecording(data, megabytes=0), 12),
+    ]
+    for recording, times in cases:
+        reads.clear()
+        rounds = InRounds([SETTINGS[:2], SETTINGS[2:]])
+        with threads(1) as executor:
+            done = sweep(Eager, rounds, data=recording, executor=executor, models=MODELS, chunk=1)
+        tables.append(done.csv())
+        assert len(reads) == times
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_what_is_kept_of_a_recording_changes_no_key(tmp_path: Path) -> None:
+    """A folder that was begun with a recording goes on with one that is kept, and says so."""
+    told: list[Progress] = []
+    for recording in (small(), KeptRecording(small()), KeptRecording(small(), megabytes=5)):
+        eager_sweep(recording, folder=tmp_path, progress=told.append)
+    assert (told[-1].done, told[-1].resumed) == (4, 4)
 
 
 def test_a_recording_that_is_all_in_memory_is_refused_when_it_is_large() -> None:

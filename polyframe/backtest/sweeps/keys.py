@@ -21,6 +21,7 @@ import attrs
 import msgspec
 
 from polyframe.errors import ConfigError
+from polyframe.recording.kept import KeptRecording
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
 from polyframe.strategy import Strategy
@@ -67,7 +68,7 @@ def market_identity(data: Recording, whole: str, market: TapeMarket) -> str:
         whole: What `data_identity` says of it.
         market: The market.
     """
-    identity = getattr(data, "identity", None)
+    identity = getattr(_behind(data), "identity", None)
     rows = whole if identity is None else identity(market)
     told = hashlib.sha256(msgspec.json.encode(market, order="sorted")).hexdigest()
     return f"{market.market.slug} {rows} {told[:16]}"
@@ -79,9 +80,17 @@ def data_identity(data: Recording) -> str:
     Raises:
         ConfigError: It cannot be pickled.
     """
-    if hasattr(data, "identity"):
+    source = _behind(data)
+    if hasattr(source, "identity"):
         return ""
-    return hashlib.sha256(pickled_data(data)).hexdigest()
+    return hashlib.sha256(pickled_data(source)).hexdigest()
+
+
+def _behind(data: Recording) -> Recording:
+    """Return where a recording is read from: what is kept of it changes no result."""
+    while isinstance(data, KeptRecording):
+        data = data.recording
+    return data
 
 
 def pickled_data(data: Recording) -> bytes:

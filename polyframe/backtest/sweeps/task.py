@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import pickle
 import threading
 import time
@@ -16,21 +15,22 @@ from typing_extensions import override
 
 from polyframe.backtest.run import run_backtest
 from polyframe.errors import StrategyFailed
-from polyframe.model.events import BookDelta, BookSnapshot
 from polyframe.model.market import Outcome
 from polyframe.model.series import Series
 from polyframe.paper.models import PaperModels
 from polyframe.recording.excerpt import Excerpt
-from polyframe.recording.reader import Recording
-from polyframe.recording.tape import TapeEvent, TapeMarket, Timed, file_name
+from polyframe.recording.gather import pieces_of
+from polyframe.recording.kept import KeptRecording
+from polyframe.recording.reader import Piece, Recording
+from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 from polyframe.report.values import Figures, Report
 from polyframe.strategy import Strategy
 from polyframe.strategyrun import ErrorPolicy
 from polyframe.trader import TraderSettings
 from polyframe.trading.limits import RiskLimits
 
-REMEMBERED = 2_000_000
-"""Levels of books that a worker remembers of the markets at hand: about 150 MB."""
+REMEMBERED = 150
+"""Megabytes that a worker keeps of the markets at hand."""
 
 
 class SweepOptions(TypedDict, total=False):
@@ -184,62 +184,51 @@ def _cycles(report: Report, data: Recording) -> tuple[CycleFigures, ...]:
 
 
 class Part(Excerpt):
-    """Some markets of a recording; their events are remembered for the next run, up to a bound.
-
-    Events are values that nobody changes, so runs share them.
+    """Some markets of a recording.
 
     Args:
         recording: Where they are.
         names: Which, see `polyframe.recording.tape.file_name`.
-        limit: Levels of books to remember.
     """
 
-    def __init__(self, recording: Recording, names: Sequence[str], limit: int = REMEMBERED) -> None:
+    def __init__(self, recording: Recording, names: Sequence[str]) -> None:
         wanted = frozenset(names)
         super().__init__(
             recording, [each for each in recording.markets() if file_name(each.market) in wanted]
         )
-        self._left = limit
-        self._events: dict[str, list[TapeEvent]] = {}
+
+    def stretches(self, market: TapeMarket) -> Iterator[Piece]:
+        """Yield what was heard of one, level changes as columns.
+
+        Raises:
+            KeyError: It is none of these.
+        """
+        if market not in self._markets:
+            raise KeyError(market.market.slug)
+        return pieces_of(self._recording, market)
 
     @override
     def _heard(self, market: TapeMarket) -> Iterator[TapeEvent]:
-        name = file_name(market.market)
-        if name in self._events:
-            return iter(self._events[name])
-        # A run stops before the end of a tape; what is remembered is all of it.
-        kept, left = list[TapeEvent](), self._left
-        source = self._recording.events(market)
-        for event in source:
-            kept.append(event)
-            left -= _weight(event)
-            if left < 0:
-                return itertools.chain(kept, source)
-        self._left, self._events[name] = left, kept
-        return iter(kept)
-
-
-def _weight(event: TapeEvent) -> int:
-    if not isinstance(event, Timed):
-        return 1
-    message = event.message
-    if isinstance(message, BookSnapshot):
-        return 2 + len(message.bids) + len(message.asks)
-    return 2 + 2 * len(message.changes) if isinstance(message, BookDelta) else 2
+        return self._recording.events(market)
 
 
 _remembered = threading.local()
 """Of each thread: what it opened, and the part of it that it works on."""
 
 
-def _part(blob: bytes, names: tuple[str, ...], version: str) -> Part:
+def _part(blob: bytes, names: tuple[str, ...], version: str) -> Recording:
     """Return the part of a recording that this thread works on; another one is forgotten."""
     source = (blob, version)
     if getattr(_remembered, "of", None) != (source, names):
         _remembered.of = _remembered.part = None  # the old one is gone before the new one grows
         if getattr(_remembered, "source", None) != source:
             _remembered.recording, _remembered.source = pickle.loads(blob), source  # noqa: S301
-        _remembered.part = Part(_remembered.recording, names)
-        _remembered.of = (source, names)
-    part: Part = _remembered.part
-    return part
+        whole: Recording = _remembered.recording
+        part: Recording = Part(whole, names)
+        if not isinstance(
+            whole, KeptRecording
+        ):  # else it has a bound of its own, for all its parts
+            part = KeptRecording(part, REMEMBERED)
+        _remembered.part, _remembered.of = part, (source, names)
+    found: Recording = _remembered.part
+    return found
