@@ -14,7 +14,7 @@ import asyncio
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sized
 from contextvars import Context, copy_context
 from math import inf
 from typing import Any, Protocol, TypeVar, TypeVarTuple, runtime_checkable
@@ -136,6 +136,16 @@ async def _sleep_until(clock: Clock, when: float, nap: float = inf) -> None:
     await asyncio.sleep(0)
 
 
+class Watch:
+    """Becomes over as soon as a timer is set that may be due before others.
+
+    Attributes:
+        is_over: Whether it did.
+    """
+
+    is_over = False
+
+
 class VirtualClock:
     """Simulated time: hours pass in milliseconds, deterministically.
 
@@ -156,6 +166,7 @@ class VirtualClock:
         self._is_amid = False
         self._ready: deque[asyncio.Handle] = deque()
         self._loop_parts: dict[str, Any] = {}
+        self._watch: Watch | None = None
 
     def time(self) -> float:
         """Return the simulated epoch seconds."""
@@ -216,6 +227,34 @@ class VirtualClock:
         if when > self._elapsed:
             self._elapsed = when
         return self._start + self._elapsed
+
+    @property
+    def idle_steps(self) -> int:
+        """How many steps the task that runs may do of idle work, by itself and instead of waiting.
+
+        That is what a `doorbell` does for it, but for each step. None if others are ready, or have to be
+        let go on. Only for the work that `when_idle` calls.
+        """
+        is_free = not (self._ready or self._loop_parts["_stopping"])
+        return max(self._left, 0) if is_free else 0
+
+    def begin_solo(self, watch: Watch) -> None:
+        """Begin with such steps; `watch` is over as soon as a timer is set."""
+        self._watch, self._is_amid = watch, True
+
+    def end_solo(self, steps: int) -> None:
+        """Say how many steps were done."""
+        self._watch = None
+        self._left -= steps
+
+    def time_at(self, when: float) -> float:
+        """Return the market time at loop time `when`, or now if that is later."""
+        return self._start + max(when, self._elapsed)
+
+    @property
+    def ready(self) -> Sized:
+        """Those who can go on; only for what `when_idle` calls."""
+        return self._ready
 
     def _work(self) -> bool:
         """Do idle work, and let those run whom it wakes; say whether there was any."""
@@ -349,6 +388,9 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         self._timers_set += 1
+        watch = self.clock._watch  # noqa: SLF001
+        if watch is not None:
+            watch.is_over = True
         turn = _Turn(when)
         turn.number = self._timers_set
         return super().call_at(turn, callback, *args, context=context)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from polyframe.clock import Clock
-from polyframe.counters import Count, Counters
+from polyframe.counters import Cell, Count, Counters
 from polyframe.model.book import Book
 from polyframe.model.events import BestQuote, BookDelta, BookSnapshot
 from polyframe.model.market import Market, Outcome, known_outcome
@@ -203,7 +203,9 @@ class MarketBooks:
         if book.bid_units != side.told_bid or book.ask_units != side.told_ask:
             self._tell_price(side)
 
-    def rows(self, changes: Changes, begin: int, end: int, pace: Pace) -> Iterator[int]:
+    def rows(
+        self, changes: Changes, begin: int, end: int, pace: Pace, passed: Cell
+    ) -> Iterator[Outcome | None]:
         """Apply rows to books that are known, as `on_delta` does with each of their messages.
 
         What nobody hears of costs no more than its levels.
@@ -212,20 +214,31 @@ class MarketBooks:
             changes: The rows.
             begin: Where to begin.
             end: Where to stop at the latest; at least one message behind `begin`.
-            pace: Is told how late it is before anybody hears of a row.
+            pace: Is told how late it is, and how far the rows are taken, before anybody hears of one.
+            passed: Counts the messages.
 
-        Yields:
-            The first row that was not applied: after each message that somebody heard of, where `pace`
-            wants it, and at the end, which comes early if the books become unknown.
+        Returns:
+            Something for each instant of which somebody heard, and for the end, which comes early if the
+            books become unknown: ``None``, or the outcome of the one book that changed where `pace.is_solo`
+            and nobody was told. In solo nobody goes on at an early end: the instant is not over.
         """
+        is_plain = changes.numbers is None and changes.best_bids is None
+        if pace.is_solo and self.on_book and is_plain:
+            return self._steps(changes, begin, end, pace, passed)
+        return self._rows(changes, begin, end, pace, passed)
+
+    def _rows(
+        self, changes: Changes, begin: int, end: int, pace: Pace, passed: Cell
+    ) -> Iterator[None]:
+        is_solo, has_tops = pace.is_solo, changes.best_bids is not None
         coded, codes, numbers = self._coded, changes.sides, changes.numbers
         prices, sizes, times = changes.prices, changes.sizes, changes.times
-        received, arrive = changes.received, pace.arrive
-        has_tops, up, down = changes.best_bids is not None, self._up, self._down
+        received, up, down = changes.received, self._up, self._down
         wants_all, is_heard = bool(self.on_book), False
-        row = first = begin
+        row = first = counted = begin
+        # Whether somebody heard of something in this instant, which is played to its end then.
+        is_amid = received[begin] == pace.last_ms
         up.last = down.last = -1
-        up.best_bid = down.best_bid = -1
         while row < end:
             side, is_bid = coded[codes[row]]
             book = side.book
@@ -247,38 +260,68 @@ class MarketBooks:
                 or book.ask_units != side.told_ask
                 or (has_tops and side.is_news(changes))
             ):
-                if wants_all and first == row - 1 and not has_tops:
-                    # Who wants every level has heard of those before: `_hear`, spelled out.
-                    side.last = -1
-                    book.received = arrive(first)
-                    self._after_delta(side)
-                else:
-                    self._hear(changes, first, arrive)
-                    up.last = down.last = -1
-            elif received[first] >= pace.stop_ms:
-                self._hear(changes, row, arrive)
-                up.last = down.last = -1
-            else:
-                first = row
+                self._hear(changes, first, pace)
+                is_amid = True
+            elif is_amid or received[first] >= pace.look_ms:
+                self._hear(changes, row, pace)
+            first = row
+            if not is_amid or (self.known and row < end and received[row] == received[row - 1]):
                 continue
-            yield row
+            passed.value += changes.count(counted, row)
+            counted, is_amid = row, False
+            if self.known or not is_solo:
+                yield None
             if not self.known:
                 return
-            first, wants_all = row, bool(self.on_book)
-        if up.last >= 0 or down.last >= 0:
-            self._hear(changes, end, arrive)
-            yield row
+            wants_all = bool(self.on_book)
+        if counted < end:
+            self._hear(changes, end, pace)
+            passed.value += changes.count(counted, end)
+            yield None
 
-    def _hear(self, changes: Changes, first: int, arrive: Callable[[int], float]) -> None:
+    def _steps(
+        self, changes: Changes, begin: int, end: int, pace: Pace, passed: Cell
+    ) -> Iterator[Outcome | None]:
+        """Apply rows that are messages of their own, in solo, for one who wants to hear of all of them."""
+        coded, codes, arrive = self._coded, changes.sides, pace.arrive
+        prices, sizes, times = changes.prices, changes.sizes, changes.times
+        received, is_amid = changes.received, False
+        self._up.best_bid = self._down.best_bid = -1
+        for row in range(begin, end):
+            side, is_bid = coded[codes[row]]
+            book = side.book
+            book.apply_change(is_bid, prices[row], sizes[row])
+            if times[row] > book.timestamp_ms:
+                book.timestamp_ms = times[row]
+            book.received = arrive(row)
+            passed.value += 1
+            is_last = received[row + 1] != received[row]
+            if (
+                is_last
+                and not is_amid
+                and book.bid_units == side.told_bid
+                and book.ask_units == side.told_ask
+            ):
+                yield side.outcome
+                continue
+            self._after_delta(side)
+            is_amid = not is_last
+            if is_last:
+                yield None
+
+    def _hear(self, changes: Changes, first: int, pace: Pace) -> None:
         """Date what was applied, and tell what the rows from `first` on, a message, have done."""
         up, down = self._up, self._down
-        for side in (up, down) if up.last < down.last else (down, up):
-            if side.last >= 0:
-                side.book.received = arrive(side.last)
+        early, late = (up, down) if up.last < down.last else (down, up)
+        if early.last >= 0:
+            early.book.received = pace.time_of(early.last)
+        if late.last >= 0:
+            late.book.received = pace.arrive(late.last)
         for side in self._both:
             if side.last >= first:
                 side.take_tops(changes)
                 self._after_delta(side)
+            side.last = -1
 
     def on_quote(self, message: BestQuote) -> None:
         """Compare with the venue's own top of book."""

@@ -19,6 +19,7 @@ import msgspec
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
+from polyframe.exchange.base import SoloStream
 from polyframe.marketbooks import MarketBooks
 from polyframe.model.book import Book
 from polyframe.model.events import (
@@ -43,7 +44,7 @@ from polyframe.model.stretch import Changes, Pace
 from polyframe.trading.reconcile import ReconcileReport
 
 if TYPE_CHECKING:
-    from polyframe.exchange.base import DataStream, Exchange
+    from polyframe.exchange.base import DataStream, Exchange, Solo
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,8 @@ class ExchangeSession:
         self._state = SessionState.OPEN
         self.is_open = True
         self._stream: DataStream | None = None
+        self._solo_stream: SoloStream | None = None
+        self._solo: Solo | None = None
         # Never changed in place: one who is told may leave meanwhile.
         self._subscribers: tuple[Subscriber, ...] = ()
         self._book_subscribers: tuple[Subscriber, ...] = ()
@@ -150,6 +153,7 @@ class ExchangeSession:
     def open(self, exchange: Exchange) -> None:
         """Begin to connect. Whatever is to see the first message subscribes before."""
         self._stream = exchange.market_stream(self.market, self)
+        self._solo_stream = self._stream if isinstance(self._stream, SoloStream) else None
         self._stream.start()
 
     @property
@@ -243,6 +247,7 @@ class ExchangeSession:
         if self._state is not SessionState.OPEN:
             what = "session.subscribe"
             raise StaleCycleError(what, self.generation, None)
+        self._end_solo()
         self._subscribers += (subscriber,)
         if subscriber.wants_books:
             self._book_subscribers += (subscriber,)
@@ -255,9 +260,14 @@ class ExchangeSession:
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Remove a subscriber; unknown ones are ignored."""
+        self._end_solo()
         self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
         self._book_subscribers = tuple(s for s in self._book_subscribers if s is not subscriber)
         self._books.on_book = tuple(s.book_changed for s in self._book_subscribers)
+
+    def _end_solo(self) -> None:
+        if self._solo is not None:
+            self._solo.is_over = True
 
     def publish(self, change: OrderChanged | TradeChanged | ReconcileReport) -> None:
         """Hand a change that the engine made, or a comparison, to the subscribers."""
@@ -313,7 +323,7 @@ class ExchangeSession:
         else:
             self._on_other(message)
 
-    def rows(self, changes: Changes, begin: int, end: int, pace: Pace) -> Iterator[int]:
+    def rows(self, changes: Changes, begin: int, end: int, pace: Pace) -> Iterator[Outcome | None]:
         """Gate rows of a recording of this market, and apply them.
 
         What `on_market_message` does with each of their messages, at once for many.
@@ -324,23 +334,27 @@ class ExchangeSession:
             end: Where to stop at the latest; at least one message behind `begin`.
             pace: Is told how late it is before anybody hears of a row.
 
-        Yields:
-            The first row that was not taken: after each message that somebody may have heard of, where
-            `pace` wants it, and at the end, which may come early.
+        Returns:
+            See `MarketBooks.rows`.
         """
-        if not (self.is_open and self._books.known):
-            row = changes.behind(begin)
-            pace.arrive(row - 1)
-            self.on_market_message(changes.message(self.market, begin, row))
-            yield row
-            return
-        passed, are_single = self._passed_books, changes.numbers is None
-        for row in self._books.rows(changes, begin, end, pace):
-            passed.value += row - begin if are_single else changes.count(begin, row)
-            yield row
-            if not self.is_open:
-                return
-            begin = row
+        if self.is_open and self._books.known:
+            return self._books.rows(changes, begin, end, pace, self._passed_books)
+        row = changes.behind(begin)
+        pace.arrive(row - 1)
+        self.on_market_message(changes.message(self.market, begin, row))
+        return iter((None,))
+
+    def solo(self, subscriber: Subscriber) -> Solo | None:
+        """Return the rows of a recording that `subscriber` alone is about to hear.
+
+        ``None`` where there are none: others subscribe or have something to do first, or what comes
+        next is not in rows. Live there never are.
+        """
+        stream = self._solo_stream
+        if stream is None or self._subscribers != (subscriber,) or not self._books.known:
+            return None
+        self._solo = stream.solo()
+        return self._solo
 
     def _on_other(
         self, message: BookSnapshot | BestQuote | TradePrint | TickSizeChange | MarketResolved

@@ -27,6 +27,7 @@ from polyframe.trading.reconcile import ReconcileReport
 
 if TYPE_CHECKING:
     from polyframe.environment import Environment
+    from polyframe.exchange.base import Solo
     from polyframe.session import ExchangeSession
     from polyframe.trading.handle import StrategyTrading
 
@@ -242,6 +243,7 @@ class StrategyRun:
         # for ever.
         turn: list[tuple[int, Outcome]] = []
         is_prints_turn = False
+        solo: Solo | None = None
         # What `_stopped` says, spelled out: it is asked twice for each event.
         while session.is_open and not (self._failed or self._ending):
             if own:
@@ -249,7 +251,11 @@ class StrategyRun:
                 continue
             if not turn and not is_prints_turn:
                 if not self._marks and not prints:
-                    await self._bell
+                    solo = self._next_solo(solo)
+                    if solo is None:
+                        await self._bell
+                    else:
+                        await self._take(solo)
                     continue
                 turn += _TURNS[self._marks]
                 is_prints_turn = bool(prints)
@@ -266,6 +272,25 @@ class StrategyRun:
                 is_prints_turn = False
                 self._hook = "on_market_trade"
                 await strategy.on_market_trade(prints.popleft())
+
+    def _next_solo(self, solo: Solo | None) -> Solo | None:
+        """Return rows of a recording to take instead of waiting to be told of them, if there are any."""
+        if solo is not None:
+            if not (solo.is_over or solo.ready):
+                return solo
+            solo.end()
+        return self.session.solo(self)
+
+    async def _take(self, solo: Solo) -> None:
+        """Take rows until something is marked, or others are to go on."""
+        strategy, own, ready, self._hook = self.strategy, self._own, solo.ready, "on_book"
+        for outcome in solo.rows:
+            if outcome is None:
+                return
+            await strategy.on_book(outcome)
+            if ready or own or solo.is_over:
+                return
+        solo.end()
 
     async def _deliver_own(self, event: OwnEvent) -> None:
         strategy = self.strategy

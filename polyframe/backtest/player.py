@@ -7,22 +7,26 @@ nothing else to do. After the rows of an instant everybody else has their turn.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from functools import partial
 from heapq import heappop, heappush
 from typing import Protocol, runtime_checkable
 
-from polyframe.clock import VirtualClock
-from polyframe.exchange.base import MarketSink
+from polyframe.clock import VirtualClock, Watch
+from polyframe.exchange.base import MarketSink, Solo
 from polyframe.model.events import BookSnapshot, MarketMessage, StreamState
-from polyframe.model.market import Market
+from polyframe.model.market import Market, Outcome
 from polyframe.model.stretch import Changes, Pace, Stretch
 from polyframe.paper.book import Backlog
 from polyframe.recording.reader import Piece
 from polyframe.recording.tape import Gap, Timed
 
 _NEVER = 2**63
+
+_SOLO_LEAST = 4
+"""Rows below which it costs more to let somebody take them by himself than to tell him of each."""
 
 
 class Floor(Protocol):
@@ -66,7 +70,7 @@ class Floor(Protocol):
         ...
 
 
-Taker = Callable[[Changes, int, int, Pace], Iterator[int]]
+Taker = Callable[[Changes, int, int, Pace], Iterator[Outcome | None]]
 """Takes rows for a sink, as `ExchangeSession.rows` does."""
 
 
@@ -74,7 +78,9 @@ Taker = Callable[[Changes, int, int, Pace], Iterator[int]]
 class _TakesRows(Protocol):
     """A sink that takes many rows at once, up to the first message that somebody hears of."""
 
-    def rows(self, changes: Changes, begin: int, end: int, pace: Pace) -> Iterator[int]: ...
+    def rows(
+        self, changes: Changes, begin: int, end: int, pace: Pace
+    ) -> Iterator[Outcome | None]: ...
 
 
 class Tape:
@@ -89,7 +95,8 @@ class Tape:
     Attributes:
         next_ms: When its next message is due, in epoch milliseconds; ``None`` at its end.
         last_ms: When the last one came that was played, likewise; 0 before the first.
-        stop_ms: As a `Pace`: from this instant on rows are taken message by message.
+        look_ms: When the floor wants to look next, likewise.
+        is_solo: Whether who hears of the rows takes them himself, see `solo`.
     """
 
     def __init__(
@@ -100,13 +107,16 @@ class Tape:
         self._floor = floor
         self._player = player
         self._pass_on, self._origin = player.clock.pass_on, player.origin
+        self._clock = player.clock
         self._epoch: int | None = None
         self._sinks: list[MarketSink] = []
         self._takers: list[Taker] = []
+        self._solo_taker: Taker | None = None
         self._row = 0
         self._backlog = Backlog()
         self._received: list[int] = []
-        self.last_ms = self.stop_ms = 0
+        self.last_ms = self.look_ms = 0
+        self.is_solo = False
         self._turn_over()
 
     def _turn_over(self) -> None:
@@ -151,38 +161,37 @@ class Tape:
 
     def _rows(self, piece: Stretch, until_ms: int) -> Iterator[None]:
         """Play rows of a stretch that are due by then, likewise."""
-        changes, row, floor = piece.changes, self._row, self._floor
+        changes, floor = piece.changes, self._floor
         received, end = changes.received, piece.end
-        if row == piece.begin:
+        if self._row == piece.begin:
             self._enter(piece)
         if received[end - 1] > until_ms:
-            end = bisect_right(received, until_ms, row, end)
-        look_ms = floor.look_ms
-        # Amid an instant nobody goes on behind its end: somebody may have heard of what came before.
-        self.stop_ms = self.last_ms if self.next_ms == self.last_ms else look_ms
-        while row < end:
+            end = bisect_right(received, until_ms, self._row, end)
+        while (row := self._row) < end:
+            self.look_ms = floor.look_ms
             free = floor.may_wait(changes, row, end)
             if free == row:
                 taken = self._message(changes, row, changes.behind(row))
-                look_ms = floor.look_ms
             else:
                 taken = self._taken(changes, row, free)
-            for row in taken:
-                last_ms = self.last_ms = received[row - 1]
-                if last_ms >= look_ms:
-                    floor.look(last_ms)
-                    look_ms = floor.look_ms
+            for _ in taken:
                 if self._piece is not piece:
                     return  # one of those who were told has ended it
-                if row == piece.end:
-                    self._turn_over()
-                else:
-                    self._row, self.next_ms = row, received[row]
-                if self.next_ms == last_ms:
-                    self.stop_ms = last_ms
-                else:
-                    self.stop_ms = look_ms
+                self._note(piece)
+                # Nobody goes on amid an instant.
+                if self.next_ms != self.last_ms:
                     yield
+            if self._piece is not piece:
+                return
+
+    def _note(self, piece: Stretch) -> None:
+        """Note how far a stretch was played."""
+        row, received = self._backlog.end, self._received
+        self.last_ms = received[row - 1]
+        if row == piece.end:
+            self._turn_over()
+        else:
+            self._row, self.next_ms = row, received[row]
 
     def _enter(self, piece: Stretch) -> None:
         """Begin with a stretch; that before it may be of the same rows, which may be left out in between."""
@@ -194,7 +203,7 @@ class Tape:
             self._received = changes.received
             self._backlog = self._floor.begin_backlog(changes, piece.begin)
 
-    def _message(self, changes: Changes, begin: int, end: int) -> Iterator[int]:
+    def _message(self, changes: Changes, begin: int, end: int) -> Iterator[Outcome | None]:
         """Let everybody take a message that may not wait."""
         now_ms = changes.received[begin]
         self._pass_on(now_ms / 1000 - self._origin)
@@ -202,7 +211,7 @@ class Tape:
         self._backlog.begin = self._backlog.end = end
         return self._each(changes, begin, end)
 
-    def _taken(self, changes: Changes, begin: int, end: int) -> Iterator[int]:
+    def _taken(self, changes: Changes, begin: int, end: int) -> Iterator[Outcome | None]:
         """Let the sinks take rows that may wait."""
         takers = self._takers
         if len(takers) == 1:
@@ -210,20 +219,61 @@ class Tape:
         # With several, one message at a time: they hear of each in turn.
         return self._each(changes, begin, changes.behind(begin))
 
-    def _each(self, changes: Changes, begin: int, end: int) -> Iterator[int]:
+    def _each(self, changes: Changes, begin: int, end: int) -> Iterator[None]:
         """Let each sink take rows; yield behind them."""
         self.arrive(end - 1)
         for take in self._takers:
             for _ in take(changes, begin, end, self):
                 pass
-        yield end
+        yield None
 
     def arrive(self, row: int) -> float:
         """Make it as late as `row`, which is over for the floor, too; return the market time."""
-        backlog = self._backlog
+        backlog, now_ms = self._backlog, self._received[row]
         if row >= backlog.end:
             backlog.end = row + 1
-        return self._pass_on(self._received[row] / 1000 - self._origin)
+        if now_ms >= self.look_ms:
+            self._floor.look(now_ms)
+            self.look_ms = self._floor.look_ms
+        return self._pass_on(now_ms / 1000 - self._origin)
+
+    def time_of(self, row: int) -> float:
+        """Return the market time at which a row came, or now if that is later."""
+        return self._clock.time_at(self._received[row] / 1000 - self._origin)
+
+    def solo(self) -> Solo | None:
+        """Let the one who hears of it take the rows that are due before anything else happens."""
+        piece, take = self._piece, self._solo_taker
+        limit_ms, most = self._player.solo_room(self)
+        if take is None or type(piece) is not Stretch or self._row == piece.begin:
+            return None
+        row, changes = self._row, piece.changes
+        received, floor = changes.received, self._floor
+        if received[row] > limit_ms or received[row] == self.last_ms:
+            return None
+        # The last message stays behind: who turns over reads on, which is none of the one who hears.
+        end = min(piece.end - 1, row + most)
+        if received[end] > limit_ms:
+            end = bisect_right(received, limit_ms, row, end)
+        end = changes.beginning(end)
+        if row < end:
+            end = floor.may_wait(changes, row, end)
+        # Nobody goes on amid an instant.
+        end = bisect_left(received, received[end], row, end)
+        if end - row < _SOLO_LEAST:
+            return None
+        self.look_ms, self.is_solo = floor.look_ms, True
+        solo = _Solo(self._player, self, take(changes, row, end, self))
+        self._player.begin_solo(solo)
+        return solo
+
+    def end_solo(self) -> int:
+        """Note how many rows were taken, and return it."""
+        self.is_solo = False
+        piece, count = self._piece, self._backlog.end - self._row
+        if count > 0 and isinstance(piece, Stretch):
+            self._note(piece)
+        return count
 
     def _begin(self, event: Timed | Stretch) -> None:
         # The first connection is nothing new to who listens: it is told when it connects.
@@ -256,6 +306,8 @@ class Tape:
             sink.rows if isinstance(sink, _TakesRows) else partial(self._spell, sink)
             for sink in sinks
         ]
+        is_solo = len(sinks) == 1 and isinstance(sinks[0], _TakesRows)
+        self._solo_taker = self._takers[0] if is_solo else None
         self._player.interrupt()
 
     def _spell(
@@ -265,13 +317,13 @@ class Tape:
         begin: int,
         end: int,
         pace: Pace,
-    ) -> Iterator[int]:
+    ) -> Iterator[None]:
         """Tell a sink that takes nothing but messages."""
         while begin < end:
             behind = changes.behind(begin)
             pace.arrive(behind - 1)
             sink.on_market_message(changes.message(self._market, begin, behind))
-            yield behind
+            yield None
             begin = behind
 
     def stop(self) -> None:
@@ -280,6 +332,20 @@ class Tape:
         self._piece, self.next_ms = None, None
         self._pieces = iter(())
         self._floor.end_backlog()
+
+
+class _Solo(Watch):
+    """Rows of a tape that the one who hears of them takes himself."""
+
+    def __init__(self, player: Player, tape: Tape, rows: Iterator[Outcome | None]) -> None:
+        self.player, self.tape = player, tape
+        self.rows, self.ready = rows, player.clock.ready
+
+    def end(self) -> None:
+        """Take no more rows; the present instant is played to its end."""
+        self.player.interrupt()
+        if self.tape.next_ms == self.tape.last_ms:
+            self.player.catch_up()
 
 
 class Player:
@@ -306,6 +372,8 @@ class Player:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = _NEVER
         self._is_interrupted = False
+        self._solo: _Solo | None = None
+        self._context = copy_context()
         clock.when_idle(self._play().__next__)
 
     def now_ms(self) -> int:
@@ -320,6 +388,27 @@ class Player:
     def interrupt(self) -> None:
         """Something else has happened: what was said of the rows to come may not hold any more."""
         self._is_interrupted = True
+        self._end_solo()
+
+    def solo_room(self, tape: Tape) -> tuple[int, int]:
+        """Return until when nothing else has anything to do, in epoch milliseconds, and how many rows may go."""
+        self.interrupt()
+        due, most = self._due, self.clock.idle_steps
+        if not most or not due or due[0][2] is not tape:
+            return 0, 0
+        limit_ms = self._next_timer_ms()
+        return (limit_ms if len(due) == 1 else min(limit_ms, min(due[1:3])[0] - 1)), most
+
+    def begin_solo(self, solo: _Solo) -> None:
+        """Let somebody take rows by himself; nobody else plays until he is interrupted."""
+        self._solo = solo
+        self.clock.begin_solo(solo)
+
+    def _end_solo(self) -> None:
+        solo, self._solo = self._solo, None
+        if solo is not None:
+            solo.is_over = True
+            self.clock.end_solo(solo.tape.end_solo())
 
     def add(self, tape: Tape) -> None:
         """Begin to play a tape; what is past already is played at once."""
@@ -330,7 +419,9 @@ class Player:
 
     def catch_up(self) -> None:
         """Play what is due at this very instant, for those who act within it."""
-        self._catch_up(self.now_ms())
+        self.interrupt()
+        # None of what happens thereby is theirs, nor are their context variables.
+        self._context.copy().run(self._catch_up, self.now_ms())
 
     def _catch_up(self, now_ms: int) -> None:
         while self._due and self._due[0][0] <= now_ms:
@@ -357,6 +448,7 @@ class Player:
         """
         due, clock = self._due, self.clock
         while True:
+            self._end_solo()
             if not due or due[0][0] > (limit_ms := self._next_timer_ms()):
                 yield False
                 continue
@@ -375,6 +467,7 @@ class Player:
                     yield True
                     if self._is_interrupted or clock.next_timer is not timer:
                         break
+                self._end_solo()
                 if due and due[0][2] is tape:
                     heappop(due)
                     self._push(tape, number)

@@ -6,7 +6,7 @@ import asyncio
 
 from polyframe.backtest.player import Tape
 from polyframe.clock import Clock
-from polyframe.exchange.base import MarketSink, UserSink
+from polyframe.exchange.base import MarketSink, Solo, UserSink
 from polyframe.model.events import MarketResolved, StreamState, UserMessage
 from polyframe.recording.tape import TapeMarket
 
@@ -37,6 +37,10 @@ class MarketStream:
     async def close(self) -> None:
         """Detach."""
         self.detach()
+
+    def solo(self) -> Solo | None:
+        """Return the rows that are due before anything else happens, if there are any."""
+        return None if self._sink is None else self._tape.solo()
 
     def _reconnect(self, reason: str) -> None:
         if self._sink is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -70,6 +70,37 @@ class DataStream(Protocol):
 
     async def close(self) -> None:
         """Detach, then close the socket and end the task. Bounded in time; safe to repeat."""
+        ...
+
+
+class Solo(Protocol):
+    """What is to come of a recording, for the one who hears of it and whom everybody waits for.
+
+    It is as late as its last row. Who takes rows stops as soon as anybody else is ready, and lets go of
+    it then by `end`.
+
+    Attributes:
+        rows: After each instant, the outcome whose book changed, if that is all there is to tell and
+            it was not told; else ``None``.
+        ready: Those who are to go on before the next row.
+        is_over: Whether no more rows may be taken.
+    """
+
+    rows: Iterator[Outcome | None]
+    ready: Sized
+    is_over: bool
+
+    def end(self) -> None:
+        """Take no more rows; the present instant is played to its end."""
+        ...
+
+
+@runtime_checkable
+class SoloStream(Protocol):
+    """A stream of a recording."""
+
+    def solo(self) -> Solo | None:
+        """Return the rows that are due before anything else happens; ``None`` if there are none."""
         ...
 
 

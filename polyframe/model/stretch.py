@@ -92,13 +92,21 @@ class Pace(Protocol):
     """Says how late it is while rows are taken, which is when they came.
 
     Attributes:
-        stop_ms: Who takes rows stops behind the first message from this instant on, heard of or not.
+        last_ms: When the last row came that somebody may have heard of, epoch milliseconds.
+        look_ms: Likewise from when on it wants to know of each message, heard of or not.
+        is_solo: Whether all that is heard is heard by one, who takes each step from the rows itself.
     """
 
-    stop_ms: int
+    last_ms: int
+    look_ms: int
+    is_solo: bool
 
     def arrive(self, row: int) -> float:
-        """Make it as late as a row, before anybody hears of it; return the market time."""
+        """Make it as late as the last row of a message, before anybody hears of it; return the time."""
+        ...
+
+    def time_of(self, row: int) -> float:
+        """Return the market time at which a row came, or now if that is later."""
         ...
 
 

@@ -142,10 +142,11 @@ STRATEGIES: list[list[type[Noting]]] = [
 ]
 
 
-def wild(seed: int, cycles: int = 2, rows: int = 90) -> Made:
+def wild(seed: int, cycles: int = 2, rows: int = 90, plain: float = 0) -> Made:
     """Return markets in which everything happens that a recording may hold, and some that it should not.
 
-    Those of an odd seed are of two series, side by side.
+    Those of an odd seed are of two series, side by side. Of the rows the share `plain` are changes of one
+    level each, and nothing else is.
     """
     chance, made = random.Random(seed), Made()
     entries = [make_entry(number, chance.choice(list(Outcome))) for number in range(cycles)]
@@ -160,6 +161,8 @@ def wild(seed: int, cycles: int = 2, rows: int = 90) -> Made:
         tops = [(-1, -1), (-1, -1), (4800, 5200), (0, 10_000)]
         if chance.random() < 0.3:  # so many do not fit that the books are fetched anew
             tops = [(4700, 5300)] * 9 + [(4800, 5200)]
+        if plain and chance.random() < 0.7:
+            tops = [(-1, -1)]
 
         def change(token: str) -> LevelChange:
             is_bid = chance.random() < 0.5
@@ -174,7 +177,7 @@ def wild(seed: int, cycles: int = 2, rows: int = 90) -> Made:
             tokens = [market.up_token, market.down_token]
             token, name = chance.choice(tokens), market.condition_id
             messages: list[MarketMessage] = []
-            match chance.randrange(24):
+            match 12 if chance.random() < plain else chance.randrange(24):
                 case 0:
                     bid = chance.randint(40, 55)
                     books = both(entry, bid, bid + chance.randint(1, 3), chance.randint(1, 60))
@@ -238,10 +241,17 @@ def instant_by_instant(self: Player) -> Iterator[bool]:
 
 
 @settings(max_examples=120, deadline=None)
-@given(seed=st.integers(0, 100_000), kinds=st.sampled_from(STRATEGIES), is_delayed=st.booleans())
-def test_by_column_is_as_one_by_one(seed: int, kinds: list[type[Noting]], is_delayed: bool) -> None:
+@given(
+    seed=st.integers(0, 100_000),
+    kinds=st.sampled_from(STRATEGIES),
+    is_delayed=st.booleans(),
+    plain=st.sampled_from([0, 0.9, 0.99]),
+)
+def test_by_column_is_as_one_by_one(
+    seed: int, kinds: list[type[Noting]], is_delayed: bool, plain: float
+) -> None:
     """Every hook, with the time and the books of its moment, every counter and the report are the same."""
-    data = wild(seed)
+    data = wild(seed, plain=plain)
     models = PaperModels(seed=seed) if is_delayed else evolve(MODELS, stale_ms=3_000)
     by_column = run(data, kinds, seed, models)
     with pytest.MonkeyPatch.context() as patch:
