@@ -100,7 +100,6 @@ class MarketScheduler:
                 window = self.series.next(window)
             session = await self._session_for(window)
             if session is not None:
-                await self._clock.sleep_until(window.start)
                 if self._clock.time() >= window.end or self._trading.has_traded(window):
                     # The machine slept through the whole window.
                     await self.stop()
@@ -130,28 +129,33 @@ class MarketScheduler:
         return min(self._settings.prepare_ahead, (window.end - window.start) / 2)
 
     async def _session_for(self, window: Window) -> ExchangeSession | None:
-        """Return a connected session for `window`, ``None`` if its market never appeared.
+        """Return a connected session for `window` at its start, or as soon as there is one after that.
 
-        The old session ends at the boundary, whether or not the new one is there.
+        ``None`` if its market never appeared. The old session ends at the boundary, whether or not the
+        new one is there.
         """
         search = asyncio.create_task(self._prepare(window), name=f"prepare {self.series}")
-        boundary = asyncio.create_task(
-            self._clock.sleep_until(window.start), name=f"boundary {self.series}"
-        )
         try:
-            await asyncio.wait({search, boundary}, return_when=asyncio.FIRST_COMPLETED)
-            if not search.done() and self.session is not None:
-                log.warning("%s: the next market is not there yet; trading is paused", self.series)
-                self.switch(None)
-            return await search
+            await self._clock.sleep_until(window.start)
+            if not search.done():
+                self._pause()
+                await asyncio.wait({search})
+                await self._clock.sleep_until(window.start)  # the clock may have been set back
+            return search.result()
         finally:
-            # Wait for both without awaiting either: a cancellation of ours must not be taken for
-            # theirs, nor an exception of the one keep the other alive.
-            search.cancel()
-            boundary.cancel()
-            await asyncio.wait({search, boundary})
+            if not search.done():
+                # Not awaited: a cancellation of ours must not be taken for its own.
+                search.cancel()
+                await asyncio.wait({search})
+
+    def _pause(self) -> None:
+        """Let the old session end without a new one."""
+        if self.session is not None:
+            log.warning("%s: the next market is not there yet; trading is paused", self.series)
+            self.switch(None)
 
     async def _prepare(self, window: Window) -> ExchangeSession | None:
+        """Connect to the market of `window` as soon as it is there; ``None`` if it never appeared."""
         market = await self._find(window)
         if market is None:
             return None
@@ -161,23 +165,14 @@ class MarketScheduler:
         self._prepared = session
         self._router.prepare(session)
         session.open(self._exchange)
-        # Before the boundary there is time to wait for the books; after it, only a little.
-        books = asyncio.create_task(session.wait_books(), name=f"books {session.slug}")
-        boundary = asyncio.create_task(
-            self._boundary_or_timeout(window), name=f"books deadline {session.slug}"
-        )
-        try:
-            await asyncio.wait({books, boundary}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (books, boundary):
-                task.cancel()
+        if self._clock.time() >= window.start:
+            # Before the boundary its books have time to come; after it, only a little.
+            try:
+                async with asyncio.timeout(self._settings.books_timeout):
+                    await session.wait_books()
+            except TimeoutError:
+                log.info("%s: it begins without books", session.slug)
         return session
-
-    async def _boundary_or_timeout(self, window: Window) -> None:
-        if self._clock.time() < window.start:
-            await self._clock.sleep_until(window.start)
-        else:
-            await asyncio.sleep(self._settings.books_timeout)
 
     async def _find(self, window: Window) -> Market | None:
         """Ask for the market of `window` until it is there, or the next one's turn has come."""

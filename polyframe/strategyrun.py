@@ -341,7 +341,7 @@ class StrategyRun:
                 await self._stop_tasks(max(deadline - loop.time(), 0.05))
         finally:
             self.trading.kill()
-            for task in tuple(self._tasks):
+            for task in [task for task in self._tasks if not task.done()]:
                 task.cancel()
                 self._counters.add(Count.TASKS_OVERDUE, self.name)
                 log.error("task %r outlived its cycle and was abandoned", task.get_name())
@@ -350,7 +350,9 @@ class StrategyRun:
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
-        await _wait(tasks, timeout)
+        # Most are over as soon as they had their turn: that needs no deadline.
+        await asyncio.sleep(0)
+        await _wait({task for task in tasks if not task.done()}, timeout)
 
     def _count_discarded(self) -> None:
         kinds = {OrderChanged: "order", TradeChanged: "trade", ReconcileReport: "reconcile"}

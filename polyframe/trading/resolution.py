@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
-from polyframe.exchange.base import Exchange, TellsResolutions
+from polyframe.exchange.base import DataStream, Exchange, MarketSink
 from polyframe.model.events import MarketMessage, MarketResolved, StreamState
 from polyframe.model.market import Market
 
 log = logging.getLogger(__name__)
+
+_Listen = Callable[[Market, MarketSink], DataStream]
 
 
 class ResolutionHint:
@@ -31,7 +33,7 @@ class ResolutionHint:
         self._market = market
         self._counters = counters
         self._is_told = False
-        self._woken = asyncio.Event()
+        self._pause: asyncio.Timeout | None = None
 
     def on_market_message(self, message: MarketMessage) -> None:
         """Take one message; only the resolution of this market matters."""
@@ -41,7 +43,8 @@ class ResolutionHint:
             self._counters.add(Count.RESOLUTIONS, "told")
             log.info("%s: the venue says that it is resolved", self._market.slug)
             self._is_told = True
-            self._woken.set()
+            if self._pause is not None:
+                self._pause.reschedule(asyncio.get_running_loop().time())
 
     def on_market_stream(self, state: StreamState, reason: str) -> None:
         """Take a change of the connection: what was missed in between is asked for anyway."""
@@ -49,14 +52,13 @@ class ResolutionHint:
     async def pause(self, clock: Clock, seconds: float) -> bool:
         """Return after market `seconds`, or as soon as it is told: then True."""
         if not self._is_told:
-            # A fresh one: the end of a sleep that was cancelled must not end the next pause.
-            woken = self._woken = asyncio.Event()
-            sleeping = asyncio.ensure_future(clock.sleep(seconds))
-            sleeping.add_done_callback(lambda _: woken.set())
             try:
-                await woken.wait()
+                async with asyncio.timeout(None) as self._pause:  # it ends when it is told
+                    await clock.sleep(seconds)
+            except TimeoutError:
+                pass  # it was told
             finally:
-                sleeping.cancel()
+                self._pause = None
         was_told, self._is_told = self._is_told, False
         return was_told
 
@@ -67,10 +69,12 @@ async def listening(
 ) -> AsyncIterator[ResolutionHint]:
     """Listen for the resolution of a market, where the venue has a stream that tells it."""
     hint = ResolutionHint(market, counters)
-    if not isinstance(exchange, TellsResolutions):
+    # As `TellsResolutions`, without what it costs to compare an object with a protocol.
+    listen: _Listen | None = getattr(exchange, "resolution_stream", None)
+    if listen is None:
         yield hint
         return
-    stream = exchange.resolution_stream(market, hint)
+    stream = listen(market, hint)
     stream.start()
     try:
         yield hint

@@ -168,7 +168,7 @@ def test_a_venue_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_unknown_books_do_not_delay_the_boundary() -> None:
-    """A session whose books are late starts on time, and says that it knows nothing."""
+    """A session whose books are late starts on time, without a pause, and says that it knows nothing."""
     exchange = FakeExchange()
     exchange.auto_books = False
 
@@ -180,6 +180,7 @@ def test_unknown_books_do_not_delay_the_boundary() -> None:
         assert not stage.session.price(Outcome.UP).known
         assert stage.session.price(Outcome.UP).ask is None
         assert [] == stage.diary.of(SECOND.generation, "price")
+        assert 0 == stage.env.counters.get(Count.SWITCHES, "paused")
         await run
 
     play(act, exchange=exchange)

@@ -115,6 +115,8 @@ class Stage:
         """Return a prepared session of the market that starts at `start`, its books known."""
         session = await self.scheduler._prepare(make_market(self.series, start).window)
         assert session is not None
+        if self.exchange.auto_books:
+            await session.wait_books()
         return session
 
     async def open_cycle(self, start: int = START) -> ExchangeSession:
