@@ -155,11 +155,16 @@ class VirtualClock:
 
     Args:
         start: Epoch seconds at the beginning.
+
+    Attributes:
+        start: The same.
+        elapsed: Seconds since then, which is the event loop's time; only `pass_on` and who does its work
+            write it.
     """
 
     def __init__(self, start: float = 0.0) -> None:
-        self._start = float(start)
-        self._elapsed = 0.0
+        self.start = float(start)
+        self.elapsed = 0.0
         self._idle_work: IdleWork | None = None
         self._idle_context = copy_context()
         self._left = _MOST_AT_ONCE
@@ -170,7 +175,7 @@ class VirtualClock:
 
     def time(self) -> float:
         """Return the simulated epoch seconds."""
-        return self._start + self._elapsed
+        return self.start + self.elapsed
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for simulated seconds; only within `run`."""
@@ -224,9 +229,9 @@ class VirtualClock:
 
         Only for what `when_idle` calls.
         """
-        if when > self._elapsed:
-            self._elapsed = when
-        return self._start + self._elapsed
+        if when > self.elapsed:
+            self.elapsed = when
+        return self.start + self.elapsed
 
     @property
     def idle_steps(self) -> int:
@@ -249,7 +254,7 @@ class VirtualClock:
 
     def time_at(self, when: float) -> float:
         """Return the market time at loop time `when`, or now if that is later."""
-        return self._start + max(when, self._elapsed)
+        return self.start + max(when, self.elapsed)
 
     @property
     def ready(self) -> Sized:
@@ -300,7 +305,7 @@ class VirtualClock:
             raise RuntimeError(msg)
 
     def _advance(self, seconds: float) -> None:
-        self._elapsed += seconds
+        self.elapsed += seconds
 
     @override
     def __repr__(self) -> str:
@@ -372,7 +377,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
     @override
     def time(self) -> float:
-        return self.clock._elapsed  # noqa: SLF001
+        return self.clock.elapsed
 
     @override
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
