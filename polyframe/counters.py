@@ -146,7 +146,7 @@ class Counters:
 
     def add(self, name: Count, reason: str, amount: int = 1) -> int:
         """Add `amount` and return the new count."""
-        cell = self.cell(name, reason)
+        cell = self._cells.get((name, reason)) or self.cell(name, reason)
         cell.value += amount
         return cell.value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from enum import StrEnum
+from functools import cached_property
 
 from attrs import Attribute, field, frozen
 
@@ -30,7 +31,7 @@ class OrderType(StrEnum):
     FAK = "FAK"
     """What is there now; the rest is cancelled."""
 
-    @property
+    @cached_property
     def rests(self) -> bool:
         """Whether what is not filled at once stays in the book."""
         return self in _RESTING
@@ -63,7 +64,7 @@ class OrderStatus(StrEnum):
     REJECTED = "rejected"
     """Refused, or it never came to exist."""
 
-    @property
+    @cached_property
     def is_final(self) -> bool:
         """Whether nothing can change the state any more."""
         return self in _FINAL

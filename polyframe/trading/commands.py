@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from attrs import Attribute, field, frozen
+import msgspec
 
 from polyframe.model.conversion import Conversion, ConversionKind, ReceiptState
 from polyframe.model.events import OrderChanged, OrderReport, TradeChanged, TradeReport
@@ -23,8 +23,7 @@ from polyframe.model.trade import Fill
 # Commands
 
 
-@frozen
-class PlaceOrder:
+class PlaceOrder(msgspec.Struct, frozen=True):
     """Register an order right before it is sent, and reserve what it may cost.
 
     A buy reserves price × size plus the worst taker fee (none if post-only) in cash; a sell
@@ -44,20 +43,18 @@ class PlaceOrder:
     generation: int
     client_id: str
     venue_id: str
-    strategy: str = field()
+    strategy: str
     token: str
     request: OrderRequest
     now_ms: int
 
-    @strategy.validator
-    def _check(self, _: Attribute[str], strategy: str) -> None:
-        if not strategy:
+    def __post_init__(self) -> None:
+        if not self.strategy:
             msg = "strategy: expected a name; without one it would count as a foreign order"
             raise ValueError(msg)
 
 
-@frozen
-class CancelOrder:
+class CancelOrder(msgspec.Struct, frozen=True):
     """Mark an order as being cancelled, right before the cancel is sent. Safe to repeat.
 
     Denied with rule ``"unknown_order"`` or ``"final"``.
@@ -68,8 +65,7 @@ class CancelOrder:
     now_ms: int
 
 
-@frozen
-class ApplyPlaceAnswer:
+class ApplyPlaceAnswer(msgspec.Struct, frozen=True):
     """The answer to a sent order.
 
     Attributes:
@@ -89,8 +85,7 @@ class ApplyPlaceAnswer:
     now_ms: int = 0
 
 
-@frozen
-class ApplyCancelAnswer:
+class ApplyCancelAnswer(msgspec.Struct, frozen=True):
     """The answer to a cancel of one order.
 
     Attributes:
@@ -108,8 +103,7 @@ class ApplyCancelAnswer:
     now_ms: int = 0
 
 
-@frozen
-class ExpireOrder:
+class ExpireOrder(msgspec.Struct, frozen=True):
     """An order is over because its market is, though nobody says what became of it."""
 
     generation: int
@@ -118,8 +112,7 @@ class ExpireOrder:
     now_ms: int
 
 
-@frozen
-class AdoptOrder:
+class AdoptOrder(msgspec.Struct, frozen=True):
     """An order that nobody here placed becomes a strategy's, with its fills and what it holds.
 
     Denied with rule ``"unknown_order"``, ignored if it has an owner.
@@ -131,8 +124,7 @@ class AdoptOrder:
     now_ms: int
 
 
-@frozen
-class ApplyOrderReport:
+class ApplyOrderReport(msgspec.Struct, frozen=True):
     """What the venue says of one order (PROTOCOL §5.2), by the stream or by a query."""
 
     generation: int
@@ -140,8 +132,7 @@ class ApplyOrderReport:
     now_ms: int
 
 
-@frozen
-class ApplyTradeReport:
+class ApplyTradeReport(msgspec.Struct, frozen=True):
     """What the venue says of one trade (PROTOCOL §5.4), by the stream or by a query."""
 
     generation: int
@@ -149,8 +140,7 @@ class ApplyTradeReport:
     now_ms: int
 
 
-@frozen
-class AdjustPosition:
+class AdjustPosition(msgspec.Struct, frozen=True):
     """Shares or cash moved without an order: a correction, or what was converted by hand.
 
     Splits and merges of strategies have commands of their own, which move both outcomes at once.
@@ -177,8 +167,7 @@ class AdjustPosition:
     now_ms: int
 
 
-@frozen
-class BeginConversion:
+class BeginConversion(msgspec.Struct, frozen=True):
     """Register a split or merge right before it is sent, and hold what it gives.
 
     A split holds cash, a merge holds shares of both outcomes: settled ones that no open sell offers.
@@ -202,8 +191,7 @@ class BeginConversion:
     now_ms: int
 
 
-@frozen
-class ApplyReceipt:
+class ApplyReceipt(msgspec.Struct, frozen=True):
     """What the venue says of a split or merge; only its confirmation moves shares and cash."""
 
     generation: int
@@ -214,8 +202,7 @@ class ApplyReceipt:
     now_ms: int = 0
 
 
-@frozen
-class ApplyResolution:
+class ApplyResolution(msgspec.Struct, frozen=True):
     """The market is resolved: orders end, positions turn into a claim."""
 
     generation: int
@@ -223,15 +210,13 @@ class ApplyResolution:
     now_ms: int
 
 
-@frozen
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """Ask for a `Snapshot`."""
 
     generation: int
 
 
-@frozen
-class Reset:
+class Reset(msgspec.Struct, frozen=True):
     """Begin a fresh cycle, or none.
 
     Attributes:
@@ -240,10 +225,10 @@ class Reset:
     """
 
     generation: int
-    market: Market | None = field()
+    market: Market | None
 
-    @market.validator
-    def _check(self, _: Attribute[Market | None], market: Market | None) -> None:
+    def __post_init__(self) -> None:
+        market = self.market
         if market is not None and market.generation != self.generation:
             msg = f"generation: {market.slug} is cycle {market.generation}, not {self.generation}"
             raise ValueError(msg)
@@ -274,8 +259,7 @@ Command = CycleCommand | Reset
 Change = OrderChanged | TradeChanged
 
 
-@frozen
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """The trading state of one cycle at one instant.
 
     Attributes:
@@ -314,8 +298,7 @@ class Snapshot:
     conversions: tuple[Conversion, ...] = ()
 
 
-@frozen
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """The command was applied.
 
     Attributes:
@@ -333,8 +316,7 @@ class Applied:
     conversion: Conversion | None = None
 
 
-@frozen
-class Denied:
+class Denied(msgspec.Struct, frozen=True):
     """A rule forbids it; nothing changed.
 
     Attributes:
@@ -346,8 +328,7 @@ class Denied:
     text: str
 
 
-@frozen
-class Stale:
+class Stale(msgspec.Struct, frozen=True):
     """The command belongs to another cycle; nothing changed.
 
     Attributes:
@@ -361,8 +342,7 @@ class Stale:
     current: int | None
 
 
-@frozen
-class Ignored:
+class Ignored(msgspec.Struct, frozen=True):
     """The message told nothing new, or something impossible; nothing changed.
 
     Attributes:

@@ -241,21 +241,21 @@ class Placing:
         Raises:
             OrderDenied: With the rule that it breaks.
         """
-        market, quote = cycle.market, cycle.quotes.price(request.outcome)
+        market, quote, now = cycle.market, cycle.quotes.price(request.outcome), self._clock.time()
         tick = cycle.quotes.tick_size(request.outcome)
-        if (denied := broken_rule(market, tick, quote, request, self._clock.time())) is not None:
+        if (denied := broken_rule(market, tick, quote, request, now)) is not None:
             raise self._desk.denied(denied.rule, which + denied.text, strategy=strategy)
         facts = risk_facts(
             cycle.state,
             strategy,
             request,
             quote,
-            time=self._clock.time(),
+            time=now,
             network_time=asyncio.get_running_loop().time(),
         )
         if (denied := self._risk.check(strategy, request, facts)) is not None:
             raise self._desk.denied(denied.rule, which + denied.text, strategy=strategy)
-        asked = (strategy, request, cycle.state, quote, self._clock.time(), call)
+        asked = (strategy, request, cycle.state, quote, now, call)
         if (denied := self._guards.check(*asked)) is not None:
             raise self._desk.denied(denied.rule, which + denied.text, strategy=strategy)
         prepared = self._exchange.prepare_order(market, request)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 
-from attrs import frozen
+import msgspec
 
 from polyframe.model.conversion import ConversionKind
 from polyframe.model.market import Outcome
@@ -64,8 +64,7 @@ def is_venue_error(result: PlaceResult, code: str) -> bool:
     return result is PlaceResult.REJECTED and code in VENUE_ERRORS
 
 
-@frozen
-class _Result:
+class _Result(msgspec.Struct, frozen=True):
     """What one cycle earned in USD; provisional until its market is resolved."""
 
     profit: Decimal
@@ -73,16 +72,14 @@ class _Result:
     """``None`` if it counts neither way: no trades, not resolved, or forgiven."""
 
 
-@frozen
-class _Intent:
+class _Intent(msgspec.Struct, frozen=True):
     """The last order of one intent, and when it left, in market time."""
 
     client_id: str
     time: float
 
 
-@frozen
-class _Sent:
+class _Sent(msgspec.Struct, frozen=True):
     """What to do when an order is answered."""
 
     ticket: int

@@ -124,15 +124,16 @@ class Sender:
 
     async def _send_batch(self, market: Market, batch: Sequence[Sending]) -> list[PlaceAnswer]:
         answers = await self._ask([sending.prepared for sending in batch])
+        told: dict[str, tuple[PlaceResult, str]] = {}
         for sending, answer in zip(batch, answers, strict=True):
             is_lost = answer.result is PlaceResult.UNKNOWN
             self._own.answered(sending.prepared.venue_id, is_lost=is_lost)
-        self._tell_risk({one.client_id: answer for one, answer in zip(batch, answers, strict=True)})
-        late = [
-            command
-            for sending, answer in zip(batch, answers, strict=True)
-            if (command := self._take_answer(market, sending, answer)) is not None
-        ]
+            told[sending.client_id] = (answer.result, answer.code)
+        self._tell_risk(told, batch[0].client_id, answers[0])
+        late = []
+        for sending, answer in zip(batch, answers, strict=True):
+            if (command := self._take_answer(market, sending, answer)) is not None:
+                late.append(command)
         if late:
             await asyncio.gather(
                 *(self._desk.take_late_answer(market, command) for command in late)
@@ -185,13 +186,14 @@ class Sender:
             self._desk.look_soon()
         return None
 
-    def _tell_risk(self, answers: Mapping[str, PlaceAnswer]) -> None:
+    def _tell_risk(
+        self, answers: Mapping[str, tuple[PlaceResult, str]], client_id: str, answer: PlaceAnswer
+    ) -> None:
         now = asyncio.get_running_loop().time()
         before = self._risk.breaker(now)
-        self._risk.answered({name: (one.result, one.code) for name, one in answers.items()}, now)
+        self._risk.answered(answers, now)
         after = self._risk.breaker(now)
         if after is not before:
-            client_id, answer = next(iter(answers.items()))
             log.warning("%s: the breaker is %s (%s)", client_id, after, answer.text or answer.code)
 
     def _now_ms(self) -> int:

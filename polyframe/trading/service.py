@@ -147,6 +147,7 @@ class TradingService:
         self._engine = OrderEngine(account)
         self._market: Market | None = None
         self._view: MarketView | None = None
+        self._cycle: OpenCycle | None = None
         self._requests = Requests()
         self._bell = Bell()
         self._own = settlement.own
@@ -213,9 +214,12 @@ class TradingService:
     @property
     def cycle(self) -> OpenCycle | None:
         """The cycle that is traded now, ``None`` while trading is paused."""
-        if self._engine.state is None or self._view is None:
+        state, quotes, cycle = self._engine.state, self._view, self._cycle
+        if state is None or quotes is None:
             return None
-        return OpenCycle(self._engine.state, self._view)
+        if cycle is None or cycle.state is not state or cycle.quotes is not quotes:
+            cycle = self._cycle = OpenCycle(state, quotes)
+        return cycle
 
     def set_current_market(self, market: Market | None, view: MarketView | None) -> None:
         """Enter a cycle: fresh trading state and the new generation, in one command.

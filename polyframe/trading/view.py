@@ -31,6 +31,7 @@ class CycleView:
         account: Cash and reservations, shared with other cycles.
 
     Attributes:
+        generation: The cycle: its start in epoch seconds.
         orders: All orders by client id, in order of birth. A foreign order's client id is its id
             at the venue, and its strategy is ``""``.
         fills: All fills by (trade id, client id), in order of first sight, failed ones included.
@@ -42,6 +43,7 @@ class CycleView:
 
     def __init__(self, market: Market, account: Account) -> None:
         self.market = market
+        self.generation = market.generation
         self.account = account
         self.sequence = 0
         self._refusals: dict[str, int] = {}
@@ -56,11 +58,6 @@ class CycleView:
     def note_refusal(self, reason: str) -> None:
         """Count a refused order or cancel: why did this cycle not trade?"""
         self._refusals[reason] = self._refusals.get(reason, 0) + 1
-
-    @property
-    def generation(self) -> int:
-        """The cycle: its start in epoch seconds."""
-        return self.market.generation
 
     def order_by_venue_id(self, venue_id: str) -> Order | None:
         """Return the order that the venue calls `venue_id`, ``None`` if it is not known here."""
