@@ -104,8 +104,7 @@ class MarketScheduler:
                     # The machine slept through the whole window.
                     await self.stop()
                     self.switch(None)
-                    # Never back: a clock that was set forward may be set right meanwhile.
-                    window = max(window, self.series.window_at(self._clock.time()))
+                    window = self._present(window)
                     continue
                 self.switch(session)
                 lived += 1
@@ -114,8 +113,7 @@ class MarketScheduler:
                     break
             following = self.series.next(window)
             await self._clock.sleep_until(following.start - self._lead(following))
-            # After a long pause of the machine several windows may be past: take the present one.
-            window = max(following, self.series.window_at(self._clock.time()))
+            window = self._present(following)
         self.switch(None)
 
     async def stop(self) -> None:
@@ -124,6 +122,12 @@ class MarketScheduler:
         if prepared is not None:
             self._router.forget(prepared)
             await prepared.close()
+
+    def _present(self, window: Window) -> Window:
+        """Return `window`, or the present one if it is over: after a long pause several may be past."""
+        now = self._clock.time()
+        # Never back: a clock that was set forward may be set right meanwhile.
+        return window if now < window.end else self.series.window_at(now)
 
     def _lead(self, window: Window) -> float:
         return min(self._settings.prepare_ahead, (window.end - window.start) / 2)

@@ -48,11 +48,8 @@ class Meter:
     def add(self, *, is_failed: bool, is_resumed: bool = False) -> None:
         """Count a task as done."""
         now = self._now
-        self._now = evolve(
-            now,
-            done=now.done + 1,
-            failed=now.failed + is_failed,
-            resumed=now.resumed + is_resumed,
+        self._now = Progress(
+            now.done + 1, now.total, now.failed + is_failed, now.resumed + is_resumed
         )
         self._tell(self._now)
 

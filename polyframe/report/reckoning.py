@@ -65,12 +65,9 @@ def reckon(
     ordered = sorted(lives, key=lambda life: (life.start, life.slug))
     cycles, curves = [], []
     for life in ordered:
-        figures, curve = _figures(life, life.orders, life.conversions)
-        figures = evolve(
-            figures,
-            refusals=dict(sorted(life.refusals.items())),
-            profit=figures.profit if life.profit is None else life.profit,
-        )
+        figures, curve = _figures(life, life.orders, life.conversions, life.refusals)
+        if life.profit is not None:
+            figures = evolve(figures, profit=life.profit)
         cycles.append(
             CycleReport(
                 life.series,
@@ -138,15 +135,16 @@ def _by_strategy(lives: Sequence[Life], whole: Part) -> dict[str, Part]:
         for life in lives:
             orders = [order for order in life.orders if order.strategy == name]
             conversions = [each for each in life.conversions if each.strategy == name]
-            figures, curve = _figures(life, orders, conversions)
-            refused = dict(sorted(life.refused.get(name, {}).items()))
-            own.append((evolve(figures, refusals=refused), curve))
+            own.append(_figures(life, orders, conversions, life.refused.get(name, {})))
         parts[name] = _part(lives, [figures for figures, _ in own], [curve for _, curve in own])
     return parts
 
 
 def _figures(
-    life: Life, orders: Sequence[ReportedOrder], conversions: Sequence[Conversion]
+    life: Life,
+    orders: Sequence[ReportedOrder],
+    conversions: Sequence[Conversion],
+    refusals: Mapping[str, int],
 ) -> tuple[Figures, Curve]:
     trades = [order for order in orders if order.levels]
     walk = walked(trades, conversions, life.end * 1000, life.path)
@@ -174,6 +172,7 @@ def _figures(
         seconds_in_market=Decimal(walk.held_ms) / 1000,
         slippage_mid=_sum(t.slippage(t.mid) for t in trades) if is_seen else None,
         slippage_touch=_sum(t.slippage(t.touch) for t in trades) if is_seen else None,
+        refusals=dict(sorted(refusals.items())),
         marked_drawdown=_marked_fall(curve.marks) if curve.is_marked else None,
     )
     return figures, curve

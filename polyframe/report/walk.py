@@ -172,7 +172,13 @@ class Walk:
             return
         first = self._place
         self._place = last = bisect_right(path.times_ms, now_ms, first)
-        base, up, down = self._holdings()
+        if self._costs:
+            base, up, down = self._holdings()
+        else:
+            # Nothing was held so far, of all these prices the last one that is known matters.
+            base = up = down = 0
+            places = range(last - 1, first - 1, -1)
+            first = next((place for place in places if path.bids[place] != UNKNOWN), last)
         marks, is_held = self._marks, bool(up or down)
         points = zip(
             path.times_ms[first:last], path.bids[first:last], path.asks[first:last], strict=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -74,6 +75,7 @@ class DeadCycles:
     def __init__(self) -> None:
         self._by_slug: dict[str, DeadCycle] = {}
         self._by_token: dict[str, DeadCycle] = {}
+        self._settled: Counter[Series] = Counter()
 
     def __iter__(self) -> Iterator[DeadCycle]:
         """Iterate over those that are there now, whatever becomes of them meanwhile."""
@@ -112,13 +114,21 @@ class DeadCycles:
             if self._by_token.get(token) is cycle:
                 del self._by_token[token]
 
-    def let_go(self) -> list[DeadCycle]:
-        """Remove all but the latest settled cycles of each series, and return what was removed."""
-        settled: dict[Series, list[DeadCycle]] = {}
-        for cycle in self:
-            if cycle.is_forgettable:
-                settled.setdefault(cycle.state.market.series, []).append(cycle)
-        gone = [cycle for cycles in settled.values() for cycle in cycles[:-KEPT]]
-        for cycle in gone:
-            self.remove(cycle)
-        return gone
+    def settle(self, cycle: DeadCycle) -> DeadCycle | None:
+        """Take note that nothing more is expected of a cycle; return the one that is let go for it.
+
+        That is the oldest settled one of its series, if there are more than `KEPT`.
+        """
+        series = cycle.state.market.series
+        cycle.is_forgettable = True
+        self._settled[series] += 1
+        if self._settled[series] <= KEPT:
+            return None
+        self._settled[series] -= 1
+        oldest = next(
+            one
+            for one in self._by_slug.values()
+            if one.is_forgettable and one.state.market.series == series
+        )
+        self.remove(oldest)
+        return oldest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from typing import Self
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
@@ -15,11 +15,11 @@ from polyframe.model.market import Market
 
 log = logging.getLogger(__name__)
 
-_Listen = Callable[[Market, MarketSink], DataStream]
+Listen = Callable[[Market, MarketSink], DataStream]
 
 
 class ResolutionHint:
-    """Hears of the resolution of one market on a stream.
+    """Hears of the resolution of one market on a stream, within ``async with``.
 
     A hint is a reason to ask and nothing more: what the venue sends once on a stream may be missing,
     and what it says there is not final yet (PROTOCOL §1.5).
@@ -27,11 +27,13 @@ class ResolutionHint:
     Args:
         market: The market.
         counters: Where hints are counted.
+        listen: Makes the stream; ``None`` where the venue has none.
     """
 
-    def __init__(self, market: Market, counters: Counters) -> None:
+    def __init__(self, market: Market, counters: Counters, listen: Listen | None = None) -> None:
         self._market = market
         self._counters = counters
+        self._stream = None if listen is None else listen(market, self)
         self._is_told = False
         self._pause: asyncio.Timeout | None = None
 
@@ -62,21 +64,20 @@ class ResolutionHint:
         was_told, self._is_told = self._is_told, False
         return was_told
 
+    async def __aenter__(self) -> Self:
+        """Begin to listen."""
+        if self._stream is not None:
+            self._stream.start()
+        return self
 
-@asynccontextmanager
-async def listening(
-    exchange: Exchange, market: Market, counters: Counters
-) -> AsyncIterator[ResolutionHint]:
-    """Listen for the resolution of a market, where the venue has a stream that tells it."""
-    hint = ResolutionHint(market, counters)
+    async def __aexit__(self, *_: object) -> None:
+        """Close the stream."""
+        if self._stream is not None:
+            await self._stream.close()
+
+
+def listening(exchange: Exchange, market: Market, counters: Counters) -> ResolutionHint:
+    """Return who listens for the resolution of a market, where the venue has a stream that tells it."""
     # As `TellsResolutions`, without what it costs to compare an object with a protocol.
-    listen: _Listen | None = getattr(exchange, "resolution_stream", None)
-    if listen is None:
-        yield hint
-        return
-    stream = listen(market, hint)
-    stream.start()
-    try:
-        yield hint
-    finally:
-        await stream.close()
+    listen: Listen | None = getattr(exchange, "resolution_stream", None)
+    return ResolutionHint(market, counters, listen)

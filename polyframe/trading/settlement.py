@@ -411,10 +411,11 @@ class Settlement:
         cycle.closed.set()
         self._ledger.put(record_of(cycle.state, _final_status(cycle.state)))
         await self._follow_trades(cycle, were_read=resolution is not None)
-        cycle.is_forgettable = True
         if self._snapshots is not None:
             self._snapshots.forget(market.slug)
-        self._let_go()
+        gone = self._cycles.settle(cycle)
+        if gone is not None:
+            self.own.forget(gone.state)
 
     def _end_orders(self, cycle: DeadCycle) -> None:
         """End what is open in a market whose book closed hours ago, whatever was never reported."""
@@ -486,11 +487,6 @@ class Settlement:
     def _redeem(self, cycle: DeadCycle) -> None:
         """Take the payout of a cycle as it is now."""
         cycle.take_payout(by_itself=self._exchange.redeems)
-
-    def _let_go(self) -> None:
-        """Let go of all but the latest settled cycles of each series."""
-        for cycle in self._cycles.let_go():
-            self.own.forget(cycle.state)
 
 
 def _final_status(state: CycleState) -> CycleStatus:
