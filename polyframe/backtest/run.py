@@ -267,12 +267,13 @@ class _ReplayScheduler(MarketScheduler):
         market = await self._exchange.fetch_market(self.series, window)
         if market is None:
             log.info("%s: nothing was recorded of the window of %d", self.series, window.start)
-            # What else would be a warning is known here: the old world ends at the boundary.
-            await self._clock.sleep_until(window.start)
-            self.switch(None)
             following = self.series.next(window)
             await self._clock.sleep_until(window.end - self._lead(following))
         return market
+
+    @override
+    def _pause(self) -> None:
+        self.switch(None)  # without a warning: it is known why
 
 
 class _ReplayTrader(Trader):
