@@ -5,7 +5,7 @@ This is the hot path: every message of the market channel that passed the gate e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from polyframe.clock import Clock
@@ -14,7 +14,7 @@ from polyframe.model.book import Book
 from polyframe.model.events import BestQuote, BookDelta, BookSnapshot
 from polyframe.model.market import Market, Outcome, known_outcome
 from polyframe.model.money import PRICE_UNITS
-from polyframe.model.stretch import Changes, Pace
+from polyframe.model.stretch import Changes
 
 MISMATCH_LIMIT = 20
 """Consecutive tops of book that differ from the venue's own before the books are fetched anew."""
@@ -37,6 +37,50 @@ class BooksListener(Protocol):
 
     def fetch_books(self, reason: str) -> None:
         """Both books are void and wanted afresh."""
+        ...
+
+
+class Pace(Protocol):
+    """Says how late it is while rows are taken, which is when they came.
+
+    Attributes:
+        last_ms: When the last row came that somebody may have heard of, epoch milliseconds.
+        is_solo: Whether all that is heard is heard by one, who takes each step from the rows himself.
+    """
+
+    last_ms: int
+    is_solo: bool
+
+    def arrive(self, row: int) -> float:
+        """Make it as late as the last row of a message, before anybody hears of it; return the time."""
+        ...
+
+    def time_of(self, row: int) -> float:
+        """Return the market time at which a row came, or now if that is later."""
+        ...
+
+    def steps(
+        self,
+        changes: Changes,
+        begin: int,
+        end: int,
+        places: Sequence[tuple[Book, bool, Outcome]],
+        tell: Callable[[Outcome], None],
+        passed: Cell,
+    ) -> Iterator[Outcome | None]:
+        """Take rows that are messages of their own in solo, for one who wants to hear of all of them.
+
+        Args:
+            changes: The rows.
+            begin: Where to begin.
+            end: Where to stop; there the instant is over.
+            places: For each side its book, whether it is that of the bids, and whose the book is.
+            tell: Tells that a book and its best prices may be others.
+            passed: Counts the rows, when they are over.
+
+        Yields:
+            After each instant whose book changed; ``None`` where that was told.
+        """
         ...
 
 
@@ -109,6 +153,7 @@ class MarketBooks:
         self._sides = {market.up_token: self._up, market.down_token: self._down}
         up, down = self._up, self._down
         self._coded = ((up, True), (up, False), (down, True), (down, False))
+        self._places = tuple((side.book, is_bid, side.outcome) for side, is_bid in self._coded)
         self.known = False
         self.on_book: tuple[Callable[[Outcome], None], ...] = ()
         """Called when some level of a book is another, or it became (un)known; never changed in place."""
@@ -183,6 +228,9 @@ class MarketBooks:
             self._after_delta(self._down)
         return True
 
+    def _tell_change(self, outcome: Outcome) -> None:
+        self._after_delta(self._up if outcome is Outcome.UP else self._down)
+
     def _after_delta(self, side: _Side) -> None:
         """Check and tell what a message has done to one side."""
         book = side.book
@@ -224,7 +272,8 @@ class MarketBooks:
         """
         is_plain = changes.numbers is None and changes.best_bids is None
         if pace.is_solo and self.on_book and is_plain:
-            return self._steps(changes, begin, end, pace, passed)
+            self._up.best_bid = self._down.best_bid = -1
+            return pace.steps(changes, begin, end, self._places, self._tell_change, passed)
         return self._rows(changes, begin, end, pace, passed)
 
     def _rows(
@@ -262,7 +311,7 @@ class MarketBooks:
             ):
                 self._hear(changes, first, pace)
                 is_amid = True
-            elif is_amid or received[first] >= pace.look_ms:
+            elif is_amid:
                 self._hear(changes, row, pace)
             first = row
             if not is_amid or (self.known and row < end and received[row] == received[row - 1]):
@@ -278,36 +327,6 @@ class MarketBooks:
             self._hear(changes, end, pace)
             passed.value += changes.count(counted, end)
             yield None
-
-    def _steps(
-        self, changes: Changes, begin: int, end: int, pace: Pace, passed: Cell
-    ) -> Iterator[Outcome | None]:
-        """Apply rows that are messages of their own, in solo, for one who wants to hear of all of them."""
-        coded, codes, arrive = self._coded, changes.sides, pace.arrive
-        prices, sizes, times = changes.prices, changes.sizes, changes.times
-        received, is_amid = changes.received, False
-        self._up.best_bid = self._down.best_bid = -1
-        for row in range(begin, end):
-            side, is_bid = coded[codes[row]]
-            book = side.book
-            book.apply_change(is_bid, prices[row], sizes[row])
-            if times[row] > book.timestamp_ms:
-                book.timestamp_ms = times[row]
-            book.received = arrive(row)
-            passed.value += 1
-            is_last = received[row + 1] != received[row]
-            if (
-                is_last
-                and not is_amid
-                and book.bid_units == side.told_bid
-                and book.ask_units == side.told_ask
-            ):
-                yield side.outcome
-                continue
-            self._after_delta(side)
-            is_amid = not is_last
-            if is_last:
-                yield None
 
     def _hear(self, changes: Changes, first: int, pace: Pace) -> None:
         """Date what was applied, and tell what the rows from `first` on, a message, have done."""

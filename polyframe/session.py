@@ -20,7 +20,7 @@ from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
 from polyframe.exchange.base import SoloStream
-from polyframe.marketbooks import MarketBooks
+from polyframe.marketbooks import MarketBooks, Pace
 from polyframe.model.book import Book
 from polyframe.model.events import (
     BestQuote,
@@ -40,7 +40,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import units_price
-from polyframe.model.stretch import Changes, Pace
+from polyframe.model.stretch import Changes
 from polyframe.trading.reconcile import ReconcileReport
 
 if TYPE_CHECKING:

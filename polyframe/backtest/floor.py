@@ -31,21 +31,13 @@ class VenueFloor:
         self._slug = market.slug
         self._paper = venue.markets[market.slug]
         self._on_change = on_change
-        self._prices = PathWriter(self._paper.book, market.window)
+        self._prices = self._paper.book.watcher = PathWriter(self._paper.book, market.window)
 
     @property
     def path(self) -> PricePath:
         """How the prices moved so far."""
+        self._paper.book.catch_up()
         return self._prices.path
-
-    @property
-    def look_ms(self) -> int:
-        """From this instant on `look` is to be called after a message."""
-        return self._prices.next_ms
-
-    def look(self, now_ms: int) -> None:
-        """Note the prices after a message that came at `look_ms` or later."""
-        self._prices.look(now_ms)
 
     def on_message(self, message: MarketMessage, now_ms: int) -> None:
         """Take one message."""

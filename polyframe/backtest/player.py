@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from heapq import heappop, heappush
 from typing import Protocol, runtime_checkable
 
 from polyframe.clock import VirtualClock, Watch
+from polyframe.counters import Cell
 from polyframe.exchange.base import MarketSink, Solo
+from polyframe.marketbooks import Pace
+from polyframe.model.book import Book
 from polyframe.model.events import BookSnapshot, MarketMessage, StreamState
 from polyframe.model.market import Market, Outcome
-from polyframe.model.stretch import Changes, Pace, Stretch
+from polyframe.model.stretch import Changes, Stretch
 from polyframe.paper.book import Backlog
 from polyframe.recording.reader import Piece
 from polyframe.recording.tape import Gap, Timed
 
 _NEVER = 2**63
+
+_SLICE = 128
+"""Rows that are unpacked together."""
 
 _SOLO_LEAST = 4
 """Rows below which it costs more to let somebody take them by himself than to tell him of each."""
@@ -60,15 +66,6 @@ class Floor(Protocol):
         """Return where the first message begins that may not wait; or `end`."""
         ...
 
-    @property
-    def look_ms(self) -> int:
-        """From this instant on `look` is to be called after a message that waits."""
-        ...
-
-    def look(self, now_ms: int) -> None:
-        """Note the prices as they are now."""
-        ...
-
 
 Taker = Callable[[Changes, int, int, Pace], Iterator[Outcome | None]]
 """Takes rows for a sink, as `ExchangeSession.rows` does."""
@@ -95,7 +92,6 @@ class Tape:
     Attributes:
         next_ms: When its next message is due, in epoch milliseconds; ``None`` at its end.
         last_ms: When the last one came that was played, likewise; 0 before the first.
-        look_ms: When the floor wants to look next, likewise.
         is_solo: Whether who hears of the rows takes them himself, see `solo`.
     """
 
@@ -112,10 +108,11 @@ class Tape:
         self._sinks: list[MarketSink] = []
         self._takers: list[Taker] = []
         self._solo_taker: Taker | None = None
+        self._passed: Cell | None = None
         self._row = 0
         self._backlog = Backlog()
         self._received: list[int] = []
-        self.last_ms = self.look_ms = 0
+        self.last_ms = 0
         self.is_solo = False
         self._turn_over()
 
@@ -168,7 +165,6 @@ class Tape:
         if received[end - 1] > until_ms:
             end = bisect_right(received, until_ms, self._row, end)
         while (row := self._row) < end:
-            self.look_ms = floor.look_ms
             free = floor.may_wait(changes, row, end)
             if free == row:
                 taken = self._message(changes, row, changes.behind(row))
@@ -232,9 +228,6 @@ class Tape:
         backlog, now_ms = self._backlog, self._received[row]
         if row >= backlog.end:
             backlog.end = row + 1
-        if now_ms >= self.look_ms:
-            self._floor.look(now_ms)
-            self.look_ms = self._floor.look_ms
         # `pass_on`, spelled out: it comes with every row that is heard of.
         when, clock = now_ms / 1000 - self._origin, self._clock
         if when > clock.elapsed:
@@ -252,21 +245,23 @@ class Tape:
         if take is None or type(piece) is not Stretch or self._row == piece.begin:
             return None
         row, changes = self._row, piece.changes
-        received, floor = changes.received, self._floor
+        received = changes.received
         if received[row] > limit_ms or received[row] == self.last_ms:
             return None
+        if received[row] / 1000 - self._origin < self._clock.elapsed:
+            return None  # times of a recording that fell: they do not turn back time
         # The last message stays behind: who turns over reads on, which is none of the one who hears.
         end = min(piece.end - 1, row + most)
         if received[end] > limit_ms:
             end = bisect_right(received, limit_ms, row, end)
         end = changes.beginning(end)
         if row < end:
-            end = floor.may_wait(changes, row, end)
+            end = self._floor.may_wait(changes, row, end)
         # Nobody goes on amid an instant.
         end = bisect_left(received, received[end], row, end)
         if end - row < _SOLO_LEAST:
             return None
-        self.look_ms, self.is_solo = floor.look_ms, True
+        self.is_solo, self._passed = True, None
         solo = _Solo(self._player, self, take(changes, row, end, self))
         self._player.begin_solo(solo)
         return solo
@@ -277,7 +272,50 @@ class Tape:
         piece, count = self._piece, self._backlog.end - self._row
         if count > 0 and isinstance(piece, Stretch):
             self._note(piece)
+            if self._passed is not None:
+                self._passed.value += count
         return count
+
+    def steps(
+        self,
+        changes: Changes,
+        begin: int,
+        end: int,
+        places: Sequence[tuple[Book, bool, Outcome]],
+        tell: Callable[[Outcome], None],
+        passed: Cell,
+    ) -> Iterator[Outcome | None]:
+        """Take rows in solo, see `Pace.steps`."""
+        backlog, clock, origin, start = self._backlog, self._clock, self._origin, self._clock.start
+        self._passed, is_amid = passed, False
+        for first in range(begin, end, _SLICE):
+            last = min(first + _SLICE, end)
+            received = changes.received[first : last + 1]
+            # This is what a row costs that is heard of: `arrive` is spelled out.
+            for behind, side, price, size, time_ms, now_ms, next_ms in zip(
+                range(first + 1, last + 1),
+                changes.sides[first:last],
+                changes.prices[first:last],
+                changes.sizes[first:last],
+                changes.times[first:last],
+                received,
+                received[1:],
+                strict=False,
+            ):
+                book, is_bid, outcome = places[side]
+                is_top = book.apply_change(is_bid, price, size)
+                if time_ms > book.timestamp_ms:
+                    book.timestamp_ms = time_ms
+                backlog.end = behind
+                clock.elapsed = when = now_ms / 1000 - origin
+                book.received = start + when
+                if now_ms != next_ms and not (is_top or is_amid):
+                    yield outcome
+                    continue
+                tell(outcome)
+                is_amid = now_ms == next_ms
+                if not is_amid:
+                    yield None
 
     def _begin(self, event: Timed | Stretch) -> None:
         # The first connection is nothing new to who listens: it is told when it connects.

@@ -110,8 +110,11 @@ class Book:
         self.touch(timestamp_ms)
         return True
 
-    def apply_change(self, is_bid: bool, price_units: int, size: Decimal) -> None:
+    def apply_change(self, is_bid: bool, price_units: int, size: Decimal) -> bool:
         """Set the total size at one price; size 0 removes the level.
+
+        Returns:
+            Whether the best price of that side is another.
 
         Raises:
             ValueError: A price outside 1 to 9,999 units, or the book is unknown.
@@ -134,24 +137,29 @@ class Book:
                 levels[index] = size
                 if price_units > self.bid_units:
                     self.bid_units = price_units
+                    return True
             else:
                 levels[index] = None
                 if price_units == self.bid_units:
                     while levels[index] is None:
                         index -= 1
                     self.bid_units = index * step
+                    return True
         else:
             levels = self._asks
             if size:
                 levels[index] = size
                 if price_units < self.ask_units:
                     self.ask_units = price_units
+                    return True
             else:
                 levels[index] = None
                 if price_units == self.ask_units:
                     while levels[index] is None:
                         index += 1
                     self.ask_units = index * step
+                    return True
+        return False
 
     def set_tick(self, tick_units: int) -> None:
         """Take a new tick; levels stay where they are, also those between its steps.

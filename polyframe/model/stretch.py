@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Protocol
 
 import msgspec
 
@@ -86,28 +85,6 @@ class Changes(msgspec.Struct, frozen=True, gc=False):
             for row in range(begin, end)
         )
         return BookDelta(market.condition_id, changes, self.times[begin])
-
-
-class Pace(Protocol):
-    """Says how late it is while rows are taken, which is when they came.
-
-    Attributes:
-        last_ms: When the last row came that somebody may have heard of, epoch milliseconds.
-        look_ms: Likewise from when on it wants to know of each message, heard of or not.
-        is_solo: Whether all that is heard is heard by one, who takes each step from the rows itself.
-    """
-
-    last_ms: int
-    look_ms: int
-    is_solo: bool
-
-    def arrive(self, row: int) -> float:
-        """Make it as late as the last row of a message, before anybody hears of it; return the time."""
-        ...
-
-    def time_of(self, row: int) -> float:
-        """Return the market time at which a row came, or now if that is later."""
-        ...
 
 
 class Stretch(msgspec.Struct, frozen=True, gc=False):

@@ -7,8 +7,10 @@ sizes integers of 1e-6 shares; nothing of our own orders is in here.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import Protocol
 
 from attrs import define
 
@@ -54,6 +56,20 @@ class Backlog:
         self.begin = self.end = 0
 
 
+class Watcher(Protocol):
+    """Wants to know the best prices from time to time.
+
+    Attributes:
+        next_ms: After the first message from this instant on it wants to know them next.
+    """
+
+    next_ms: int
+
+    def note(self, now_ms: int, bid: int, ask: int) -> None:
+        """Take them as they were at `now_ms`, in units."""
+        ...
+
+
 class PaperBook:
     """What others show.
 
@@ -67,6 +83,7 @@ class PaperBook:
 
     Attributes:
         takes: How often we took something.
+        watcher: Is told of the rows of a backlog, when they are taken.
     """
 
     def __init__(self, market: Market, stale_ms: int, ignore: Callable[[str], None]) -> None:
@@ -77,6 +94,7 @@ class PaperBook:
         self._changed_ms = 0
         self._taken: dict[tuple[bool, int], _Taken] = {}
         self.takes = 0
+        self.watcher: Watcher | None = None
         self._backlog = Backlog()
         # Sizes that nobody has looked at yet, by price; that of an ask is below 0: see `apply_later`.
         self._waiting: dict[int, Decimal] = {}
@@ -165,17 +183,33 @@ class PaperBook:
         if self._backlog.begin < self._backlog.end:
             self._clear_backlog()
         if self._waiting:
-            for place, size in self._waiting.items():
-                self._book.apply_change(place > 0, abs(place), size)
-            self._waiting.clear()
+            self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        for place, size in self._waiting.items():
+            self._book.apply_change(place > 0, abs(place), size)
+        self._waiting.clear()
 
     def _clear_backlog(self) -> None:
         """Let the rows of the backlog wait as messages do, the later size of a level in its place."""
-        backlog = self._backlog
+        backlog, watcher = self._backlog, self.watcher
         begin, end, changes = backlog.begin, backlog.end, backlog.changes
         backlog.begin = end
         if changes is None:
             return
+        received = changes.received
+        while watcher is not None and received[end - 1] >= watcher.next_ms:
+            # Up to the first message that the watcher wants to know of.
+            behind = changes.behind(bisect_left(received, watcher.next_ms, begin, end))
+            self._let_wait(changes, begin, behind)
+            self._take_waiting()
+            watcher.note(received[behind - 1], self._book.bid_units, self._book.ask_units)
+            begin = behind
+            if begin == end:
+                return
+        self._let_wait(changes, begin, end)
+
+    def _let_wait(self, changes: Changes, begin: int, end: int) -> None:
         if end == begin + 1:
             self._waiting[changes.places[begin]] = changes.sizes[begin]
             self._book.touch(changes.times[begin])

@@ -108,13 +108,18 @@ class PathWriter:
     def look(self, now_ms: int) -> None:
         """Take a point after a message that came at `next_ms` or later."""
         bid, ask = self.book.top
+        if self.book.is_known:
+            self.note(now_ms, bid, ask)
+
+    def note(self, now_ms: int, bid: int, ask: int) -> None:
+        """Take a point likewise, with the best prices as they are then."""
         # A book is crossed for a moment while the messages of one change come in.
-        if not self.book.is_known or bid >= ask:
+        if bid >= ask:
             return
         path = self.path
         if now_ms < self._start_ms:
             path.clear()
-        if not path.bids or (path.bids[-1], path.asks[-1]) != (bid, ask):
+        if not path.bids or path.bids[-1] != bid or path.asks[-1] != ask:
             path.add(now_ms, bid, ask)
         if now_ms >= self._start_ms:
             into_step_ms = (now_ms - self._start_ms) % self._step_ms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -123,7 +124,6 @@ class Pace:
     """Says how late it is while rows are taken."""
 
     last_ms = 0
-    look_ms = 2**63
     is_solo = False
 
     def arrive(self, row: int) -> float:
@@ -133,6 +133,10 @@ class Pace:
     def time_of(self, row: int) -> float:
         """Return a time."""
         return float(row)
+
+    def steps(self, *_: object) -> Iterator[None]:
+        """Nobody takes them."""
+        raise NotImplementedError
 
 
 def test_a_message_of_several_rows_is_told_when_all_of_them_are_in() -> None:
