@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from itertools import islice, pairwise
 from typing import Any
 
-from polyframe.model.events import BookDelta, MarketMessage
+from polyframe.model.events import BookDelta
 from polyframe.model.market import Market
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.stretch import ASK_DOWN, ASK_UP, BID_DOWN, BID_UP, Changes, Stretch, place
@@ -39,46 +41,116 @@ def gather(events: Iterable[TapeEvent], market: Market) -> Iterator[Piece]:
     What is not plainly a level change of `market` stays as it is. Where `events` raises, what came
     before is yielded first.
     """
-    gatherer, run = _Gatherer(market), list[Timed]()
-    source = iter(events)
-    while True:
+    gatherer, source = _Gatherer(market), iter(events)
+    is_over = False
+    while not is_over:
         other: TapeEvent | None = None
         failure: Exception | None = None
         try:
-            for event in source:
-                if (
-                    type(event) is not Timed
-                    or type(event.message) is not BookDelta
-                    or len(run) >= _MOST
-                    or (run and not _follows(run[-1], event))
-                ):
-                    other = event
-                    break
-                run.append(event)
+            other = gatherer.take(islice(source, _MOST))
+            is_over = other is None and gatherer.count < _MOST
         except Exception as error:  # noqa: BLE001 - a reader may raise whatever it likes
             failure = error
-        yield from gatherer.pieces(run)
-        run = []
+        yield from gatherer.told()
         if failure is not None:
             raise failure
-        if other is None:
-            return
-        if isinstance(other, Timed) and isinstance(other.message, BookDelta):
-            run.append(other)
-        else:
+        if other is not None:
             yield other
 
 
-def _follows(last: Timed, event: Timed) -> bool:
-    return event.epoch == last.epoch and event.received_ms >= last.received_ms
+_Row = tuple[int, int, int, int, int, Decimal, int, int, int]
+"""The columns of `Changes`, tops included."""
 
 
 class _Gatherer:
     """Makes columns of messages of level changes."""
 
     def __init__(self, market: Market) -> None:
-        up, down = market.up_token, market.down_token
         self._condition = market.condition_id
+        self._spots = _Spots(market)
+        self._rows: list[_Row] = []
+        # Where rows do not follow those before them, and the connection of those that begin there.
+        self._cuts: list[tuple[int, int]] = []
+
+    @property
+    def count(self) -> int:
+        """How many messages were taken and not told."""
+        return self._rows[-1][0] + 1 if self._rows else 0
+
+    def take(self, events: Iterable[TapeEvent]) -> TapeEvent | None:
+        """Take events up to the first that is no change of this market, and return that one."""
+        # All in one place, as each line of it is run for each row of a recording.
+        rows, spots, condition = self._rows, self._spots, self._condition
+        last, epoch = 0, None
+        for number, event in enumerate(events):
+            if (
+                type(event) is not Timed
+                or type(message := event.message) is not BookDelta
+                or message.market != condition
+                or not message.changes
+            ):
+                return event
+            received, time_ms = event.received_ms, message.timestamp_ms
+            if received < last or event.epoch != epoch:
+                epoch = event.epoch
+                self._cuts.append((len(rows), epoch))
+            last = received
+            try:
+                for change in message.changes:
+                    price = change.price
+                    side, place = spots[change.token, change.is_bid, price]
+                    size, bid, ask = change.size, change.best_bid, change.best_ask
+                    rows.append((number, received, time_ms, side, price, size, place, bid, ask))
+            except KeyError:
+                while rows and rows[-1][0] == number:
+                    rows.pop()
+                return event
+        return None
+
+    def told(self) -> list[Stretch]:
+        """Return what was taken as stretches, and begin anew."""
+        rows, cuts = self._rows, self._cuts
+        if not rows:
+            cuts.clear()
+            return []
+        self._rows, self._cuts = [], []
+        if len(cuts) == 1:
+            return [_stretch(rows, cuts[0][1])]
+        ends = pairwise([*cuts, (len(rows), 0)])
+        return [
+            _stretch(rows[begin:end], epoch) for (begin, epoch), (end, _) in ends if begin < end
+        ]
+
+
+def _stretch(rows: list[_Row], epoch: int) -> Stretch:
+    """Return rows that came one after another as a stretch."""
+    columns = map(list[Any], zip(*rows, strict=True))
+    numbers, received, times, sides, prices, sizes, places, bids, asks = columns
+    is_each_alone = numbers[-1] - numbers[0] + 1 == len(rows)
+    has_tops = max(bids) >= 0
+    changes = Changes(
+        None if is_each_alone else numbers,
+        received,
+        times,
+        sides,
+        prices,
+        sizes,
+        places,
+        bids if has_tops else None,
+        asks if has_tops else None,
+    )
+    return Stretch(changes, 0, len(rows), epoch)
+
+
+class _Spots(dict[tuple[str, bool, int], tuple[int, int]]):
+    """The side and the place of each token, side and price of a market; of nothing else.
+
+    Raises:
+        KeyError: There is no such price, or the token is of another market.
+    """
+
+    def __init__(self, market: Market) -> None:
+        up, down = market.up_token, market.down_token
         self._sides = {
             (up, True): BID_UP,
             (up, False): ASK_UP,
@@ -86,48 +158,10 @@ class _Gatherer:
             (down, False): ASK_DOWN,
         }
 
-    def pieces(self, run: list[Timed]) -> Iterator[Piece]:
-        """Yield messages of one epoch, in order, as stretches; those that make no sense as they are."""
-        begin = 0
-        for end, timed in enumerate(run):
-            if not self._makes_sense(timed.message):
-                if begin < end:
-                    yield self._stretch(run[begin:end])
-                yield timed
-                begin = end + 1
-        if begin < len(run):
-            yield self._stretch(run[begin:])
-
-    def _makes_sense(self, message: MarketMessage) -> bool:
-        if not isinstance(message, BookDelta) or message.market != self._condition:
-            return False
-        sides = self._sides
-        for change in message.changes:
-            if (change.token, change.is_bid) not in sides or not 0 < change.price < PRICE_UNITS:
-                return False
-        return bool(message.changes)
-
-    def _stretch(self, run: list[Timed]) -> Stretch:
-        rows = [
-            (number, timed.received_ms, message.timestamp_ms, change)
-            for number, timed in enumerate(run)
-            if isinstance(message := timed.message, BookDelta)
-            for change in message.changes
-        ]
-        numbers, received, times, levels = map(list[Any], zip(*rows, strict=True))
-        sides, prices = self._sides, [change.price for change in levels]
-        codes = [sides[change.token, change.is_bid] for change in levels]
-        bids = [change.best_bid for change in levels]
-        has_tops = max(bids) >= 0
-        changes = Changes(
-            numbers if len(rows) > len(run) else None,
-            received,
-            times,
-            codes,
-            prices,
-            [change.size for change in levels],
-            list(map(place, codes, prices)),
-            bids if has_tops else None,
-            [change.best_ask for change in levels] if has_tops else None,
-        )
-        return Stretch(changes, 0, len(rows), run[0].epoch)
+    def __missing__(self, key: tuple[str, bool, int]) -> tuple[int, int]:
+        token, is_bid, price = key
+        if not 0 < price < PRICE_UNITS:
+            raise KeyError(price)
+        side = self._sides[token, is_bid]
+        found = self[key] = side, place(side, price)
+        return found
