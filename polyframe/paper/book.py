@@ -197,27 +197,34 @@ class PaperBook:
         backlog.begin = end
         if changes is None:
             return
-        received = changes.received
-        while watcher is not None and received[end - 1] >= watcher.next_ms:
+        received, book = changes.received, self._book
+        self._changed_ms = last_ms = received[end - 1]
+        while watcher is not None and last_ms >= (look_ms := watcher.next_ms):
             # Up to the first message that the watcher wants to know of.
-            behind = changes.behind(bisect_left(received, watcher.next_ms, begin, end))
-            self._let_wait(changes, begin, behind)
-            self._take_waiting()
-            watcher.note(received[behind - 1], self._book.bid_units, self._book.ask_units)
+            behind = changes.behind(begin)
+            if received[begin] < look_ms:
+                behind = changes.behind(bisect_left(received, look_ms, begin, end))
+            if behind == begin + 1 and not self._waiting:
+                place = changes.places[begin]
+                book.apply_change(place > 0, abs(place), changes.sizes[begin])
+                book.touch(changes.times[begin])
+            else:
+                self._let_wait(changes, begin, behind)
+                self._take_waiting()
+            watcher.note(received[behind - 1], book.bid_units, book.ask_units)
             begin = behind
             if begin == end:
                 return
         self._let_wait(changes, begin, end)
 
     def _let_wait(self, changes: Changes, begin: int, end: int) -> None:
+        places, sizes, times = changes.places, changes.sizes, changes.times
         if end == begin + 1:
-            self._waiting[changes.places[begin]] = changes.sizes[begin]
-            self._book.touch(changes.times[begin])
+            self._waiting[places[begin]] = sizes[begin]
+            self._book.touch(times[begin])
         else:
-            rows = slice(begin, end)
-            self._waiting.update(zip(changes.places[rows], changes.sizes[rows], strict=True))
-            self._book.touch(max(changes.times[rows]))
-        self._changed_ms = changes.received[end - 1]
+            self._waiting.update(zip(places[begin:end], sizes[begin:end], strict=True))
+            self._book.touch(max(times[begin:end]))
 
     def _changed(self, now_ms: int) -> None:
         self._changed_ms = now_ms
