@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sized
 from contextvars import Context, copy_context
+from heapq import heappush
 from math import inf
 from typing import Any, Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
@@ -396,24 +397,27 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         watch = self.clock._watch  # noqa: SLF001
         if watch is not None:
             watch.is_over = True
-        turn = _Turn(when)
-        turn.number = self._timers_set
-        return super().call_at(turn, callback, *args, context=context)
+        # As the loop does it, which cannot be told of another kind of timer.
+        timer = _Timer(when, callback, args, self, context)
+        timer.number = self._timers_set
+        heappush(vars(self)["_scheduled"], timer)
+        timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001
+        return timer
 
 
-class _Turn(float):
-    """When a timer is due; of two that are due at the same instant the one that was set first is less.
+class _Timer(asyncio.TimerHandle):
+    """Of two that are due at the same instant the one that was set first is less.
 
     The loop's own order of those depends on which other timers there are, so a simulation would, too.
     """
 
-    number = 0
+    __slots__ = ("number",)
+    number: int
 
     @override
-    def __lt__(self, other: float) -> bool:
-        if isinstance(other, _Turn) and float.__eq__(self, other):
-            return self.number < other.number
-        return float.__lt__(self, other)
+    def __lt__(self, other: _Timer) -> bool:  # type: ignore[override]
+        mine, its = self._when, other._when  # type: ignore[attr-defined]
+        return mine < its or (mine == its and self.number < other.number)
 
 
 class Doorbell:
