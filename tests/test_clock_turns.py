@@ -1,0 +1,134 @@
+"""The turns that the simulated clock takes for its loop are those that the loop would take."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyframe.clock import Doorbell, VirtualClock, doorbell
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["way", "ring", "wait", "timer", "sleep", "spawn"]), st.integers(0, 3)
+    ),
+    max_size=6,
+)
+
+
+def story(habits: list[list[tuple[str, int]]], rings: list[list[int]], *, turns: bool) -> list[Any]:
+    """Return what workers do in which order; `turns` says whether the clock takes turns.
+
+    Args:
+        habits: What each of them does in turn.
+        rings: Whom idle work wakes, at one instant after the other.
+        turns: False for the loop alone.
+    """
+    clock, told, left = VirtualClock(), list[Any](), list(rings)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        bells: list[Doorbell] = [doorbell() for _ in range(4)]
+
+        def note(*what: object) -> None:
+            told.append((loop.time(), *what))
+
+        async def worker(me: int, habit: list[tuple[str, int]]) -> None:
+            for what, number in habit:
+                note(me, what, number)
+                if what == "way":
+                    await asyncio.sleep(0)
+                elif what == "ring":
+                    bells[number].ring()
+                elif what == "wait":
+                    await bells[me]
+                elif what == "timer":
+                    loop.call_later(number // 2, note, me, "due")
+                elif what == "sleep":
+                    await asyncio.sleep(number / 2)
+                else:
+                    loop.call_soon(loop.call_soon, note, me, "soon")
+            note(me, "end")
+
+        def work() -> bool:
+            when, timer = loop.time() + 0.5, clock.next_timer
+            # As those who play a recording: up to the next timer, and at the same instant before it.
+            if not left or (timer is not None and timer.when() < when):
+                return False
+            clock.pass_on(when)
+            note("work")
+            for number in left.pop(0):
+                bells[number].ring()
+            return True
+
+        tasks = [asyncio.create_task(worker(me, habit)) for me, habit in enumerate(habits)]
+        clock.when_idle(work)
+        await asyncio.wait(tasks, timeout=20)
+        clock.when_idle(None)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not turns:
+
+            def wait_for_the_loop(clock: VirtualClock) -> None:
+                if clock._is_amid:
+                    clock._work()
+
+            patch.setattr(VirtualClock, "_take_turns", wait_for_the_loop)
+        clock.run(main())
+    return told
+
+
+@given(
+    st.lists(STEPS, min_size=4, max_size=4),
+    st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=8),
+)
+def test_turns_of_the_clock_change_the_order_of_nothing(
+    habits: list[list[tuple[str, int]]], rings: list[list[int]]
+) -> None:
+    """Steps, timers that are due at once, and who wakes whom: all comes as with the loop alone."""
+    assert story(habits, rings, turns=True) == story(habits, rings, turns=False)
+
+
+def test_a_timer_that_is_due_at_once_comes_before_what_was_woken_later() -> None:
+    """Nobody goes on and on while a timer is due."""
+    habits = [[("timer", 0), ("way", 0), ("way", 0), ("way", 0)], [("way", 0)] * 3, [], []]
+    told = [what[1:] for what in story(habits, [], turns=True)]
+    assert told.index((0, "due")) < told.index((0, "end"))
+    assert told == [what[1:] for what in story(habits, [], turns=False)]
+
+
+def test_a_timer_of_an_instant_of_the_recording_comes_after_all_that_it_led_to() -> None:
+    """Who does the idle work himself is amid an instant: its timers wait."""
+    alone: list[tuple[str, int]] = [("way", 0)] * 3
+    habits = [[*alone, ("wait", 0), *alone], [("wait", 0), *alone], [("sleep", 1)], []]
+    told = story(habits, [[1, 0]], turns=True)
+    assert told == story(habits, [[1, 0]], turns=False)
+    assert told.index((0.5, 0, "end")) < told.index((0.5, 2, "end"))
+
+
+def test_who_gives_way_for_ever_does_not_keep_a_socket_from_being_heard() -> None:
+    """Between turns the loop looks at its sockets, as ever."""
+    clock = VirtualClock()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        heard = asyncio.Event()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            loop.add_reader(ours, heard.set)
+            clock.when_idle(lambda: False)
+            theirs.send(b"!")
+            for _ in range(1_000):
+                await asyncio.sleep(0)
+            clock.when_idle(None)
+            loop.remove_reader(ours)
+        assert heard.is_set()
+
+    clock.run(main())
