@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +19,6 @@ import msgspec
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
-from polyframe.exchange.base import SoloStream
 from polyframe.marketbooks import MarketBooks, Pace
 from polyframe.model.book import Book
 from polyframe.model.events import (
@@ -134,7 +133,7 @@ class ExchangeSession:
         self._state = SessionState.OPEN
         self.is_open = True
         self._stream: DataStream | None = None
-        self._solo_stream: SoloStream | None = None
+        self._take_solo: Callable[[], Solo | None] | None = None
         self._solo: Solo | None = None
         # Never changed in place: one who is told may leave meanwhile.
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -153,7 +152,7 @@ class ExchangeSession:
     def open(self, exchange: Exchange) -> None:
         """Begin to connect. Whatever is to see the first message subscribes before."""
         self._stream = exchange.market_stream(self.market, self)
-        self._solo_stream = self._stream if isinstance(self._stream, SoloStream) else None
+        self._take_solo = getattr(self._stream, "solo", None)  # see `Solo`
         self._stream.start()
 
     @property
@@ -350,10 +349,10 @@ class ExchangeSession:
         ``None`` where there are none: others subscribe or have something to do first, or what comes
         next is not in rows. Live there never are.
         """
-        stream = self._solo_stream
-        if stream is None or self._subscribers != (subscriber,) or not self._books.known:
+        take = self._take_solo
+        if take is None or self._subscribers != (subscriber,) or not self._books.known:
             return None
-        self._solo = stream.solo()
+        self._solo = take()
         return self._solo
 
     def _on_other(

@@ -76,7 +76,8 @@ class DataStream(Protocol):
 class Solo(Protocol):
     """What is to come of a recording, for the one who hears of it and whom everybody waits for.
 
-    It is as late as its last row. Who takes rows stops as soon as anybody else is ready, and lets go of
+    A `DataStream` of a recording has a method ``solo()`` that returns it, or ``None`` if no rows are due
+    before anything else happens. It is as late as its last row. Who takes rows stops as soon as anybody else is ready, and lets go of
     it then by `end`.
 
     Attributes:
@@ -92,15 +93,6 @@ class Solo(Protocol):
 
     def end(self) -> None:
         """Take no more rows; the present instant is played to its end."""
-        ...
-
-
-@runtime_checkable
-class SoloStream(Protocol):
-    """A stream of a recording."""
-
-    def solo(self) -> Solo | None:
-        """Return the rows that are due before anything else happens; ``None`` if there are none."""
         ...
 
 

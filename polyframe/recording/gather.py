@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from itertools import islice, pairwise
 from typing import Any
@@ -11,8 +11,10 @@ from polyframe.model.events import BookDelta
 from polyframe.model.market import Market
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.stretch import ASK_DOWN, ASK_UP, BID_DOWN, BID_UP, Changes, Stretch, place
-from polyframe.recording.reader import Columnar, Piece, Recording
+from polyframe.recording.reader import Piece, Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
+
+_Stretches = Callable[[TapeMarket], Iterator[Piece]]
 
 _MOST = 256
 """Messages of a stretch at most: as far is read ahead."""
@@ -20,8 +22,10 @@ _MOST = 256
 
 def pieces_of(recording: Recording, entry: TapeMarket) -> Iterator[Piece]:
     """Yield what was heard of a market of `recording`, level changes as stretches."""
-    if isinstance(recording, Columnar) and _tells_both(type(recording)):
-        return recording.stretches(entry)
+    # As `Columnar`, without what it costs to compare with a protocol.
+    stretches: _Stretches | None = getattr(recording, "stretches", None)
+    if stretches is not None and _tells_both(type(recording)):
+        return stretches(entry)
     return gather(recording.events(entry), entry.market)
 
 
