@@ -12,8 +12,9 @@ from attrs import define
 
 from polyframe.backtest.blotter import Blotter
 from polyframe.backtest.floor import VenueFloor
-from polyframe.backtest.player import Player, Tape
+from polyframe.backtest.player import Player
 from polyframe.backtest.streams import MarketStream, ResolutionStream, UserStream
+from polyframe.backtest.tape import Tape
 from polyframe.clock import Clock, VirtualClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError

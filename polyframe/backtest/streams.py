@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from polyframe.backtest.player import Tape
+from polyframe.backtest.tape import Tape
 from polyframe.clock import Clock
 from polyframe.exchange.base import MarketSink, Solo, UserSink
 from polyframe.model.events import MarketResolved, StreamState, UserMessage
@@ -32,7 +32,9 @@ class MarketStream:
         """Tell both books afresh, as a new connection does."""
         if self._sink is not None:
             self._tape.disconnect(self._sink)
-            asyncio.get_running_loop().call_soon(self._reconnect, reason)
+            # Not in the context of a strategy that took the row because of which this happens.
+            context = self._tape.context
+            asyncio.get_running_loop().call_soon(self._reconnect, reason, context=context)
 
     async def close(self) -> None:
         """Detach."""
