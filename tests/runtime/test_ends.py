@@ -291,6 +291,47 @@ def test_a_clock_that_was_wrong_for_a_moment_leads_into_no_cycle_twice() -> None
     assert [FIRST.slug, SECOND.slug] == clock.run(main())
 
 
+def test_a_market_that_is_found_while_the_clock_is_set_back_begins_at_its_start() -> None:
+    """The clock was ahead and ended the cycle before; the next one waits until it is its turn again."""
+    exchange = FakeExchange()
+    exchange.missing = {SECOND.slug}
+
+    class Wrong(VirtualClock):
+        ahead = 0.0
+
+        def time(self) -> float:
+            return super().time() + self.ahead
+
+        async def sleep_until(self, when: float) -> None:
+            while (left := when - self.time()) > 0:
+                await self.sleep(min(left, 5.0))
+
+    clock = Wrong(START)
+
+    async def main() -> None:
+        async with Environment(exchange, clock=clock) as env:
+            env.provide(Diary())
+            trader = Trader(env)
+            trader.add(Recorder(), on="btc-updown-15m")
+            trading = asyncio.create_task(trader.run(cycles=2))
+            await asyncio.sleep(860)
+            clock.ahead = 50.0
+            await asyncio.sleep(10)
+            assert trader.session("btc-updown-15m") is None
+            clock.ahead = 0.0
+            exchange.missing.clear()
+            await asyncio.sleep(28)
+            assert any(slug == SECOND.slug for slug, when in exchange.lookups if when > START + 870)
+            assert trader.session("btc-updown-15m") is None
+            await asyncio.sleep(10)
+            session = trader.session("btc-updown-15m")
+            assert session is not None
+            assert session.slug == SECOND.slug
+            await trading
+
+    clock.run(main())
+
+
 @pytest.mark.parametrize("since", [300, 850], ids=["long before", "when it is prepared"])
 def test_a_cycle_that_was_over_for_a_moment_stays_over(since: int) -> None:
     """A restored cycle that the settlement has begun to settle is not traded on, nor begun anew."""
