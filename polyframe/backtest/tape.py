@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from polyframe.clock import Watch
 from polyframe.counters import Cell
@@ -62,16 +62,7 @@ class Floor(Protocol):
 
 
 Taker = Callable[[Changes, int, int, Pace], Iterator[Outcome | None]]
-"""Takes rows for a sink, as `ExchangeSession.rows` does."""
-
-
-@runtime_checkable
-class _TakesRows(Protocol):
-    """A sink that takes many rows at once, up to the first message that somebody hears of."""
-
-    def rows(
-        self, changes: Changes, begin: int, end: int, pace: Pace
-    ) -> Iterator[Outcome | None]: ...
+"""Takes rows for a sink, up to the first that somebody hears of: `ExchangeSession.rows` is one."""
 
 
 class Tape:
@@ -339,12 +330,12 @@ class Tape:
 
     def _set_sinks(self, sinks: list[MarketSink]) -> None:
         self._sinks = sinks
+        # Not by a protocol: to compare with one takes longer than all else here.
+        own: list[Taker | None] = [getattr(sink, "rows", None) for sink in sinks]
         self._takers = [
-            sink.rows if isinstance(sink, _TakesRows) else partial(self._spell, sink)
-            for sink in sinks
+            take or partial(self._spell, sink) for sink, take in zip(sinks, own, strict=True)
         ]
-        is_solo = len(sinks) == 1 and isinstance(sinks[0], _TakesRows)
-        self._solo_taker = self._takers[0] if is_solo else None
+        self._solo_taker = own[0] if len(own) == 1 else None
         self._player.interrupt()
 
     def _spell(
