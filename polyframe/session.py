@@ -246,7 +246,8 @@ class ExchangeSession:
         if self._state is not SessionState.OPEN:
             what = "session.subscribe"
             raise StaleCycleError(what, self.generation, None)
-        self._end_solo()
+        if self._solo is not None:
+            self._solo.is_over = True  # who took rows alone is not alone any more
         self._subscribers += (subscriber,)
         if subscriber.wants_books:
             self._book_subscribers += (subscriber,)
@@ -259,14 +260,9 @@ class ExchangeSession:
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Remove a subscriber; unknown ones are ignored."""
-        self._end_solo()
         self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
         self._book_subscribers = tuple(s for s in self._book_subscribers if s is not subscriber)
         self._books.on_book = tuple(s.book_changed for s in self._book_subscribers)
-
-    def _end_solo(self) -> None:
-        if self._solo is not None:
-            self._solo.is_over = True
 
     def publish(self, change: OrderChanged | TradeChanged | ReconcileReport) -> None:
         """Hand a change that the engine made, or a comparison, to the subscribers."""

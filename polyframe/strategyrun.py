@@ -275,10 +275,8 @@ class StrategyRun:
 
     def _next_solo(self, solo: Solo | None) -> Solo | None:
         """Return rows of a recording to take instead of waiting to be told of them, if there are any."""
-        if solo is not None:
-            if not (solo.is_over or solo.ready):
-                return solo
-            solo.end()
+        if solo is not None and not (solo.is_over or solo.ready):
+            return solo
         return self.session.solo(self)
 
     async def _take(self, solo: Solo) -> None:

@@ -17,7 +17,7 @@ from polyframe.backtest import tape as tape_module
 from polyframe.backtest.run import run_backtest
 from polyframe.backtest.tape import Solo, Tape
 from polyframe.counters import Count, Counters
-from polyframe.model.events import BookDelta, LevelChange, MarketMessage, PriceChanged
+from polyframe.model.events import BookDelta, LevelChange, MarketMessage, OrderChanged, PriceChanged
 from polyframe.model.market import Outcome
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
@@ -176,6 +176,34 @@ def test_others_who_are_ready_go_before_the_next_row() -> None:
     (ran,) = play(Spawning(), data=Made().add(entry, *plain(entry, 100)))
     assert isinstance(ran, Spawning)
     assert ran.before == [ran.heard.index(2.0) + 1]
+
+
+@define
+class Told(Hearing):
+    """Is told of an order while it hears of a row."""
+
+    told: list[int] = field(factory=list)
+    event: OrderChanged | None = None
+
+    async def act(self) -> None:
+        """Buy once; later hear of it once more."""
+        if self.after == 2.0:
+            await self.trading.buy(Outcome.UP, price=Decimal("0.30"), size=Decimal(10))
+        elif self.after == 6.0 and self.event is not None:
+            self.session.publish(self.event)
+
+    @override
+    async def on_order(self, event: OrderChanged) -> None:
+        self.event = event
+        self.told.append(len(self.heard))
+
+
+def test_an_order_goes_before_the_next_row() -> None:
+    """What is told of an order while a row is heard of is heard before the next one."""
+    entry = make_entry()
+    (ran,) = play(Told(), data=Made().add(entry, *plain(entry, 100)))
+    assert isinstance(ran, Told)
+    assert ran.told[-2:] == [ran.heard.index(6.0) + 1, 102]
 
 
 def test_a_subscriber_that_joins_meanwhile_hears_of_the_next_row() -> None:
