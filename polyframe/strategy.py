@@ -10,6 +10,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Coroutine, Mapping
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from polyframe.trading.reconcile import ReconcileReport
 
 S = TypeVar("S", bound="Strategy")
+
+_PLAIN = frozenset({type(None), bool, int, float, str, Decimal})
+"""Types of settings of which a copy is the value itself; most are, and there is one for each cycle."""
 
 PERSIST: Final[Mapping[str, object]] = MappingProxyType({"polyframe.persist": True})
 """Marks a state field whose value comes back when the program restarts within the cycle::
@@ -203,8 +207,9 @@ def fresh(template: S) -> S:
     settings = {}
     for attribute in attrs.fields(type(template)):
         if attribute.init:
+            value = getattr(template, attribute.name)
             try:
-                settings[attribute.alias] = copy.deepcopy(getattr(template, attribute.name))
+                settings[attribute.alias] = value if type(value) in _PLAIN else copy.deepcopy(value)
             except Exception as error:
                 msg = (
                     f"{type(template).__name__}.{attribute.name}: a setting must be copyable for "
