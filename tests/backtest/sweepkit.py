@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
@@ -15,6 +15,7 @@ from attrs import define, field, validators
 from typing_extensions import override
 
 from polyframe import Outcome, SweepResult, sweep
+from polyframe.backtest.sweeps.variantresult import VariantResult
 from polyframe.model.order import OrderType
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket
@@ -96,6 +97,24 @@ class Logged(Made):
             with Path(self.log).open("a") as file:
                 file.write(f"{market.market.slug}\n")
         return Made.events(self, market)
+
+
+@define
+class InRounds:
+    """A sampler that asks for settings in rounds.
+
+    Attributes:
+        left: The rounds to come.
+    """
+
+    left: list[list[dict[str, int]]]
+
+    def ask(self) -> list[dict[str, int]]:
+        """Return the next round."""
+        return self.left.pop(0) if self.left else []
+
+    def tell(self, results: Sequence[VariantResult]) -> None:
+        """It does not matter what came of it."""
 
 
 def small(cycles: int = 3) -> Made:

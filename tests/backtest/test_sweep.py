@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from decimal import Decimal
 from pathlib import Path
@@ -31,7 +31,6 @@ from polyframe import (
 from polyframe.backtest.progress import Progress
 from polyframe.backtest.sweeps.keys import canonical, task_key
 from polyframe.backtest.sweeps.task import Part
-from polyframe.backtest.sweeps.variantresult import VariantResult
 from polyframe.backtest.sweeps.variants import label, make_variants
 from polyframe.recording.gather import pieces_of
 from polyframe.recording.kept import KeptRecording
@@ -40,7 +39,7 @@ from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 from polyframe.strategy import Strategy
 from polyframe.templates import read_settings
 from tests.backtest.kit import MODELS, Eager, Made, both, make_entry, wandering
-from tests.backtest.sweepkit import SETTINGS, Buyer, Odd, eager_sweep, small, threads
+from tests.backtest.sweepkit import SETTINGS, Buyer, InRounds, Odd, eager_sweep, small, threads
 
 
 @pytest.fixture(scope="module")
@@ -558,24 +557,6 @@ def test_what_a_worker_keeps_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         tables.append(done.csv())
         assert len(reads) == times * 3
     assert tables[0] == tables[1]
-
-
-@define
-class InRounds:
-    """A sampler that asks for settings in rounds.
-
-    Attributes:
-        left: The rounds to come.
-    """
-
-    left: list[list[dict[str, int]]]
-
-    def ask(self) -> list[dict[str, int]]:
-        """Return the next round."""
-        return self.left.pop(0) if self.left else []
-
-    def tell(self, results: Sequence[VariantResult]) -> None:
-        """It does not matter what came of it."""
 
 
 def test_a_kept_recording_is_kept_over_all_chunks_and_rounds() -> None:

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from polyframe import ConfigError, grid, sweep
+from polyframe import ConfigError, KeptRecording, grid, sweep
 from polyframe.backtest.progress import Progress
 from tests.backtest.kit import MODELS, Eager, Made
 from tests.backtest.sweepkit import (
     SETTINGS,
     Buyer,
+    InRounds,
     Killer,
     Logged,
     eager_sweep,
@@ -99,6 +100,20 @@ def test_own_processes_and_threads_make_the_same_bytes(tmp_path: Path) -> None:
     assert on_processes.cycles().equals(on_threads.cycles())
     # Three markets for two processes: the one that has nothing left helps with one of them.
     assert 3 <= len(log.read_text().splitlines()) <= 4
+
+
+def test_a_kept_recording_travels_as_what_it_was_made_of(tmp_path: Path) -> None:
+    """Each process reads for itself, and keeps over chunks and rounds what it has read."""
+    rows, log = small().rows, tmp_path / "log"
+    on_threads = eager_sweep(Made(rows), chunk=1)
+    data = KeptRecording(Logged(rows, str(log)))
+    for entry in data.markets():
+        assert list(data.stretches(entry))
+    assert len(log.read_text().splitlines()) == 3
+    rounds = InRounds([SETTINGS[:2], SETTINGS[2:]])
+    on_processes = sweep(Eager, rounds, data=data, workers=1, models=MODELS, chunk=1)
+    assert on_processes.encoded() == on_threads.encoded()
+    assert len(log.read_text().splitlines()) == 6
 
 
 def test_a_worker_that_is_killed_costs_no_result(tmp_path: Path) -> None:

@@ -220,7 +220,20 @@ def test_who_is_interrupted_while_a_market_is_read_has_not_kept_the_half_of_it()
 
 def test_threads_that_ask_at_the_same_time_wait_for_one_of_them() -> None:
     """The market is read once, nobody is told half of it, and what is counted is lost for nobody."""
-    source = Faulty(wandering(7, cycles=1, rows=400).rows)
+
+    class Waiting(Faulty):
+        second = threading.Event()
+
+        @override
+        def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+            for number, event in enumerate(super().events(market)):
+                if len(self.opened) > 1:
+                    self.second.set()
+                elif number == 5:
+                    self.second.wait(0.3)  # who does not wait for this one comes now
+                yield event
+
+    source = Waiting(wandering(7, cycles=1).rows)
     data, told = KeptRecording(source), list[list[Piece]]()
     (entry,) = data.markets()
     together = threading.Barrier(4)

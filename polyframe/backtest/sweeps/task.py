@@ -225,9 +225,8 @@ def _part(blob: bytes, names: tuple[str, ...], version: str) -> Recording:
             _remembered.recording, _remembered.source = pickle.loads(blob), source  # noqa: S301
         whole: Recording = _remembered.recording
         part: Recording = Part(whole, names)
-        if not isinstance(
-            whole, KeptRecording
-        ):  # else it has a bound of its own, for all its parts
+        # What is kept already has a bound of its own, for all its parts.
+        if not isinstance(whole, KeptRecording):
             part = KeptRecording(part, REMEMBERED)
         _remembered.part, _remembered.of = part, (source, names)
     found: Recording = _remembered.part
