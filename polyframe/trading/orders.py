@@ -239,7 +239,7 @@ class OrderTable:
     ) -> bool:
         """Work out an order anew from its fills and what is known of it; say whether it changed."""
         before, track = self._orders[order.client_id], self.tracks[order.client_id]
-        if track.trades or order.filled or not track.size_known:
+        if track.trades:
             order = self._with_fills(order, track)
         market_open = self._holdings.winner is None
         status = next_status(order, track, wanted, market_open=market_open)
@@ -285,7 +285,7 @@ class OrderTable:
     def _hold(self, order: Order, track: OrderTrack) -> None:
         """Make the indexes and reservations fit the order."""
         client_id, is_over = order.client_id, self._holdings.winner is not None
-        held_for = (order.is_open, order.size, order.matched, order.price, track.seen, is_over)
+        held_for = (order.is_open, order.size, order.matched, track.seen, is_over)
         if self._held_for.get(client_id) == held_for:
             return  # most steps of an order change nothing but its state
         self._held_for[client_id] = held_for
