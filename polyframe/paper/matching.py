@@ -222,10 +222,14 @@ class PaperMarket:
             )
         places = changes.places
         end = min(begin + _AHEAD, len(places))
-        for row in range(begin, end):
-            place = places[row]
-            if place in watched or place >= lowest_ask or -highest_bid <= place < 0:
-                return changes.beginning(row)
+        # Each price once: most of many rows are at a few of them.
+        found = {
+            place
+            for place in set(places[begin:end])
+            if place in watched or place >= lowest_ask or -highest_bid <= place < 0
+        }
+        if found:
+            return changes.beginning(next(r for r in range(begin, end) if places[r] in found))
         # A message is not cut in two.
         return end if end == len(places) else max(changes.beginning(end), begin)
 
