@@ -71,7 +71,7 @@ class KeptRecording:
     """
 
     def __init__(self, recording: Recording, megabytes: float | None = None) -> None:
-        if megabytes is not None and megabytes < 0:
+        if megabytes is not None and not megabytes >= 0:
             msg = f"megabytes: expected at least 0, or None for no bound, got {megabytes}"
             raise ConfigError(msg)
         self.recording = recording

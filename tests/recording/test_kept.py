@@ -277,8 +277,9 @@ def test_what_no_recording_has_is_refused(tmp_path: Path) -> None:
     for ask in (data.stretches, data.events):
         with pytest.raises(KeyError):
             ask(other)
-    with pytest.raises(ConfigError, match="megabytes: expected at least 0, or None for no bound"):
-        KeptRecording(data, -1)
+    for bound in (-1, float("nan")):
+        with pytest.raises(ConfigError, match="megabytes: expected at least 0, or None for no"):
+            KeptRecording(data, bound)
 
 
 @pytest.mark.parametrize("kind", ["one", "several", "books"])
