@@ -38,7 +38,7 @@ from tests.recording.test_parquet import rewrite
 BOUNDS = st.sampled_from([None, 0.0, 0.02])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 100_000),
     kinds=st.lists(st.sampled_from(STRATEGIES), min_size=2, max_size=3),

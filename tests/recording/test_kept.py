@@ -115,7 +115,7 @@ def reads(recording: Recording, chance: random.Random, steps: int) -> list[objec
     return seen
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 100_000), breaks=st.booleans(), megabytes=BOUNDS, steps=st.integers(2, 40)
 )
@@ -129,7 +129,7 @@ def test_listeners_that_come_and_go_are_told_the_same(
     assert reads(kept, random.Random(seed), steps) == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 100_000), megabytes=BOUNDS)
 def test_its_events_are_those_of_the_recording(seed: int, megabytes: float | None) -> None:
     """Each time, those of foreign tokens, empty messages and gaps among them; and so are the counts."""
