@@ -60,14 +60,14 @@ class Player:
         self._is_interrupted = True
         self._end_solo()
 
-    def solo_room(self, tape: Tape) -> tuple[int, int]:
+    def solo_room(self) -> tuple[int, int]:
         """Return until when nothing else has anything to do, in epoch milliseconds, and how many rows may go."""
         self.interrupt()
-        due, most = self._due, self.clock.idle_steps
-        if not most or not due or due[0][2] is not tape:
-            return 0, 0
-        limit_ms = self._next_timer_ms()
-        return (limit_ms if len(due) == 1 else min(limit_ms, min(due[1:3])[0] - 1)), most
+        due, limit_ms = self._due, self._next_timer_ms()
+        if len(due) > 1:
+            # Who asks is the first, or there is nothing to do for him: he is among the others then.
+            limit_ms = min(limit_ms, min(due[1:3])[0] - 1)
+        return limit_ms, self.clock.idle_steps
 
     def begin_solo(self, solo: Solo) -> None:
         """Let somebody take rows by himself; nobody else plays until he is interrupted."""

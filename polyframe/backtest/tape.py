@@ -227,12 +227,12 @@ class Tape:
     def solo(self) -> Solo | None:
         """Let the one who hears of it take the rows that are due before anything else happens."""
         piece, take = self._piece, self._solo_taker
-        limit_ms, most = self._player.solo_room(self)
+        limit_ms, most = self._player.solo_room()
         if take is None or type(piece) is not Stretch or self._row == piece.begin:
             return None
         row, changes = self._row, piece.changes
         received = changes.received
-        if received[row] > limit_ms or received[row] == self.last_ms:
+        if received[row] > limit_ms:
             return None
         if received[row] / 1000 - self._origin < self._clock.elapsed:
             return None  # times of a recording that fell: they do not turn back time
@@ -240,10 +240,9 @@ class Tape:
         end = min(piece.end - 1, row + most)
         if received[end] > limit_ms:
             end = bisect_right(received, limit_ms, row, end)
-        end = changes.beginning(end)
         if row < end:
             end = self._floor.may_wait(changes, row, end)
-        # Nobody goes on amid an instant.
+        # Nobody goes on amid an instant, nor within a message.
         end = bisect_left(received, received[end], row, end)
         if end - row < _SOLO_LEAST:
             return None

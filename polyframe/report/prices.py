@@ -108,7 +108,8 @@ class PathWriter:
     def look(self, now_ms: int) -> None:
         """Take a point after a message that came at `next_ms` or later."""
         bid, ask = self.book.top
-        if self.book.is_known:
+        # To look at it may have told of rows that waited.
+        if self.book.is_known and now_ms >= self.next_ms:
             self.note(now_ms, bid, ask)
 
     def note(self, now_ms: int, bid: int, ask: int) -> None:

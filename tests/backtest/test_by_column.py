@@ -122,6 +122,15 @@ class OnPrice(Noting):
 
 
 @define
+class OnBoth(OnBook):
+    """Wants every level, and prices."""
+
+    @override
+    async def on_price(self, event: PriceChanged) -> None:
+        self.note("price", event.outcome, event.bid, event.ask)
+
+
+@define
 class Waking(Noting):
     """Wants nothing, and looks on its own time."""
 
@@ -135,6 +144,7 @@ class Waking(Noting):
 
 STRATEGIES: list[list[type[Noting]]] = [
     [OnBook],
+    [OnBoth],
     [OnPrice],
     [Waking],
     [OnBook, OnPrice],
@@ -214,7 +224,7 @@ def wild(seed: int, cycles: int = 2, rows: int = 90, plain: float = 0) -> Made:
 def run(
     data: Recording, kinds: list[type[Noting]], seed: int, models: PaperModels
 ) -> tuple[Notes, dict[str, Any], str]:
-    """Run strategies; return all that they noted, what was counted, and the report as text."""
+    """Run strategies; return all that they noted, what was counted, and the report and its paths as text."""
     notes: Notes = []
     counters = Counters()
     report = run_backtest(
@@ -225,7 +235,9 @@ def run(
         counters=counters,
     )
     assert report.decisions is not None
-    return notes, dict(counters.snapshot()), repr(report) + repr(report.decisions) + report.text()
+    paths = [list(cycle.path or ()) for cycle in report.cycles]
+    text = repr(report) + repr(report.decisions) + report.text() + repr(paths)
+    return notes, dict(counters.snapshot()), text
 
 
 def instant_by_instant(self: Player) -> Iterator[bool]:
@@ -263,7 +275,7 @@ def test_by_column_is_as_one_by_one(
         one_by_one = run(data, kinds, seed, models)
     assert by_column[0] == one_by_one[0]
     assert by_column[1:] == one_by_one[1:]
-    assert len(by_column[0]) > 10
+    assert by_column[0]
 
 
 @define

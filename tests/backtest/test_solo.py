@@ -17,7 +17,14 @@ from polyframe.backtest import tape as tape_module
 from polyframe.backtest.run import run_backtest
 from polyframe.backtest.tape import Solo, Tape
 from polyframe.counters import Count, Counters
-from polyframe.model.events import BookDelta, LevelChange, MarketMessage, OrderChanged, PriceChanged
+from polyframe.model.events import (
+    BookDelta,
+    LevelChange,
+    MarketMessage,
+    OrderChanged,
+    PriceChanged,
+    TradeChanged,
+)
 from polyframe.model.market import Outcome
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
@@ -116,7 +123,7 @@ def test_of_several_nobody_does(taken: list[int], strategies: list[Strategy]) ->
 
 
 def test_beside_another_market_nobody_passes_its_rows() -> None:
-    """Rows of two markets that take turns are heard of in order of time."""
+    """Rows of two markets that take turns are heard of at their own times."""
     entry = make_entry()
     other = beside(entry)
     shifted = [(after + 0.05, messages) for after, messages in plain(other, 50)]
@@ -129,8 +136,63 @@ def test_beside_another_market_nobody_passes_its_rows() -> None:
             order.append(self.after)
 
     play(Both(), data=data)
-    assert len(order) == 104
-    assert order == sorted(order)
+    times = [round(after, 3) for after, _ in [*plain(entry, 50), *shifted]]
+    assert sorted(order) == sorted([*times, 0.0, 0.05])  # each book is told of when both are known
+
+
+def test_a_row_that_an_order_has_to_see_is_not_passed() -> None:
+    """Others sell at the price of a resting order in a row that the strategy hears of."""
+    entry = make_entry()
+    rows = plain(entry, 100)
+    rows.insert(80, (8.85, [level(entry, Outcome.UP, 50, 30, is_bid=False)]))
+
+    filled: list[float] = []
+
+    @define
+    class Resting(Hearing):
+        async def act(self) -> None:
+            if self.after == 2.0:
+                await self.trading.buy(Outcome.UP, price=Decimal("0.50"), size=Decimal(10))
+
+        @override
+        async def on_trade(self, event: TradeChanged) -> None:
+            filled.append(self.after)
+
+    play(Resting(), data=Made().add(entry, *rows))
+    assert filled[0] == 8.85
+
+
+@define
+class Waiting(Hearing):
+    """Waits within a hook, and wakes once by itself."""
+
+    woke: list[int] = field(factory=list)
+
+    @override
+    async def on_cycle_start(self) -> None:
+        await super().on_cycle_start()
+        self.spawn(self.wake())
+
+    async def wake(self) -> None:
+        """Look what was heard by a time between two rows."""
+        await self.clock.sleep_until(START + 5.05)
+        self.woke.append(len(self.heard))
+
+    async def act(self) -> None:
+        """Wait for two rows and a half."""
+        if self.after == 2.0:
+            await self.clock.sleep(0.25)
+
+
+def test_time_goes_on_while_a_hook_waits() -> None:
+    """What came meanwhile is heard of once, as the latest, and then the next row; timers are on time."""
+    entry = make_entry()
+    (ran,) = play(Waiting(), data=Made().add(entry, *plain(entry, 100)))
+    assert isinstance(ran, Waiting)
+    rows = [round(1 + i / 10, 3) for i in range(100)]
+    # Of the two rows meanwhile one was of Up and one of Down: each book has its turn.
+    assert ran.heard == [0, 0, *rows[:11], 2.25, 2.25, *rows[13:]]
+    assert ran.woke == [2 + 41]
 
 
 @define
