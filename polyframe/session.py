@@ -166,6 +166,8 @@ class ExchangeSession:
             self._state = SessionState.CLOSING
         self.is_open = False
         self._subscribers = self._book_subscribers = self._books.on_book = ()
+        # A session is garbage that has to be looked for; the rows of its market are not to wait for that.
+        self._solo = self._take_solo = None
         if self._stream is not None:
             self._stream.detach()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import decimal
+import gc
+import weakref
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -365,6 +367,32 @@ def test_a_row_of_the_same_instant_is_not_heard_of_by_itself(
     (ran,) = play(Hearing(), data=Made().add(entry, rows[0], *pairs))
     assert ran.heard == [0.0, 0.0] + [float(1 + i // 2) for i in range(50)]
     assert sum(taken) > 80
+
+
+def test_a_market_that_is_over_is_let_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows and books do not wait until somebody looks for garbage, however many markets there are."""
+    left: list[int] = []
+    tapes: list[weakref.ref[Tape]] = []
+    stop = Tape.stop
+
+    def noting(tape: Tape) -> None:
+        left.append(sum(ref() is not None for ref in tapes))
+        tapes.append(weakref.ref(tape))
+        stop(tape)
+
+    monkeypatch.setattr(Tape, "stop", noting)
+    data = Made()
+    for number in range(6):
+        entry = make_entry(number)
+        data.add(entry, *plain(entry, 20))
+    gc.collect()
+    gc.disable()
+    try:
+        play(Hearing(), data=data)
+    finally:
+        gc.enable()
+    assert len(tapes) == 6
+    assert max(left) <= 1
 
 
 @pytest.fixture(autouse=True)
