@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from attrs import field, frozen, validators
 
@@ -140,7 +141,7 @@ class MarketScheduler:
         """
         search = asyncio.create_task(self._prepare(window), name=f"prepare {self.series}")
         try:
-            await self._clock.sleep_until(window.start)
+            await self._sleep_until(window.start, search)
             if not search.done():
                 self._pause()
                 await asyncio.wait({search})
@@ -151,6 +152,23 @@ class MarketScheduler:
                 # Not awaited: a cancellation of ours must not be taken for its own.
                 search.cancel()
                 await asyncio.wait({search})
+
+    async def _sleep_until(self, when: float, search: asyncio.Task[Any]) -> None:
+        """Sleep until `when`, or until `search` fails: what is wrong is told at once."""
+        sleep: asyncio.Timeout | None = None
+
+        def end(_: object) -> None:
+            if sleep is not None and (search.cancelled() or search.exception() is not None):
+                sleep.reschedule(asyncio.get_running_loop().time())
+
+        search.add_done_callback(end)
+        try:
+            async with asyncio.timeout(None) as sleep:
+                await self._clock.sleep_until(when)
+        except TimeoutError:
+            pass  # it failed
+        finally:
+            sleep = None
 
     def _pause(self) -> None:
         """Let the old session end without a new one."""

@@ -8,15 +8,17 @@ import logging
 from decimal import Decimal
 
 import pytest
+from typing_extensions import override
 
 from polyframe.clock import VirtualClock
 from polyframe.counters import Count
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError, OrderDenied
-from polyframe.model.market import Outcome
+from polyframe.exchange.base import MarketSink
+from polyframe.model.market import Market, Outcome
 from polyframe.scheduler import ScheduleSettings
 from polyframe.trader import Trader
-from tests.support.fake import START, FakeExchange, make_market
+from tests.support.fake import START, FakeExchange, FakeStream, make_market
 from tests.support.stage import Diary, Recorder, Stage, play, settle
 
 FIRST, SECOND, THIRD = (make_market(start=START + i * 900) for i in range(3))
@@ -60,6 +62,26 @@ def test_the_next_session_is_ready_before_the_boundary() -> None:
         await run
 
     play(act)
+
+
+@pytest.mark.parametrize("escaped", [RuntimeError("a defect"), asyncio.CancelledError()], ids=repr)
+def test_a_defect_in_preparing_a_market_ends_the_run_at_once(escaped: BaseException) -> None:
+    """Not at the boundary: until then nobody would know, nor if the run is interrupted meanwhile."""
+
+    class Broken(FakeExchange):
+        @override
+        def market_stream(self, market: Market, sink: MarketSink) -> FakeStream:
+            if market.slug == SECOND.slug:
+                raise escaped
+            return super().market_stream(market, sink)
+
+    async def act(stage: Stage) -> None:
+        with pytest.raises(type(escaped)):
+            await stage.trader.run(cycles=2)
+        assert START + 900 - 60 == stage.env.clock.time()
+        assert [FIRST.slug] == starts(stage)
+
+    play(act, exchange=Broken())
 
 
 def test_starting_in_the_middle_of_a_window_joins_it() -> None:
