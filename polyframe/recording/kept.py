@@ -67,12 +67,16 @@ class KeptRecording:
         megabytes: The same.
 
     Raises:
-        ConfigError: `megabytes` is negative.
+        ConfigError: `recording` is none, such as a path; `megabytes` is negative, or no number.
     """
 
     def __init__(self, recording: Recording, megabytes: float | None = None) -> None:
-        if megabytes is not None and not megabytes >= 0:
-            msg = f"megabytes: expected at least 0, or None for no bound, got {megabytes}"
+        if not hasattr(recording, "markets"):
+            msg = f"recording: expected one, such as ParquetRecording(folder), got {recording!r}"
+            raise ConfigError(msg)
+        is_bound = isinstance(megabytes, int | float) and megabytes >= 0
+        if megabytes is not None and not is_bound:
+            msg = f"megabytes: expected at least 0, or None for no bound, got {megabytes!r}"
             raise ConfigError(msg)
         self.recording = recording
         self.megabytes = megabytes
@@ -81,6 +85,7 @@ class KeptRecording:
         self._kept: dict[TapeMarket, _Heard] = {}
         self._lock = threading.Lock()
         # What the other recording counted ahead of those who are told, and what they were told since.
+        # Never changed in place: who asks for the counts does so without the lock.
         self._ahead: _Counts = Counter()
         self._told: _Counts = Counter()
 
@@ -145,7 +150,7 @@ class KeptRecording:
 
     def _count(self, counts: _Counts) -> None:
         with self._lock:
-            self._told += counts
+            self._told = self._told + counts
 
     def _read(self, market: TapeMarket, source: Iterator[Piece]) -> _Heard:
         """Read a market, and keep it if that is all of it and fits."""
@@ -165,7 +170,7 @@ class KeptRecording:
         finally:
             if counts := seen.news():
                 heard.counts[len(pieces)] = counts
-            self._ahead += seen.all
+            self._ahead = self._ahead + seen.all
         if heard.rest == ():
             self._kept[market] = heard
             self._left -= scale.bytes

@@ -24,7 +24,7 @@ from polyframe.model.stretch import Stretch
 from polyframe.recording.gather import pieces_of
 from polyframe.recording.reader import Piece, Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
-from tests.backtest.kit import Made, make_entry, wandering
+from tests.backtest.kit import Made, both, make_entry, wandering
 from tests.backtest.test_by_column import tame, wild
 
 BOUNDS = st.sampled_from([None, 0.0, 0.004, 0.02, 10.0])
@@ -253,6 +253,46 @@ def test_threads_that_ask_at_the_same_time_wait_for_one_of_them() -> None:
     assert counts(data)[0] == {reason: 4 * n for reason, n in source.left_out.items()}
 
 
+class Meddling(str):
+    """A reason; when it is looked up, another thread, as it were, is told the next piece meanwhile."""
+
+    __slots__ = ()
+    meanwhile: Iterator[Piece] = iter(())
+
+    @override
+    def __hash__(self) -> int:
+        told, Meddling.meanwhile = Meddling.meanwhile, iter(())
+        next(told, None)
+        Meddling.meanwhile = told
+        return str.__hash__(self)
+
+
+class Reasons(Faulty):
+    """A recording that leaves out something else before each event."""
+
+    @override
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        """Yield all rows."""
+        for number, event in enumerate(Made.events(self, market)):
+            self.left_out[Meddling("first") if number == 0 else f"row {number}"] += 1
+            yield event
+
+
+def test_who_asks_what_was_counted_is_not_disturbed_by_who_is_told() -> None:
+    """One thread reads the counts while another is told of something that is counted for the first time."""
+    entry = make_entry()
+    rows: list[tuple[float, list[MarketMessage]]] = [(i, both(entry, 48, 52)) for i in range(50)]
+    data = KeptRecording(Reasons(Made().add(entry, *rows).rows))
+    told = data.stretches(entry)
+    next(told)
+    try:
+        Meddling.meanwhile = told
+        found = set(data.skipped)
+    finally:
+        Meddling.meanwhile = iter(())
+    assert {"first"} <= found < set(data.skipped)
+
+
 def test_to_another_process_goes_what_it_was_made_of(tmp_path: Path) -> None:
     """A path, however much was read; the copy reads for itself, under the same bound."""
     for entry, events in tame(2).rows:
@@ -270,16 +310,18 @@ def test_to_another_process_goes_what_it_was_made_of(tmp_path: Path) -> None:
 
 
 def test_what_no_recording_has_is_refused(tmp_path: Path) -> None:
-    """A market of elsewhere, when it is asked for; a bound below nothing."""
+    """A market of elsewhere, when it is asked for; a bound that is none; a path as a recording."""
     (entry, events), (other, _) = tame(2).rows
     write_market(tmp_path, entry, events)
     data = KeptRecording(ParquetRecording(tmp_path))
     for ask in (data.stretches, data.events):
         with pytest.raises(KeyError):
             ask(other)
-    for bound in (-1, float("nan")):
+    for bound in (-1, float("nan"), "500"):
         with pytest.raises(ConfigError, match="megabytes: expected at least 0, or None for no"):
-            KeptRecording(data, bound)
+            KeptRecording(data, bound)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"recording: expected one, such as Parquet.*'tapes'"):
+        KeptRecording("tapes")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["one", "several", "books"])
