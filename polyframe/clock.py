@@ -32,7 +32,8 @@ _WALL_NAP = 10.0
 that was suspended wakes with timers that know nothing of the time in between."""
 
 _POLL_EVERY = 16
-"""Under simulated time sockets are asked after so many turns of a loop that is busy."""
+"""Under simulated time a loop that is busy asks sockets after so many turns of its own, between two of
+which the clock may take as many for it: after 256 at the latest."""
 
 _MOST_AT_ONCE = 10_000
 """Callbacks, and pieces of idle work, after which the loop is given back: a task that never waits for
@@ -420,6 +421,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
+        self._check_closed()  # type: ignore[attr-defined]
         self._timers_set += 1
         watch = self.clock._watch  # noqa: SLF001
         if watch is not None:

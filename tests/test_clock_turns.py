@@ -132,3 +132,15 @@ def test_who_gives_way_for_ever_does_not_keep_a_socket_from_being_heard() -> Non
         assert heard.is_set()
 
     clock.run(main())
+
+
+def test_a_loop_that_is_over_takes_no_timer() -> None:
+    """Who sets one then is told so, as by any other loop, and does not wait for ever."""
+    clock, loops = VirtualClock(), list[asyncio.AbstractEventLoop]()
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    clock.run(main())
+    with pytest.raises(RuntimeError, match="closed"):
+        loops[0].call_later(1, loops.clear)
