@@ -92,7 +92,8 @@ class StrategyRun:
         self._marks = 0
         self._hook = ""
         self._bell = doorbell()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # In order of birth: in a simulation nothing may hang on where in memory a task is.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._ending = False
         self._failed = False
         self._wants_price = overrides(strategy, "on_price")
@@ -179,8 +180,8 @@ class StrategyRun:
 
     def _add_task(self, coro: Coroutine[Any, Any, Any], label: str) -> asyncio.Task[Any]:
         task = asyncio.create_task(coro, name=f"{self.name}/{label}@{self.session.slug}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         return task
 
     async def _guard(self, call: Callable[[], Awaitable[Any]], label: str = "") -> Any:
@@ -345,7 +346,7 @@ class StrategyRun:
                 log.error("task %r outlived its cycle and was abandoned", task.get_name())
 
     async def _stop_tasks(self, timeout: float) -> None:
-        tasks = set(self._tasks)
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         # Most are over as soon as they had their turn: that needs no deadline.

@@ -336,6 +336,29 @@ def test_cancels_pass_while_closing_and_new_orders_do_not() -> None:
     play(act, CleansUp())
 
 
+def test_tasks_are_cancelled_in_the_order_in_which_they_were_begun() -> None:
+    """What they do about it, cancelling orders perhaps, is then the same in each run of a simulation."""
+    ended: list[int] = []
+
+    @define
+    class Busy(Strategy):
+        async def on_cycle_start(self) -> None:
+            for number in range(100):
+                self.spawn(self._waits(number))
+
+        async def _waits(self, number: int) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(number)
+
+    async def act(stage: Stage) -> None:
+        await stage.trader.run(cycles=1)
+
+    play(act, Busy())
+    assert ended == list(range(100))
+
+
 def test_tasks_of_a_cycle_end_with_it() -> None:
     """spawn() and run() are cancelled at the boundary; nothing of them is left."""
     ended: list[str] = []
