@@ -144,10 +144,11 @@ class Cancels:
             clock=self._clock,
             counters=self._counters,
         )
+        in_order = sorted(cancelled)  # of a set, it would be another one in each process
         if not dry_run:
-            found = {"report": report, "cancelled": sorted(cancelled)}
+            found = {"report": report, "cancelled": in_order}
             self._ledger.note("cancel_open_orders", found, self._desk.market)
-        for venue_id in cancelled:
+        for venue_id in in_order:
             self._cancelled_at_venue(venue_id)
         return report
 

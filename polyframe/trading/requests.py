@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class Bell:
-    """Wakes everybody who waits, whenever something has changed."""
+    """Wakes everybody who waits, whenever something has changed; who waits longest goes first."""
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def ring(self) -> None:
         """Wake those who wait now."""
@@ -28,11 +28,11 @@ class Bell:
     async def wait(self) -> None:
         """Return after the next ring."""
         waiting = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiting)
+        self._waiting[waiting] = None
         try:
             await waiting
         finally:
-            self._waiting.discard(waiting)
+            self._waiting.pop(waiting, None)
 
 
 async def ended(*tasks: asyncio.Task[Any]) -> None:

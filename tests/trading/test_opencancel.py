@@ -92,6 +92,21 @@ def test_a_cancelled_order_of_ours_is_cancelled_here_at_once() -> None:
     play(act, exchange=exchange, reconcile=ON_DEMAND)
 
 
+def test_orders_that_are_cancelled_together_are_told_in_the_order_of_their_ids() -> None:
+    """It is the same in each run of a simulation."""
+    exchange = FakeExchange()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        ids = [(await buy(stage)).venue_id for _ in range(9)]
+        await stage.trading.cancel_exchange_open_orders()
+        await settle()
+        heard = [event.order for _, event in stage.diary.of(START, "order")]
+        assert sorted(ids) == [o.venue_id for o in heard if o.status is OrderStatus.CANCELLED]
+
+    play(act, exchange=exchange, reconcile=ON_DEMAND)
+
+
 @pytest.mark.parametrize("name", ["market", "slug", "condition_id"])
 def test_a_market_can_be_named_in_three_ways(name: str) -> None:
     """As value, by slug, or by condition id (which is what the venue's orders carry)."""
