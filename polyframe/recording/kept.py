@@ -91,7 +91,9 @@ class KeptRecording:
 
     def markets(self) -> Sequence[TapeMarket]:
         """Return the markets of the other recording."""
-        return self.recording.markets()
+        # One thread at a time: a recording looks for its files when it is asked for the first time.
+        with self._lock:
+            return self.recording.markets()
 
     def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
         """Yield what was heard of `market`.

@@ -135,20 +135,21 @@ class ParquetRecording:
     def markets(self) -> Sequence[TapeMarket]:
         """Return all markets in order of their windows; reads the ends of the files, once."""
         if self._files is None:
-            self._files = {}
             found: dict[str, TapeMarket] = {}
+            files: dict[str, str] = {}
             for path in self._shelf.names(".parquet"):
                 if (market := self._read_metadata(path)) is None:
                     continue
                 name = file_name(market.market)
                 if name in found:
                     self._skipped["duplicate"] += 1
-                    log.warning("%s: %s has this market already", path, self._files[name])
+                    log.warning("%s: %s has this market already", path, files[name])
                     continue
-                found[name], self._files[name] = market, path
+                found[name], files[name] = market, path
             self._markets = tuple(
                 sorted(found.values(), key=lambda tape: (tape.market.window, tape.market.slug))
             )
+            self._files = files  # at the end: other threads may ask meanwhile
         return self._markets
 
     def events(self, market: TapeMarket) -> Iterator[TapeEvent]:

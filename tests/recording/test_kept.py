@@ -253,6 +253,39 @@ def test_threads_that_ask_at_the_same_time_wait_for_one_of_them() -> None:
     assert counts(data)[0] == {reason: 4 * n for reason, n in source.left_out.items()}
 
 
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_threads_that_ask_for_the_markets_at_the_same_time_are_told_all_of_them(
+    is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes while another one looks for them is not told that there are none."""
+    rows = wandering(7, cycles=2).rows
+    for entry, events in rows:
+        write_market(tmp_path, entry, events)
+    plain = ParquetRecording(tmp_path)
+    data: Recording = KeptRecording(plain) if is_kept else plain
+    amid, is_told, told, looks = threading.Event(), threading.Event(), list[int](), list[str]()
+    read = ParquetRecording._read_metadata
+
+    def slowly(recording: ParquetRecording, path: str) -> TapeMarket | None:
+        looks.append(path)
+        amid.set()
+        is_told.wait(0.2)  # the other one comes amid this, or waits
+        return read(recording, path)
+
+    def ask() -> None:
+        amid.wait(60)
+        told.append(len(data.markets()))
+        is_told.set()
+
+    monkeypatch.setattr(ParquetRecording, "_read_metadata", slowly)
+    other = threading.Thread(target=ask)
+    other.start()
+    told.append(len(data.markets()))
+    other.join(60)
+    assert told == [2, 2]
+    assert len(looks) == 2 or not is_kept
+
+
 class Meddling(str):
     """A reason; when it is looked up, another thread, as it were, is told the next piece meanwhile."""
 
