@@ -308,8 +308,11 @@ def markets_of(
     """Return the markets of all series that are wanted, in order of their windows.
 
     Raises:
-        ConfigError: Nothing was recorded of one, or at all.
+        ConfigError: Nothing was recorded of one, or at all; or `data` is no recording, such as a path.
     """
+    if not hasattr(data, "markets"):
+        msg = f"data: expected a recording, such as ParquetRecording(folder), got {data!r}"
+        raise ConfigError(msg)
     found = [entry for entries in _chosen(data, series).values() for entry in entries]
     return tuple(sorted(found, key=lambda entry: (entry.market.window, entry.market.slug)))
 
@@ -324,8 +327,11 @@ def _chosen(
     """Return the markets of each series that is wanted.
 
     Raises:
-        ConfigError: Nothing was recorded of one, or at all.
+        ConfigError: Nothing was recorded of one, or at all; or `data` is no recording, such as a path.
     """
+    if not hasattr(data, "markets"):
+        msg = f"data: expected a recording, such as ParquetRecording(folder), got {data!r}"
+        raise ConfigError(msg)
     found: dict[Series, list[TapeMarket]] = {}
     for entry in data.markets():
         found.setdefault(entry.market.series, []).append(entry)

@@ -282,6 +282,8 @@ def test_what_cannot_be_run_is_refused_by_name() -> None:
         run_backtest(data=data)
     with pytest.raises(ConfigError, match="has no markets"):
         run_backtest(Eager(), data=Made())
+    with pytest.raises(ConfigError, match=r"such as ParquetRecording\(folder\), got 'recordings'"):
+        run_backtest(Eager(), data="recordings")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="nothing was recorded of eth-updown-5m"):
         run_backtest(Eager(), data=data, series="eth-updown-5m")
     with pytest.raises(ConfigError, match="recorded twice"):
