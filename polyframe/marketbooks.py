@@ -309,14 +309,20 @@ class MarketBooks:
                 or book.ask_units != side.told_ask
                 or (has_tops and side.is_news(changes))
             ):
-                self._hear(changes, first, pace)
+                if wants_all and first == row - 1 and not has_tops:
+                    # Who wants every level has heard of those before: `_hear`, spelled out.
+                    side.last = side.best_bid = -1
+                    book.received = pace.arrive(first)
+                    self._after_delta(side)
+                else:
+                    self._hear(changes, first, pace)
                 is_amid = True
             elif is_amid:
                 self._hear(changes, row, pace)
             first = row
             if not is_amid or (self.known and row < end and received[row] == received[row - 1]):
                 continue
-            passed.value += changes.count(counted, row)
+            passed.value += row - counted if numbers is None else changes.count(counted, row)
             counted, is_amid = row, False
             if self.known or not is_solo:
                 yield None
