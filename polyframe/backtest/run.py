@@ -310,9 +310,6 @@ def markets_of(
     Raises:
         ConfigError: Nothing was recorded of one, or at all; or `data` is no recording, such as a path.
     """
-    if not hasattr(data, "markets"):
-        msg = f"data: expected a recording, such as ParquetRecording(folder), got {data!r}"
-        raise ConfigError(msg)
     found = [entry for entries in _chosen(data, series).values() for entry in entries]
     return tuple(sorted(found, key=lambda entry: (entry.market.window, entry.market.slug)))
 
