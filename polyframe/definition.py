@@ -10,6 +10,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
+from math import isnan
 from types import FunctionType
 from typing import Any
 
@@ -77,6 +78,12 @@ def _check_copy(template: Strategy) -> None:
         if not attribute.init:
             continue
         was, now = getattr(template, attribute.name), getattr(copied, attribute.name)
+        if was.is_nan() if isinstance(was, Decimal) else isinstance(was, float) and isnan(was):
+            msg = (
+                f"{kind.__name__}.{attribute.name}: {was!r} is not a number, and no comparison with "
+                "it holds; give it a number, or None for none"
+            )
+            raise StrategyDefinitionError(msg)
         has_equality = vars(object)["__eq__"] is not getattr(type(was), "__eq__", None)
         if has_equality and was != now:
             msg = (

@@ -181,20 +181,28 @@ class MarketScheduler:
         market = await self._find(window)
         if market is None:
             return None
+        session = self._open(market)
+        if self._clock.time() >= window.start:
+            await self._wait_books(session)
+        return session
+
+    def _open(self, market: Market) -> ExchangeSession:
+        """Begin to connect to a market."""
         session = ExchangeSession(
             market, clock=self._clock, counters=self._counters, user_gate=self._trading
         )
         self._prepared = session
         self._router.prepare(session)
         session.open(self._exchange)
-        if self._clock.time() >= window.start:
-            # Before the boundary its books have time to come; after it, only a little.
-            try:
-                async with asyncio.timeout(self._settings.books_timeout):
-                    await session.wait_books()
-            except TimeoutError:
-                log.info("%s: it begins without books", session.slug)
         return session
+
+    async def _wait_books(self, session: ExchangeSession) -> None:
+        """Give the books of a session that is late a little time; before the boundary they have it."""
+        try:
+            async with asyncio.timeout(self._settings.books_timeout):
+                await session.wait_books()
+        except TimeoutError:
+            log.info("%s: it begins without books", session.slug)
 
     async def _find(self, window: Window) -> Market | None:
         """Ask for the market of `window` until it is there, or the next one's turn has come."""

@@ -10,6 +10,7 @@ import typing
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from enum import Enum
+from math import isnan
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Union
@@ -18,6 +19,7 @@ import attrs
 
 from polyframe.definition import check_definition
 from polyframe.errors import ConfigError
+from polyframe.model.money import is_sane
 from polyframe.strategy import Strategy
 
 
@@ -123,9 +125,13 @@ def check_setting(kind: type, name: str, value: object) -> None:
     A field with a converter takes what the converter takes.
 
     Raises:
-        ConfigError: There is no such setting, or for example a float where it is a Decimal.
+        ConfigError: There is no such setting, a float where it is a Decimal, or for example a Decimal
+            that is not a number.
     """
     expected, attribute = _types(kind, name), _attribute(kind, name)
+    if isinstance(value, Decimal) and not is_sane(value):
+        msg = f"{name}: expected a finite number of an ordinary size, got {value!r}"
+        raise ConfigError(msg)
     if expected is None or attribute.converter is not None or isinstance(value, expected):
         return
     if float in expected and isinstance(value, int):
@@ -177,7 +183,8 @@ def _read(name: str, text: str, expected: tuple[Any, ...] | None) -> Any:
         except (ValueError, InvalidOperation, KeyError):
             continue
     names = " or ".join(each.__name__ for each in expected)
-    msg = f"{name}: expected {names}, got {text!r}"
+    hint = "; a finite number such as 0.55" if Decimal in expected else ""
+    msg = f"{name}: expected {names}, got {text!r}{hint}"
     raise ConfigError(msg)
 
 
@@ -193,7 +200,7 @@ def _parse(kind: Any, text: str) -> Any:
         return named.get(text) or named[text.lower()]
     if kind in {int, float, str, Decimal}:
         value = kind(text)
-        if isinstance(value, float | Decimal) and value != value:  # noqa: PLR0124 - not a number
+        if isnan(value) if kind is float else kind is Decimal and not is_sane(value):
             raise ValueError(text)
         return value
     raise ValueError(text)

@@ -30,6 +30,7 @@ from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
 from polyframe.model.market import Market, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
+from polyframe.paper.account import start_cash
 from polyframe.paper.contracts import ConvertsOnPaper, PaperContracts
 from polyframe.paper.core import PaperVenue
 from polyframe.paper.models import Chance, PaperModels
@@ -73,7 +74,7 @@ class ReplayExchange(ConvertsOnPaper):
             `open`.
 
     Raises:
-        ConfigError: Two recorded markets of one series have the same window.
+        ConfigError: No cash, or two recorded markets of one series have the same window.
     """
 
     name = "replay"
@@ -94,7 +95,7 @@ class ReplayExchange(ConvertsOnPaper):
         self._recording = recording
         self._models = models or PaperModels()
         self._resolved_after = resolved_after
-        self._venue = PaperVenue(self._models, cash, self._chance, self._ignore)
+        self._venue = PaperVenue(self._models, start_cash(cash), self._chance, self._ignore)
         self._markets: dict[tuple[Series, Window], TapeMarket] = {}
         for entry in recording.markets():
             key = (entry.market.series, entry.market.window)

@@ -21,13 +21,13 @@ from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError
-from polyframe.model.market import Market
 from polyframe.model.series import Series, Window
 from polyframe.paper.models import PaperModels
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
 from polyframe.report.values import Report
 from polyframe.scheduler import MarketScheduler
+from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy, described
 from polyframe.strategyrun import ErrorPolicy
 from polyframe.trader import Trader, TraderSettings
@@ -260,20 +260,27 @@ class _Counting:
 
 
 class _ReplayScheduler(MarketScheduler):
-    """Asks for a market once: what was not recorded will not appear however often it is asked for."""
+    """Asks for a market once: what was not recorded will not appear however often it is asked for.
+
+    Asking takes no time either, so nothing has to be looked after meanwhile.
+    """
 
     @override
-    async def _find(self, window: Window) -> Market | None:
+    async def _session_for(self, window: Window) -> ExchangeSession | None:
         market = await self._exchange.fetch_market(self.series, window)
         if market is None:
             log.info("%s: nothing was recorded of the window of %d", self.series, window.start)
-            following = self.series.next(window)
-            await self._clock.sleep_until(window.end - self._lead(following))
-        return market
-
-    @override
-    def _pause(self) -> None:
-        self.switch(None)  # without a warning: it is known why
+            await self._clock.sleep_until(window.start)
+            self.switch(None)
+            await self._clock.sleep_until(window.end - self._lead(self.series.next(window)))
+            return None
+        session = self._open(market)
+        if self._clock.time() >= window.start:
+            self.switch(None)
+            await self._wait_books(session)
+        else:
+            await self._clock.sleep_until(window.start)
+        return session
 
 
 class _ReplayTrader(Trader):

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from polyframe.errors import ConfigError
+from polyframe.model.grid import LARGEST
 
 
 class Source(StrEnum):
@@ -94,7 +95,7 @@ def read_cash(text: str, default: Decimal) -> Decimal:
         cash = Decimal(text) if text else default
     except InvalidOperation:
         cash = Decimal("nan")
-    if not (cash.is_finite() and cash > 0):
-        msg = f"cash: expected USD above 0, got {text!r}"
+    if not (cash.is_finite() and 0 < cash < LARGEST):
+        msg = f"cash: expected USD above 0, got {text!r}; and below {LARGEST}"
         raise ConfigError(msg)
     return cash

@@ -20,14 +20,22 @@ _MEMO_LIMIT = 100_000
 _MAX_EXPONENT = 40
 
 
+def is_sane(number: Decimal) -> bool:
+    """Return whether `number` can be reckoned with: finite, and 0 or between 1e-40 and 1e41.
+
+    Nothing that money is about is larger or smaller, and it would overflow in the first multiplication.
+    """
+    return number.is_finite() and -_MAX_EXPONENT <= number.adjusted() <= _MAX_EXPONENT
+
+
 def decimal(value: object, field: str = "value") -> Decimal:
-    """Return `value` as an exact, finite ``Decimal``.
+    """Return `value` as an exact, finite ``Decimal`` below 1e41.
 
     Accepts ``Decimal``, ``int`` and decimal text (also ``".48"``). A ``float`` is taken by its
     shortest text, which is what a JSON number meant before it was parsed.
 
     Raises:
-        ValueError: Not a finite decimal number; the message names `field`.
+        ValueError: No such number; the message names `field`.
     """
     if type(value) is Decimal:
         number = value
@@ -38,7 +46,7 @@ def decimal(value: object, field: str = "value") -> Decimal:
         raise ValueError(msg)
     else:
         number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    if not number.is_finite():
+    if not number.is_finite() or number.adjusted() > _MAX_EXPONENT:
         msg = f"{field}: expected a finite decimal number, got {value!r}"
         raise ValueError(msg)
     return number
@@ -51,8 +59,7 @@ class _DecimalMemo(dict[str, Decimal]):
             number = Decimal(text) if "_" not in text else Decimal("NaN")
         except InvalidOperation:
             number = Decimal("NaN")
-        if number.is_finite() and abs(number.adjusted()) > _MAX_EXPONENT:
-            # No amount of money; it would overflow in the first multiplication.
+        if not is_sane(number):
             number = Decimal("NaN")
         if len(self) < _MEMO_LIMIT:
             self[text] = number

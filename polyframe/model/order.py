@@ -8,6 +8,7 @@ from functools import cached_property
 
 from attrs import Attribute, field, frozen
 
+from polyframe.model.grid import LARGEST
 from polyframe.model.market import Outcome, known_outcome
 from polyframe.model.money import ZERO, decimal
 
@@ -189,11 +190,14 @@ class OrderRequest:
             intent: As in the class.
 
         Raises:
-            ValueError: `price` is not above 0.
+            ValueError: `price` is not above 0, or `usd` is more than any order spends.
         """
         limit, spent = decimal(price, "price"), decimal(usd, "usd")
         if limit <= 0:
             msg = f"price: expected a limit above 0, got {price}"
+            raise ValueError(msg)
+        if abs(spent) >= LARGEST * limit:
+            msg = f"usd: expected less than {LARGEST * limit} at a price of {price}, got {usd}"
             raise ValueError(msg)
         size = (spent / limit).quantize(_SHARES, ROUND_DOWN)
         return cls(outcome, Side.BUY, limit, size, order_type, intent=intent, usd=spent)

@@ -6,8 +6,26 @@ from decimal import Decimal
 
 from attrs import define, field
 
+from polyframe.errors import ConfigError
+from polyframe.model.grid import LARGEST
 from polyframe.model.market import Market, Outcome
-from polyframe.model.money import ONE, ZERO
+from polyframe.model.money import ONE, ZERO, decimal
+
+
+def start_cash(value: object) -> Decimal:
+    """Return the USD that an account begins with.
+
+    Raises:
+        ConfigError: No amount of at least 0, or one that no cent could be added to exactly.
+    """
+    try:
+        cash = decimal(value, "cash")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if not 0 <= cash < LARGEST:
+        msg = f"cash: expected at least 0 and below {LARGEST} USD, got {cash}"
+        raise ConfigError(msg)
+    return cash
 
 
 @define(eq=False)

@@ -31,10 +31,10 @@ from polyframe.exchange.base import (
 from polyframe.model.conversion import ConversionKind, Receipt
 from polyframe.model.events import MarketMessage, OrderEventKind, OrderReport, TradeReport
 from polyframe.model.market import Market, Resolution
-from polyframe.model.money import decimal
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
 from polyframe.paper import keeping
+from polyframe.paper.account import start_cash
 from polyframe.paper.contracts import ConvertsOnPaper, PaperContracts
 from polyframe.paper.core import PaperVenue
 from polyframe.paper.keeper import Keeper
@@ -85,13 +85,7 @@ class PaperExchange(ConvertsOnPaper):
         models: PaperModels | None = None,
         store: Store | str | Path | None = None,
     ) -> None:
-        try:
-            start = decimal(cash, "cash")
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-        if start < 0:
-            msg = f"cash: expected at least 0 USD, got {cash}"
-            raise ConfigError(msg)
+        start = start_cash(cash)
         self.inner = inner
         self.name = f"paper on {inner.name}"
         self.models = models or PaperModels()

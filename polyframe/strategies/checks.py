@@ -10,6 +10,7 @@ from typing import Any
 from attrs import Attribute
 
 from polyframe.errors import ConfigError
+from polyframe.model.money import is_sane
 
 Check = Callable[[Any, "Attribute[Any]", Any], None]
 
@@ -31,7 +32,7 @@ def must(expected: str, holds: Callable[[Any], bool]) -> Check:
 
 
 def amount(expected: str, holds: Callable[[Decimal], bool], *, or_none: bool = False) -> Check:
-    """Return a validator of a finite ``Decimal``, or ``None`` if that is allowed.
+    """Return a validator of a ``Decimal`` that can be reckoned with, or ``None`` if that is allowed.
 
     Args:
         expected: What the message says of the number, for example ``"above 0"``.
@@ -42,7 +43,7 @@ def amount(expected: str, holds: Callable[[Decimal], bool], *, or_none: bool = F
     def is_right(value: Any) -> bool:
         if value is None:
             return or_none
-        return isinstance(value, Decimal) and value.is_finite() and holds(value)
+        return isinstance(value, Decimal) and is_sane(value) and holds(value)
 
     return must(f"a Decimal, {expected}{', or None' if or_none else ''}", is_right)
 

@@ -13,7 +13,7 @@ from polyframe.errors import ConfigError
 from polyframe.model.events import CycleEndReason, OrderChanged, PriceChanged, TradeChanged
 from polyframe.model.grid import Grid as PriceGrid
 from polyframe.model.market import Outcome
-from polyframe.model.money import ONE
+from polyframe.model.money import ONE, is_sane
 from polyframe.model.order import OrderRequest, Side
 from polyframe.strategies.blocks.levels import Levels
 from polyframe.strategies.blocks.pairdesk import PairDesk, at_least_size, before_closing, count
@@ -24,7 +24,9 @@ from polyframe.strategy import Strategy
 
 
 def _check_levels(_: object, attribute: Attribute[Any], value: Any) -> None:
-    prices = isinstance(value, tuple) and all(isinstance(v, Decimal) and 0 < v < 1 for v in value)
+    prices = isinstance(value, tuple) and all(
+        isinstance(price, Decimal) and is_sane(price) and 0 < price < 1 for price in value
+    )
     if not prices or not value or any(low >= high for low, high in pairwise(value)):
         msg = f"{attribute.name}: expected a tuple of ascending Decimals between 0 and 1, got {value!r}"
         raise ConfigError(msg)

@@ -17,7 +17,7 @@ from attrs import Attribute, define, field, frozen
 from polyframe.errors import ConfigError
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Outcome
-from polyframe.model.money import ONE, ZERO
+from polyframe.model.money import ONE, ZERO, is_sane
 from polyframe.model.order import Order, OrderRequest, Side
 from polyframe.model.trade import Fill, TradeStatus
 from polyframe.trading.commands import Denied
@@ -35,12 +35,12 @@ def _seconds(_: object, attribute: Attribute[Any], value: Any) -> None:
 
 
 def _amount(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (type(value) is Decimal and value.is_finite() and value > 0):
+    if value is not None and not (type(value) is Decimal and is_sane(value) and value > 0):
         _refuse(attribute, value, "a Decimal above 0, or None for no such guard")
 
 
 def _price(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (type(value) is Decimal and value.is_finite() and 0 < value < 1):
+    if value is not None and not (type(value) is Decimal and is_sane(value) and 0 < value < 1):
         _refuse(attribute, value, "a Decimal between 0 and 1, or None for no such guard")
 
 
@@ -50,7 +50,7 @@ def _count(_: object, attribute: Attribute[Any], value: Any) -> None:
 
 
 def _slippage(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if not (type(value) is Decimal and value.is_finite() and 0 <= value < 1):
+    if not (type(value) is Decimal and is_sane(value) and 0 <= value < 1):
         _refuse(attribute, value, "a Decimal from 0 to below 1")
 
 

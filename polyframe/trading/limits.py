@@ -10,6 +10,7 @@ import attrs
 from attrs import Attribute, field, frozen
 
 from polyframe.errors import ConfigError
+from polyframe.model.money import is_sane
 
 
 def _refuse(attribute: Attribute[Any], value: object, expected: str) -> None:
@@ -18,7 +19,7 @@ def _refuse(attribute: Attribute[Any], value: object, expected: str) -> None:
 
 
 def _amount(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (type(value) is Decimal and value.is_finite() and value > 0):
+    if value is not None and not (type(value) is Decimal and is_sane(value) and value > 0):
         _refuse(attribute, value, "a Decimal above 0, or None for no limit")
 
 

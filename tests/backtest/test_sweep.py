@@ -261,6 +261,8 @@ def test_the_same_settings_twice_are_one_variant() -> None:
         ([{"limits": 1}], "limits: Buyer has no such setting; it has: limit, size, side"),
         ([{"limit": 0.5}], r"limit: expected Decimal, got 0.5; write Decimal\('0.5'\)"),
         ([{"limit": "0.5"}], "limit: expected Decimal, got '0.5'"),
+        ([{"limit": Decimal("NaN")}], "limit: expected a finite number of an ordinary size, got"),
+        ([{"limit": Decimal("1e999999")}], "limit: expected a finite number of an ordinary size"),
         ([{"side": "Up"}], "side: expected Outcome, got 'Up'"),
         ([{"done": True}], "done: Buyer has no such setting"),
         ([Eager()], "variants: expected Buyer objects, got Eager"),
@@ -293,7 +295,8 @@ def test_values_of_settings_are_read_from_text() -> None:
     assert read(Typed, "is_on", ["true", "No"]) == [True, False]
     assert read(Typed, "side", ["Up", "down"]) == [Outcome.UP, Outcome.DOWN]
     assert read(Typed, "title", ["x", "none"]) == ["x", None]
-    for name, text in (("price", "x"), ("price", "nan"), ("count", "1.5"), ("is_on", "maybe")):
+    not_prices = [("price", text) for text in ("x", "nan", "sNaN", "-inf", "1e999999")]
+    for name, text in (*not_prices, ("count", "1.5"), ("is_on", "maybe")):
         with pytest.raises(ConfigError, match=f"{name}: expected .*, got '{text}'"):
             read(Typed, name, [text])
     with pytest.raises(ConfigError, match="many: a setting of this type cannot be given as text"):

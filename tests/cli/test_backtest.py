@@ -125,6 +125,9 @@ def test_a_sweep_prints_the_best_and_goes_on_where_it_was(place: Path) -> None:
     [
         ("backtest", ("--set", "limits=1"), "limits: Cheap has no such setting"),
         ("backtest", ("--set", "limit=x"), "limit: expected Decimal, got 'x'"),
+        ("backtest", ("--set", "limit=inf"), "limit: expected Decimal, got 'inf'; a finite number"),
+        ("sweep", ("--set", "limit=0.4,1e999999"), "limit: expected Decimal, got '1e999999'; a f"),
+        ("backtest", ("--cash", "1e30"), "cash: expected USD above 0, got '1e30'; and below 10"),
         ("backtest", ("--set", "limit=0.4,0.5"), "limit has 2 values; polyframe sweep tries"),
         ("backtest", ("--set", "limit"), "set: expected name=value, each name once"),
         ("backtest", ("--cash", "-1"), "cash: expected USD above 0, got '-1'"),

@@ -335,6 +335,8 @@ def test_what_cannot_be_is_a_sentence(
         ("class = 'threshold'\nstrategy = 1", r"strategy: expected a table \[strategy\]"),
         ("class = 'threshold'\n[strategy]\nsize = [1]", "strategy.size: expected one value"),
         ("class = 'threshold'\n[strategy]\nsize = true", "size: expected Decimal, got 'True'"),
+        ("class = 'threshold'\n[strategy]\nsize = inf", "size: expected Decimal, got 'Infinity'"),
+        ("class = 'threshold'\n[limits]\nmax_run_loss = nan", "max_run_loss: expected .* 'NaN'"),
         ("class = 'threshold'\n[limits]\nmax_loss = 1", "max_loss: RiskLimits has no such setting"),
         ("class = 'gone.py:Mine'", "strategy: there is no file .*gone.py"),
         ("mode =", "settings: .*settings.toml is no TOML"),

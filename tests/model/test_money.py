@@ -38,7 +38,9 @@ class TestDecimal:
         assert decimal(value) == number
 
     @pytest.mark.parametrize(
-        "value", [*not_numbers, float("nan"), float("inf"), D("NaN"), None, True, [], b"1"]
+        "value",
+        [*not_numbers, float("nan"), float("inf"), 1e300, 10**41, None, True, [], b"1"]
+        + [D(text) for text in ("NaN", "sNaN", "-Infinity", "1e41", "-1e999999")],
     )
     def test_anything_else(self, value: object) -> None:
         """What is not a finite number is refused with the name of the field."""

@@ -84,11 +84,19 @@ class TestRequest:
         assert (request.price, request.size) == (D("0.53"), D("7.25"))
 
     @pytest.mark.parametrize("field", ["price", "size"])
-    @pytest.mark.parametrize("value", ["much", None, float("nan"), True])
+    @pytest.mark.parametrize("value", ["much", None, float("nan"), True, D("1e999999"), D("sNaN")])
     def test_no_number(self, field: str, value: Any) -> None:
         """What is no number is refused by the name of its field."""
         with pytest.raises(ValueError, match=f"{field}: "):
             evolve(OrderRequest(Outcome.UP, Side.BUY, "0.5", "5"), **{field: value})
+
+    @pytest.mark.parametrize(
+        ("usd", "price"), [("1e15", "0.5"), ("-1e30", "0.5"), ("5", "1e-39"), ("1e40", "1e-40")]
+    )
+    def test_more_than_any_order_spends(self, usd: str, price: str) -> None:
+        """A sum that would buy more shares than an order can have is refused, not reckoned with."""
+        with pytest.raises(ValueError, match=r"usd: expected less than .* at a price of"):
+            OrderRequest.market_buy(Outcome.UP, D(usd), D(price))
 
 
 class TestOrder:

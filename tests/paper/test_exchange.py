@@ -243,6 +243,8 @@ def test_wrong_settings_are_named(tmp_path: Path) -> None:
     """The message has the field: cash, store."""
     with pytest.raises(ConfigError, match="cash: expected at least 0"):
         PaperExchange(FakeExchange(), cash=-1)
+    with pytest.raises(ConfigError, match="cash: expected at least 0 and below 10"):
+        PaperExchange(FakeExchange(), cash=Decimal("1e15"))
     with pytest.raises(ConfigError, match="cash: expected a finite decimal"):
         PaperExchange(FakeExchange(), cash="much")
     with pytest.raises(ConfigError, match=r"store: the folder .* does not exist"):

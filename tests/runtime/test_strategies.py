@@ -643,7 +643,13 @@ def _definitions() -> list[tuple[Any, str]]:
                 msg = "low must not be 5"
                 raise ValueError(msg)
 
+    @define
+    class Limited(Strategy):
+        limit: Decimal = Decimal("Infinity")
+
     return [
+        (Limited(Decimal("NaN")), r"Limited.limit: Decimal\('NaN'\) is not a number"),
+        (Limited(Decimal("sNaN")), r"Limited.limit: Decimal\('sNaN'\) is not a number"),
         (SharedBox(), r"SharedBox.box: its default is one Box shared"),
         (ClassBox(), r"ClassBox.cache: a mutable class attribute"),
         (Frozen(), r"Frozen: a frozen class cannot run"),

@@ -656,6 +656,7 @@ def test_flattening_ends_with_its_cycle() -> None:
         ({"entry_before_end": True}, "entry_before_end: expected market seconds"),
         ({"max_spread": 0.03}, "max_spread: expected a Decimal between 0 and 1"),
         ({"min_price": Decimal(1)}, "min_price: expected a Decimal between 0 and 1"),
+        ({"max_budget": Decimal("1e999999")}, "max_budget: expected a Decimal above 0"),
         ({"max_price": Decimal("NaN")}, "max_price: expected a Decimal between 0 and 1"),
         ({"max_unhedged": Decimal(0)}, "max_unhedged: expected a Decimal above 0"),
         ({"max_unhedged_seconds": -1}, "max_unhedged_seconds: expected market seconds"),

@@ -610,6 +610,7 @@ def test_no_limits_at_all() -> None:
         ("max_order_notional", Decimal(0)),
         ("max_order_shares", 10),
         ("max_cycle_notional", Decimal("NaN")),
+        ("max_run_notional", Decimal("1e999999")),
         ("max_position", 10.0),
         ("max_open_orders", 0),
         ("max_open_orders", True),

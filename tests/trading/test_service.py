@@ -70,6 +70,12 @@ def test_placing_returns_the_order_as_the_venue_answered() -> None:
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal("4.99")), "min_size"),
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal("10.001")), "size"),
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal(0)), "size"),
+        (OrderRequest(UP, Side.BUY, Decimal("0.40"), Decimal("1e15")), "size"),
+        (OrderRequest(UP, Side.SELL, Decimal("0.40"), Decimal("1e40")), "size"),
+        (
+            OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN, OrderType.FAK, usd=Decimal("1e40")),
+            "cents",
+        ),
         (OrderRequest(UP, Side.BUY, Decimal("0.40"), TEN, OrderType.FOK, True), "post_only"),
         (OrderRequest(UP, Side.BUY, Decimal("0.41"), Decimal("7.5"), OrderType.FAK), "cents"),
         (OrderRequest(UP, Side.BUY, Decimal("0.41"), Decimal("7.5"), OrderType.FOK), "cents"),

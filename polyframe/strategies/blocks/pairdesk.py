@@ -17,7 +17,7 @@ from polyframe.errors import (
     OrderRejected,
 )
 from polyframe.model.market import Outcome
-from polyframe.model.money import ZERO
+from polyframe.model.money import ZERO, is_sane
 from polyframe.model.order import Order, OrderRequest, Side
 from polyframe.strategies.blocks.pairplan import (
     Action,
@@ -306,7 +306,7 @@ count = must("a whole number of at least 1", lambda value: type(value) is int an
 
 def at_least_size(strategy: Any, attribute: Attribute[Any], value: Any) -> None:
     """Check shares that may be without a partner: one round has to fit, or there is never any."""
-    if not isinstance(value, Decimal) or not value.is_finite() or value < strategy.size:
+    if not isinstance(value, Decimal) or not is_sane(value) or value < strategy.size:
         msg = f"{attribute.name}: expected a Decimal, at least the size {strategy.size}, got {value!r}"
         raise ConfigError(msg)
 
