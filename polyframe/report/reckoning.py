@@ -147,6 +147,10 @@ def _figures(
     refusals: Mapping[str, int],
 ) -> tuple[Figures, Curve]:
     trades = [order for order in orders if order.levels]
+    if not trades and not conversions:
+        if not orders and not refusals:
+            return _NOTHING, _FLAT
+        return evolve(_NOTHING, orders=len(orders), refusals=dict(sorted(refusals.items()))), _FLAT
     walk = walked(trades, conversions, life.end * 1000, life.path)
     curve = walk.finish(life.winner)
     fees = sum((trade.fee for trade in trades), ZERO)
@@ -176,6 +180,27 @@ def _figures(
         marked_drawdown=_marked_fall(curve.marks) if curve.is_marked else None,
     )
     return figures, curve
+
+
+_NOTHING = Figures(
+    orders=0,
+    trades=0,
+    fills=0,
+    shares=ZERO,
+    volume=ZERO,
+    maker_volume=ZERO,
+    fees=ZERO,
+    realised=ZERO,
+    settled=ZERO,
+    profit=ZERO,
+    exposure=ZERO,
+    seconds_in_market=ZERO,
+    slippage_mid=ZERO,
+    slippage_touch=ZERO,
+    marked_drawdown=ZERO,
+)
+_FLAT = Curve([], [], is_marked=True)
+"""What a cycle comes to in which no share moved, whoever won and wherever its prices went."""
 
 
 def _sum(values: Iterable[Decimal | None]) -> Decimal:
