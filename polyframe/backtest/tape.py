@@ -365,6 +365,7 @@ class Solo(Watch):
     """Rows of a tape that the one who hears of them takes himself."""
 
     def __init__(self, player: Player, tape: Tape, rows: Iterator[Outcome | None]) -> None:
+        super().__init__()
         self.player, self.tape = player, tape
         self.rows, self.ready = rows, player.clock.ready
 

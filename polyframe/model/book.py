@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import cache
 from math import gcd
 
 from typing_extensions import override
@@ -46,6 +47,7 @@ class Book:
     __slots__ = (
         "_asks",
         "_bids",
+        "_places",
         "_step",
         "_tick",
         "ask_units",
@@ -65,6 +67,7 @@ class Book:
         self.known = False
         self.timestamp_ms = 0
         self._clear(self._tick)
+        self._places = _NO_PLACES
 
     def apply_snapshot(
         self, bids: Levels, asks: Levels, timestamp_ms: int = 0, tick_units: int = 0
@@ -119,18 +122,10 @@ class Book:
         Raises:
             ValueError: A price outside 1 to 9,999 units, or the book is unknown.
         """
-        if not self.known or not 0 < price_units < PRICE_UNITS:
-            msg = (
-                f"price: expected 1 to 9999 units, got {price_units}"
-                if self.known
-                else "book: unknown, it takes changes only after a snapshot"
-            )
-            raise ValueError(msg)
-        step = self._step
-        if price_units % step:
-            step = gcd(step, price_units)
-            self._refine(step)
-        index = price_units // step
+        try:
+            index = self._places[price_units]
+        except KeyError:
+            index = self._new_place(price_units)
         if is_bid:
             levels = self._bids
             if size:
@@ -143,7 +138,7 @@ class Book:
                 if price_units == self.bid_units:
                     while levels[index] is None:
                         index -= 1
-                    self.bid_units = index * step
+                    self.bid_units = index * self._step
                     return True
         else:
             levels = self._asks
@@ -157,7 +152,7 @@ class Book:
                 if price_units == self.ask_units:
                     while levels[index] is None:
                         index += 1
-                    self.ask_units = index * step
+                    self.ask_units = index * self._step
                     return True
         return False
 
@@ -279,11 +274,23 @@ class Book:
 
     def _clear(self, step: int) -> None:
         self._step = step
+        self._places = _places(step)
         places = PRICE_UNITS // step
         self._bids: list[Decimal | None] = [_SENTINEL, *[None] * places]
         self._asks: list[Decimal | None] = [*[None] * places, _SENTINEL]
         self.bid_units = 0
         self.ask_units = PRICE_UNITS
+
+    def _new_place(self, price_units: int) -> int:
+        """Make room for a price that is not on the grid, and return its place."""
+        if not self.known:
+            msg = "book: unknown, it takes changes only after a snapshot"
+            raise ValueError(msg)
+        if not 0 < price_units < PRICE_UNITS:
+            msg = f"price: expected 1 to 9999 units, got {price_units}"
+            raise ValueError(msg)
+        self._refine(gcd(self._step, price_units))
+        return self._places[price_units]
 
     def _refine(self, step: int) -> None:
         """Go over to a grid of which the present one is a part; levels and prices stay."""
@@ -302,6 +309,14 @@ class Book:
 
 
 _SENTINEL = ONE
+
+_NO_PLACES: dict[int, int] = {}
+
+
+@cache
+def _places(step: int) -> dict[int, int]:
+    """Return the place of each price of a grid in its list; to look it up takes half of reckoning it."""
+    return {price: price // step for price in range(step, PRICE_UNITS, step)}
 
 
 def _checked_tick(tick_units: int) -> int:

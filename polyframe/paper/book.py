@@ -8,7 +8,7 @@ sizes integers of 1e-6 shares; nothing of our own orders is in here.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -25,6 +25,9 @@ MICRO = 1_000_000
 
 _EDGE = 100
 """A book that bids no more than this and asks no less than 1 USD minus this is a placeholder."""
+
+_DENSE = 8
+"""Rows between two looks of a watcher from which on it costs less to let them wait until the look."""
 
 
 def micro(size: Decimal) -> int:
@@ -61,12 +64,18 @@ class Watcher(Protocol):
 
     Attributes:
         next_ms: After the first message from this instant on it wants to know them next.
+        step_ms: About how long it does not want to know them after that.
     """
 
     next_ms: int
+    step_ms: int
 
     def note(self, now_ms: int, bid: int, ask: int) -> None:
         """Take them as they were at `now_ms`, in units."""
+        ...
+
+    def stay(self, times: Sequence[int], begin: int, end: int, bid: int, ask: int) -> None:
+        """Take them as they were after each of the messages from `begin` to before `end`."""
         ...
 
 
@@ -197,9 +206,20 @@ class PaperBook:
         backlog.begin = end
         if changes is None:
             return
-        received, book = changes.received, self._book
+        received = changes.received
         self._changed_ms = last_ms = received[end - 1]
-        while watcher is not None and last_ms >= (look_ms := watcher.next_ms):
+        if watcher is not None and last_ms >= watcher.next_ms:
+            if (end - begin) * watcher.step_ms < _DENSE * (last_ms - received[begin]):
+                self._show_all(watcher, changes, begin, end)
+            else:
+                self._show(watcher, changes, begin, end)
+        else:
+            self._let_wait(changes, begin, end)
+
+    def _show(self, watcher: Watcher, changes: Changes, begin: int, end: int) -> None:
+        """Let rows wait up to each that the watcher wants to know of, and those behind the last."""
+        received, book = changes.received, self._book
+        while begin < end and received[end - 1] >= (look_ms := watcher.next_ms):
             # Up to the first message that the watcher wants to know of.
             behind = changes.behind(begin)
             if received[begin] < look_ms:
@@ -213,9 +233,23 @@ class PaperBook:
                 self._take_waiting()
             watcher.note(received[behind - 1], book.bid_units, book.ask_units)
             begin = behind
-            if begin == end:
-                return
-        self._let_wait(changes, begin, end)
+        if begin < end:
+            self._let_wait(changes, begin, end)
+
+    def _show_all(self, watcher: Watcher, changes: Changes, begin: int, end: int) -> None:
+        """Take rows, of most of which the watcher wants to know; most often the best prices stay."""
+        self._take_waiting()
+        received, book = changes.received, self._book
+        bid, ask, row = book.bid_units, book.ask_units, begin
+        for place, size in zip(changes.places[begin:end], changes.sizes[begin:end], strict=True):
+            if book.apply_change(place > 0, abs(place), size):
+                if (message := changes.beginning(row)) > begin:
+                    watcher.stay(received, begin, message, bid, ask)
+                    begin = message
+                bid, ask = book.bid_units, book.ask_units
+            row += 1
+        watcher.stay(received, begin, end, bid, ask)
+        book.touch(max(changes.times[begin:end]))
 
     def _let_wait(self, changes: Changes, begin: int, end: int) -> None:
         places, sizes, times = changes.places, changes.sizes, changes.times

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 from attrs import define, field, frozen
 
@@ -91,19 +92,20 @@ class PathWriter:
     Attributes:
         path: What there is so far.
         next_ms: A message from this instant on is worth a look; what comes before is not.
+        step_ms: Within the window, one message of each such step is worth a look: the first.
     """
 
     book: PaperBook
     window: Window
     path: PricePath = field(init=False, factory=PricePath)
     next_ms: int = field(init=False, default=0)
+    step_ms: int = field(init=False)
     _start_ms: int = field(init=False)
-    _step_ms: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Work out the steps."""
         self._start_ms = self.window.start * 1000
-        self._step_ms = -(-(self.window.end - self.window.start) * 1000 // (POINTS - 1))
+        self.step_ms = -(-(self.window.end - self.window.start) * 1000 // (POINTS - 1))
 
     def look(self, now_ms: int) -> None:
         """Take a point after a message that came at `next_ms` or later."""
@@ -123,8 +125,20 @@ class PathWriter:
         if not path.bids or path.bids[-1] != bid or path.asks[-1] != ask:
             path.add(now_ms, bid, ask)
         if now_ms >= self._start_ms:
-            into_step_ms = (now_ms - self._start_ms) % self._step_ms
-            self.next_ms = now_ms - into_step_ms + self._step_ms
+            into_step_ms = (now_ms - self._start_ms) % self.step_ms
+            self.next_ms = now_ms - into_step_ms + self.step_ms
+
+    def stay(self, times: Sequence[int], begin: int, end: int, bid: int, ask: int) -> None:
+        """Take the points of the messages from `begin` to before `end`: all had these best prices after them."""
+        begin = bisect_left(times, self.next_ms, begin, end)
+        if begin < end and times[begin] < self._start_ms:
+            behind = bisect_left(times, self._start_ms, begin, end)
+            self.note(times[behind - 1], bid, ask)  # those before it would be forgotten
+            begin = behind
+        if begin < end:
+            self.note(times[begin], bid, ask)
+            # No other point, but it says from when on a message is worth a look.
+            self.note(times[end - 1], bid, ask)
 
     def interrupt(self, now_ms: int) -> None:
         """Nothing is known until the next snapshot."""

@@ -6,7 +6,6 @@ import asyncio
 import decimal
 import gc
 import weakref
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +16,7 @@ from typing_extensions import override
 from polyframe import clock as clock_module
 from polyframe.backtest import tape as tape_module
 from polyframe.backtest.run import run_backtest
-from polyframe.backtest.tape import Solo, Tape
+from polyframe.backtest.tape import Tape
 from polyframe.counters import Count, Counters
 from polyframe.model.events import (
     BookDelta,
@@ -396,8 +395,6 @@ def test_a_market_that_is_over_is_let_go_at_once(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture(autouse=True)
-def _solo_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _solo_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let also few rows be taken."""
     monkeypatch.setattr(tape_module, "_SOLO_LEAST", 1)
-    yield
-    assert Solo.is_over is False  # it is of each, never of the class

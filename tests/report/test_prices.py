@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 
 import pytest
@@ -13,6 +14,7 @@ from polyframe.model.book import Book
 from polyframe.model.events import BookDelta, BookSnapshot
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, Side
+from polyframe.model.stretch import ASK_DOWN, ASK_UP, BID_DOWN, BID_UP, Changes, place
 from polyframe.paper.book import PaperBook
 from polyframe.recording.tape import Gap, TapeEvent, Timed
 from polyframe.report.orders import OrderView
@@ -68,6 +70,57 @@ def test_a_path_is_bounded_and_misses_nothing_that_lasts() -> None:
     assert 300 <= len(writer.path) <= POINTS
     gaps = [b - a for a, b in zip(writer.path.times_ms, writer.path.times_ms[1:], strict=False)]
     assert max(gaps) <= 3 * step_ms
+
+
+@pytest.mark.parametrize("apart_ms", [1, 60, 300, 1_500])
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10_000))
+def test_rows_that_waited_leave_the_path_that_each_by_itself_leaves(
+    apart_ms: int, seed: int
+) -> None:
+    """However dense rows are, ahead of the window or in it, alone or several of a message."""
+    chance, market = random.Random(f"{apart_ms}/{seed}"), ENTRY.market
+    numbers, received, sides, prices = list[int](), list[int](), list[int](), list[int]()
+    now_ms = MS - chance.choice([0, 30 * apart_ms])
+    for number in range(150):
+        now_ms += chance.choice([0, apart_ms, 2 * apart_ms])
+        for _ in range(chance.choice([1, 1, 2])):
+            numbers.append(number)
+            received.append(now_ms)
+            sides.append(chance.choice([BID_UP, ASK_UP, BID_DOWN, ASK_DOWN]))
+            # Mostly on its own side of 0.50, in terms of Up.
+            cents = 50 + chance.choice([1, 1, 2, 3, -1]) * (1 if sides[-1] in {1, 2} else -1)
+            prices.append(100 * (cents if sides[-1] in {BID_UP, ASK_UP} else 100 - cents))
+    sizes = [chance.choice([Decimal(0), Decimal(5)]) for _ in received]
+    places = list(map(place, sides, prices))
+    changes = Changes(numbers, received, received, sides, prices, sizes, places)
+
+    one_by_one, waiting = paper_book(), paper_book()
+    for each in (one_by_one, waiting):
+        each.apply(book(ENTRY, UP, 48, 52), MS - 60_000)
+    expected, found = (PathWriter(each, market.window) for each in (one_by_one, waiting))
+    waiting.watcher = found
+    backlog, row = waiting.begin_backlog(changes, 0), 0
+    while row < len(received):
+        behind = changes.behind(row)
+        message = changes.message(market, row, behind)
+        one_by_one.apply(message, received[row])
+        if received[row] >= expected.next_ms:
+            expected.look(received[row])
+        if chance.random() < 0.05:
+            waiting.apply_later(message, received[row])
+            if received[row] >= found.next_ms:
+                found.look(received[row])
+            backlog.begin = behind
+        backlog.end = row = behind
+        if chance.random() < 0.02:
+            assert waiting.top == one_by_one.top
+    waiting.end_backlog()
+    assert list(found.path) == list(expected.path)
+    assert found.next_ms == expected.next_ms
+    assert waiting.top == one_by_one.top
+    older = BookSnapshot(market.condition_id, market.up_token, (), (), received[-1] - 1)
+    assert not waiting.apply(older, received[-1])
 
 
 def test_a_book_that_is_crossed_for_a_moment_is_no_point() -> None:
