@@ -274,10 +274,13 @@ class StrategyTrading:
 
         Raises:
             StaleCycleError: The cycle is over and its clean-up, too.
-            OrderDenied: There is none of this id in the cycle.
+            OrderDenied: Not a split or merge of this strategy in this cycle.
         """
-        self._check("wait_conversion")
         name = conversion if isinstance(conversion, str) else conversion.conversion_id
+        own = self._find().conversions.get(name)
+        if own is None or own.strategy != self._strategy:
+            text = f"{self._strategy} has no conversion {name} in this cycle"
+            raise self._service.denied("unknown_order", text, self._market, strategy=self._strategy)
         return await self._service.wait_conversion(self._market, name)
 
     # ------------------------------------------------------------------ reading

@@ -329,8 +329,11 @@ def test_impossible_merges_are_denied_and_counted() -> None:
         stage.env.risk.resume()
         stage.env.risk.pause("test")
         assert (await trading.merge(Decimal(1))).is_open
-        with pytest.raises(OrderDenied, match="no conversion"):
+        with pytest.raises(OrderDenied, match="has no conversion nobody"):
             await trading.wait_conversion("nobody")
+        (own,) = trading.conversions()
+        with pytest.raises(OrderDenied, match=f"other has no conversion {own.conversion_id}"):
+            await stage.trading.handle("other").wait_conversion(own)
         record = stage.trading.record()
         assert record is not None
         assert record.refusals["pairs"] == 1

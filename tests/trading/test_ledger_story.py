@@ -173,6 +173,20 @@ def test_why_it_did_not_trade(path: Path) -> None:
     play(act, exchange=exchange, ledger=Ledger(path))
 
 
+def test_whose_cancel_of_nothing_it_was(path: Path) -> None:
+    """A cancel of an order that a strategy does not have is refused in its name, and noted so."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        with pytest.raises(OrderDenied, match="me has no order nothing in this cycle"):
+            await stage.trading.handle("me").cancel("nothing")
+        with read(stage) as reader:
+            (entry,) = reader.refusals(FIRST.slug)
+        assert (entry.rule, entry.strategy) == ("unknown_order", "me")
+
+    play(act, ledger=Ledger(path))
+
+
 def test_a_killed_order_is_no_cancel(path: Path) -> None:
     """A FOK that found nothing ends in its own transitions; nobody asked for a cancel."""
     exchange = FakeExchange()
