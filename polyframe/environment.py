@@ -21,6 +21,7 @@ from polyframe.errors import ConfigError
 from polyframe.exchange.base import DataStream, Exchange, PositionContracts
 from polyframe.logmode import close_mode, mark_loggers, open_mode
 from polyframe.model.conversion import Receipt
+from polyframe.model.exact import exactly
 from polyframe.model.money import ZERO
 from polyframe.model.series import Series
 from polyframe.persisted import decode_fields, encode_fields, persistent_fields, read_fields
@@ -203,7 +204,8 @@ class Environment:
             ExchangeError: The venue did not answer; asking again is harmless.
         """
         slugs = self.settlement.claims() if slug is None else [slug]
-        return {one: await self.redemptions.redeem(one) for one in slugs}
+        with exactly():
+            return {one: await self.redemptions.redeem(one) for one in slugs}
 
     # ------------------------------------------------------------------ shared services
 
@@ -269,6 +271,10 @@ class Environment:
             msg = "environment: it opens once; make a new one"
             raise ConfigError(msg)
         self._was_opened = True
+        with exactly():
+            return await self._open()
+
+    async def _open(self) -> Self:
         self._mode = open_mode(is_live=self.exchange.is_live)
         self.ledger.begin(
             clock=self.clock,
@@ -303,7 +309,8 @@ class Environment:
         trace: TracebackType | None,
     ) -> None:
         """Close everything in the opposite order."""
-        await see_through(self._close(), "close environment")
+        with exactly():
+            await see_through(self._close(), "close environment")
 
     async def _open_account(self, stream: DataStream) -> None:
         """Bring back what an earlier run has left, start the account's stream, count the cash."""

@@ -15,6 +15,7 @@ from polyframe.definition import check_definition
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError, StrategyFailed
 from polyframe.model.events import CycleEndReason
+from polyframe.model.exact import exactly
 from polyframe.model.market import Market
 from polyframe.model.series import Series
 from polyframe.scheduler import MarketScheduler, ScheduleSettings
@@ -234,6 +235,10 @@ class Trader:
             self._env.check_free(series)
         for series in self._desks:
             self._env.claim(series)
+        with exactly():
+            await self._trade(cycles)
+
+    async def _trade(self, cycles: int | None) -> None:
         self._failure = asyncio.get_running_loop().create_future()
         tasks: list[asyncio.Future[None]] = [
             asyncio.create_task(self._scheduler(desk).run(cycles), name=f"schedule {desk.series}")

@@ -21,6 +21,7 @@ from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError
+from polyframe.model.exact import exactly
 from polyframe.model.series import Series, Window
 from polyframe.paper.models import PaperModels
 from polyframe.recording.reader import Recording
@@ -173,7 +174,7 @@ class _Job:
             for entry in entries
         )
         clock = VirtualClock(start)
-        with listener(self.progress, "back-test") as tell:
+        with exactly(), listener(self.progress, "back-test") as tell:
             clock.run(self._main(clock, chosen, settings, tell))
         return self._report
 

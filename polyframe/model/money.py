@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
+from polyframe.model.exact import EXACT
+
 ZERO = Decimal(0)
 ONE = Decimal(1)
 
@@ -71,7 +73,7 @@ _DECIMALS = _DecimalMemo()
 
 class _UnitsMemo(dict[str, int]):
     def __missing__(self, text: str) -> int:
-        scaled = decimal(text, "price") * PRICE_UNITS
+        scaled = EXACT.multiply(decimal(text, "price"), PRICE_UNITS)
         units = int(scaled)
         if units != scaled or not 0 <= units <= PRICE_UNITS:
             msg = f"price: expected a multiple of 0.0001 from 0 to 1, got {text!r}"
@@ -109,7 +111,9 @@ Raises:
 """
 
 
-_PRICES = tuple(Decimal(units).scaleb(-4).normalize() for units in range(PRICE_UNITS + 1))
+_PRICES = tuple(
+    EXACT.normalize(EXACT.divide(units, PRICE_UNITS)) for units in range(PRICE_UNITS + 1)
+)
 
 
 def units_price(units: int) -> Decimal:

@@ -9,6 +9,7 @@ import msgspec
 from attrs import frozen
 
 from polyframe.model.events import MarketMessage
+from polyframe.model.exact import EXACT
 from polyframe.model.market import Market, Outcome
 
 
@@ -87,8 +88,9 @@ def base_units(size: Decimal) -> int:
     Raises:
         ValueError: Negative, finer than that, or too large for 64 bits.
     """
-    base = int(size * _SHARE)
-    if base != size * _SHARE or not 0 <= base < _LARGEST:
+    exact = EXACT.multiply(size, _SHARE)
+    base = int(exact)
+    if base != exact or not 0 <= base < _LARGEST:
         msg = f"size: expected steps of 0.000001 from 0 to 2 ** 63 millionths, got {size}"
         raise ValueError(msg)
     return base
@@ -98,7 +100,7 @@ class _SharesMemo(dict[int, Decimal]):
     def __missing__(self, base: int) -> Decimal:
         if len(self) >= _MEMO_LIMIT:
             self.clear()  # sizes of other markets, most of them
-        found = self[base] = Decimal(base) / _SHARE
+        found = self[base] = EXACT.divide(base, _SHARE)
         return found
 
 

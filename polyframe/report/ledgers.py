@@ -10,6 +10,7 @@ from attrs import evolve
 
 from polyframe.errors import ConfigError
 from polyframe.model.conversion import Conversion
+from polyframe.model.exact import exactly
 from polyframe.model.order import Order, OrderRequest
 from polyframe.model.series import Series
 from polyframe.model.trade import Fill, TradeStatus
@@ -27,6 +28,7 @@ from polyframe.trading.ledger_reader import CycleEntry, LedgerReader
 _NEVER_STALE = 10**12
 
 
+@exactly()
 def ledger_report(
     path: str | Path,
     *,

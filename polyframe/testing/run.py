@@ -13,6 +13,7 @@ from attrs import frozen
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.errors import ConfigError
+from polyframe.model.exact import exactly
 from polyframe.model.series import Series
 from polyframe.strategy import Strategy
 from polyframe.strategyrun import ErrorPolicy
@@ -74,6 +75,7 @@ class RunResult:
         return [seen.event for seen in self.events if isinstance(seen.event, kind)]
 
 
+@exactly()
 def run_strategy(
     *strategies: Strategy,
     series: str | Series | Iterable[str | Series] = "btc-updown-15m",
@@ -160,6 +162,7 @@ def run_strategy(
     return clock.run(main())
 
 
+@exactly()
 def play(
     act: Callable[[Stage], Awaitable[T]],
     *strategies: Strategy,

@@ -28,6 +28,7 @@ from polyframe.model.events import (
     TradeChanged,
     TradeReport,
 )
+from polyframe.model.exact import check_exact, exactly
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderRequest, PlaceResult
@@ -313,7 +314,8 @@ class TradingService:
         Raises:
             StaleCycleError: Trading is paused, or the cycle ended meanwhile.
         """
-        return await self.reconciler.reconcile(trigger)
+        with exactly():
+            return await self.reconciler.reconcile(trigger)
 
     async def catch_up(self) -> bool:
         """Compare with the venue until it answers; say whether the cycle is still the same then."""
@@ -390,7 +392,9 @@ class TradingService:
             OrderRejected: Refused by the venue. (A FOK or FAK that found nothing is not refused: it
                 comes back cancelled.)
             OrderOutcomeUnknown: Sent, and the answer was lost.
+            ConfigError: The caller has a decimal context of its own that is not exact.
         """
+        check_exact("place")
         return await self._placing.place(generation, strategy, request)
 
     async def place_many(
@@ -407,7 +411,9 @@ class TradingService:
 
         Raises:
             StaleCycleError: `generation` is not the current cycle, before or after sending.
+            ConfigError: As `place`.
         """
+        check_exact("place_many")
         return await self._placing.place_many(generation, strategy, requests)
 
     async def place_legs(self, generation: int, strategy: str, plan: LegsPlan) -> LegsResult:
@@ -430,7 +436,9 @@ class TradingService:
             StaleCycleError: `generation` is not the current cycle, or it ended before all was done;
                 legs that are still open are cancelled then, unless they are to be kept.
             OrderDenied: A leg was denied, the text says which; none was sent.
+            ConfigError: As `place`.
         """
+        check_exact("place_legs")
         return await self._legs.place(generation, strategy, plan)
 
     # ------------------------------------------------------------------ splitting and merging
@@ -446,7 +454,9 @@ class TradingService:
         Raises:
             StaleCycleError: `market` is not the current one.
             OrderDenied: Refused here; nothing was sent.
+            ConfigError: As `place`.
         """
+        check_exact(str(kind))
         return self._conversions.begin(self, market, strategy, kind, shares)
 
     def check_conversion(
@@ -528,7 +538,8 @@ class TradingService:
             OrderDenied: No such order in this cycle; nothing was cancelled.
             ExchangeError: The venue did not answer; the orders are as they were.
         """
-        return await self._cancels.cancel_many(market, client_ids)
+        with exactly():  # cancels are never refused
+            return await self._cancels.cancel_many(market, client_ids)
 
     async def cancel_exchange_open_orders(
         self,
@@ -556,13 +567,14 @@ class TradingService:
             ConfigError: A market or number that cannot be.
             ExchangeError: The venue did not list the orders; nothing was cancelled.
         """
-        return await self._cancels.cancel_listed(
-            market,
-            assets,
-            only_untracked=only_untracked,
-            max_to_cancel=max_to_cancel,
-            dry_run=dry_run,
-        )
+        with exactly():
+            return await self._cancels.cancel_listed(
+                market,
+                assets,
+                only_untracked=only_untracked,
+                max_to_cancel=max_to_cancel,
+                dry_run=dry_run,
+            )
 
     # ------------------------------------------------------------------ reading
 

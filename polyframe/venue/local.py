@@ -16,6 +16,7 @@ from starlette.routing import WebSocketRoute
 
 from polyframe.clock import Clock
 from polyframe.errors import ConfigError
+from polyframe.model.exact import exactly
 from polyframe.venue.account import VenueAccount
 from polyframe.venue.accounts import Accounts
 from polyframe.venue.admin import AdminApi
@@ -182,10 +183,11 @@ class LocalVenue:
         return f"{host}:{self._port}"
 
     async def __aenter__(self) -> Self:
-        self._port = await self._server.start()
-        self._floor.announce()
-        self._tasks.spawn(self._pay_rebates(), "venue-rebates")
-        self._tasks.spawn(self._prices.run(), "venue-prices")
+        with exactly():
+            self._port = await self._server.start()
+            self._floor.announce()
+            self._tasks.spawn(self._pay_rebates(), "venue-rebates")
+            self._tasks.spawn(self._prices.run(), "venue-prices")
         return self
 
     async def __aexit__(

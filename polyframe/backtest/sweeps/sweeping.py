@@ -17,11 +17,13 @@ from polyframe.backtest.sweeps.task import SweepOptions
 from polyframe.backtest.sweeps.variantresult import VariantResult, variant_result
 from polyframe.backtest.sweeps.variants import Settings, Variant, label, make_variants, template_of
 from polyframe.errors import ConfigError
+from polyframe.model.exact import exactly
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
 from polyframe.strategy import Strategy
 
 
+@exactly()
 def sweep(
     strategy: type[Strategy] | Strategy,
     variants: Iterable[Mapping[str, Any] | Strategy] | Sampler,
