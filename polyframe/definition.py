@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import logging
 import re
+from collections.abc import Iterator, MutableMapping, MutableSequence, MutableSet
 from datetime import date, time, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
 from math import isnan
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
+from weakref import WeakSet
 
 import attrs
 
@@ -26,13 +29,19 @@ _CONSTANTS: tuple[type, ...] = (
 )
 """Types whose values cannot carry anything from one cycle into the next."""
 
+log = logging.getLogger(__name__)
+
+_told: WeakSet[type] = WeakSet()
+"""Classes that were looked through for methods that nobody calls."""
+
 
 def check_definition(template: Strategy) -> None:
     """Refuse a strategy class that would carry state from one cycle into the next.
 
     Raises:
         StrategyDefinitionError: A class without its own ``@define``, mutable class attributes, a
-            shared mutable default, or a setting that cannot be copied.
+            shared mutable default, a setting that cannot be copied, a hook that nobody would call, or
+            a method that sets what is no field.
     """
     if isinstance(template, type):
         msg = f"expected a strategy object, got the class {template.__name__}: call it"
@@ -40,10 +49,16 @@ def check_definition(template: Strategy) -> None:
     if not isinstance(template, Strategy):
         msg = f"expected a Strategy, got {type(template).__name__}"
         raise StrategyDefinitionError(msg)
-    for klass in type(template).__mro__:
-        if klass is Strategy:
-            break
+    mro = type(template).__mro__
+    classes = [klass for klass in mro if klass not in (Strategy, object)]
+    for klass in classes:
         _check_class(klass)
+    for klass in mro[mro.index(Strategy) + 1 :]:
+        _check_hidden(template, klass)
+    if not hasattr(template, "__dict__"):
+        for klass in classes:
+            _check_assigned(type(template), klass)
+    _tell_uncalled(type(template), classes)
     for attribute in attrs.fields(type(template)):
         default: Any = attribute.default
         if attribute.init or isinstance(default, attrs.Factory):  # type: ignore[arg-type]
@@ -55,12 +70,22 @@ def check_definition(template: Strategy) -> None:
                 f"field(factory={type(default).__name__})"
             )
             raise StrategyDefinitionError(msg)
-    _check_copy(template)
+    copied = _check_copy(template)
+    for attribute in attrs.fields(type(template)):
+        made: Any = getattr(template, attribute.name, None)
+        # A list that the factory did not make is everybody's.
+        if not attribute.init and _is_container(made) and made is getattr(copied, attribute.name):
+            msg = (
+                f"{type(template).__name__}.{attribute.name}: its factory gives the same "
+                f"{type(made).__name__} to all cycles; let it make a new one, or give what lives "
+                "longer than a cycle to env.provide()"
+            )
+            raise StrategyDefinitionError(msg)
     _check_persistent(template)
 
 
-def _check_copy(template: Strategy) -> None:
-    """Check that a fresh instance has the settings of the template."""
+def _check_copy(template: Strategy) -> Strategy:
+    """Check that a fresh instance has the settings of the template, and return it."""
     kind = type(template)
     try:
         copied = fresh(template)
@@ -91,6 +116,7 @@ def _check_copy(template: Strategy) -> None:
                 "converter or __attrs_post_init__ must leave a converted value as it is"
             )
             raise StrategyDefinitionError(msg)
+    return copied
 
 
 def _check_persistent(template: Strategy) -> None:
@@ -123,7 +149,8 @@ def _check_class(klass: type) -> None:
         msg = f"{klass.__name__}: decorate it with @define (from attrs), or its fields are shared"
         raise StrategyDefinitionError(msg)
     for name, value in vars(klass).items():
-        if not name.startswith("__") and not _is_code(value) and not _is_constant(value):
+        is_internal = name.startswith("__") or name == "_abc_impl"  # what an abstract class has
+        if not is_internal and not _is_code(value) and not _is_constant(value):
             msg = (
                 f"{klass.__name__}.{name}: a mutable class attribute is shared by all cycles; make "
                 f"it a field: {name}: {type(value).__name__} = "
@@ -139,15 +166,106 @@ def _check_class(klass: type) -> None:
             msg = f"{klass.__name__}.{hook}: write it as 'async def {hook}({', '.join(names)})'"
             raise StrategyDefinitionError(msg)
     for name, value in vars(klass).items():
-        if not name.startswith("on_") or name in _HOOKS or not inspect.isfunction(value):
+        if not _is_hooklike(name) or not inspect.isfunction(value):
             continue
         # Nobody would call it, and a strategy that never does anything looks like a quiet market.
-        if meant := get_close_matches(name, _HOOKS, 1, _ALIKE):
+        if meant := get_close_matches(_snake(name), _HOOKS, 1, _ALIKE):
             msg = (
                 f"{klass.__name__}.{name}: no hook has this name; is {meant[0]} meant? "
                 "A method of your own needs a name that is less like it"
             )
             raise StrategyDefinitionError(msg)
+
+
+def _check_hidden(template: Strategy, klass: type) -> None:
+    """Check that no class behind `Strategy` has a hook: there `Strategy`'s own, empty one is found first."""
+    for hook in _HOOKS:
+        if hook in vars(klass):
+            name = type(template).__name__
+            msg = (
+                f"{name}: {klass.__name__}.{hook} would never be called, as Strategy comes before it; "
+                f"write 'class {name}({klass.__name__}, Strategy)'"
+            )
+            raise StrategyDefinitionError(msg)
+
+
+def _check_assigned(kind: type, klass: type) -> None:
+    """Check that what methods of `klass` set on ``self`` can be set, which a hook would find out late."""
+    if "__setattr__" in vars(klass) and not vars(klass).get("__attrs_own_setattr__"):
+        return  # it knows what to do with any name
+    for method, function in vars(klass).items():
+        is_own = not method.startswith("__") or method == "__attrs_post_init__"
+        if not is_own or not isinstance(function, FunctionType):
+            continue
+        for name in _assigned(function.__code__):
+            found: Any = inspect.getattr_static(kind, name, attrs.NOTHING)
+            if inspect.isdatadescriptor(found):
+                continue
+            why = "it is" if found is attrs.NOTHING else "it has no type, so it is"
+            value = 0 if found is attrs.NOTHING else found
+            typed = "int | None" if value is None else type(value).__name__
+            msg = (
+                f"{klass.__name__}.{name}: {method}() sets it, but {why} no field; declare it in the "
+                f"class, for example: {name}: {typed} = field(init=False, default={value!r})"
+            )
+            raise StrategyDefinitionError(msg)
+
+
+def _assigned(code: CodeType) -> Iterator[str]:
+    """Return the names that a method sets on its first argument, also by ``+=`` and its like."""
+    if not code.co_argcount:
+        return
+    own = code.co_varnames[0]
+    steps = list(dis.get_instructions(code))
+    for at, step in enumerate(steps):
+        if step.opname != "STORE_ATTR":
+            continue
+        whose = at - 1
+        if steps[whose].opname == "SWAP":  # what is there already was read before
+            reads = (i for i in range(at) if steps[i].opname == "LOAD_ATTR")
+            read = max((i for i in reads if steps[i].argval == step.argval), default=0)
+            whose = read - 2 if steps[read - 1].opname == "COPY" else read - 1
+        loaded = steps[whose].argval  # two names where one instruction loads both
+        if own == (loaded[-1] if isinstance(loaded, tuple) and loaded else loaded):
+            yield step.argval
+
+
+def _tell_uncalled(kind: type, classes: list[type]) -> None:
+    """Log the methods that look like hooks and are none, if nothing in the strategy calls them."""
+    if kind in _told:
+        return
+    _told.add(kind)
+    functions = [
+        (name, value)
+        for klass in classes
+        for name, value in vars(klass).items()
+        if isinstance(value, FunctionType)
+    ]
+    called = {name for _, value in functions for name in _names(value.__code__)}
+    for name, _ in functions:
+        if _is_hooklike(name) and name not in called:
+            log.warning(
+                "%s.%s: no hook has this name, and nothing in the strategy calls it; hooks are %s",
+                kind.__name__,
+                name,
+                ", ".join(_HOOKS),
+            )
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _is_hooklike(name: str) -> bool:
+    """Return whether somebody who writes a method of this name expects it to be called."""
+    return name not in _HOOKS and _snake(name).startswith("on_")
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _takes(function: Any, arguments: int) -> bool:
@@ -175,6 +293,10 @@ def _is_constant(value: Any) -> bool:
     if isinstance(value, tuple | frozenset):
         return all(_is_constant(item) for item in value)
     return attrs.has(type(value)) and _is_frozen(value)
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, MutableSequence | MutableMapping | MutableSet)
 
 
 def _is_frozen(value: Any) -> bool:
