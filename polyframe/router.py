@@ -112,8 +112,8 @@ class SessionEventRouter:
     def enable(self) -> None:
         """Let everything pass again: parked events first, in the order in which they came."""
         self._enabled = True
-        for route in {id(route): route for route in self._routes.values()}.values():
-            if route.is_live:
+        for route in tuple(self._routes.values()):
+            if route.is_live and route.parked:
                 self._unpark(route)
         parked, self._parked = self._parked, []
         for message in parked:

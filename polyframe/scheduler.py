@@ -22,6 +22,7 @@ from polyframe.model.market import Market
 from polyframe.model.series import Series, Window
 from polyframe.router import SessionEventRouter
 from polyframe.session import ExchangeSession
+from polyframe.tasks import Nap
 from polyframe.trading.service import TradingService
 
 log = logging.getLogger(__name__)
@@ -155,20 +156,14 @@ class MarketScheduler:
 
     async def _sleep_until(self, when: float, search: asyncio.Task[Any]) -> None:
         """Sleep until `when`, or until `search` fails: what is wrong is told at once."""
-        sleep: asyncio.Timeout | None = None
+        nap = Nap()
 
         def end(_: object) -> None:
-            if sleep is not None and (search.cancelled() or search.exception() is not None):
-                sleep.reschedule(asyncio.get_running_loop().time())
+            if search.cancelled() or search.exception() is not None:
+                nap.cut()
 
         search.add_done_callback(end)
-        try:
-            async with asyncio.timeout(None) as sleep:
-                await self._clock.sleep_until(when)
-        except TimeoutError:
-            pass  # it failed
-        finally:
-            sleep = None
+        await nap.take(self._clock.sleep_until(when))
 
     def _pause(self) -> None:
         """Let the old session end without a new one."""

@@ -314,6 +314,10 @@ class StrategyRun:
 
     # ------------------------------------------------------------------ the end
 
+    def leave(self) -> None:
+        """Take note that the session is shut: one who waits for an event ends by himself, uncancelled."""
+        self._bell.ring()
+
     async def end(self, reason: CycleEndReason, *, timeout: float) -> None:
         """Cancel the tasks, let the strategy clean up, then make its handle dead.
 
@@ -346,7 +350,9 @@ class StrategyRun:
                 log.error("task %r outlived its cycle and was abandoned", task.get_name())
 
     async def _stop_tasks(self, timeout: float) -> None:
-        tasks = list(self._tasks)
+        tasks = [task for task in self._tasks if not task.done()]
+        if not tasks:
+            return
         for task in tasks:
             task.cancel()
         # Most are over as soon as they had their turn: that needs no deadline.

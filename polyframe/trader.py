@@ -301,6 +301,8 @@ class Trader:
     ) -> None:
         """Start the new runs and leave the old ones to the background; part of the barrier."""
         runs, desk.runs = desk.runs, []
+        for run in runs:
+            run.leave()
         starting, desk.starting = desk.starting, None
         if starting is not None:
             starting.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Self
@@ -12,6 +11,7 @@ from polyframe.counters import Count, Counters
 from polyframe.exchange.base import DataStream, Exchange, MarketSink
 from polyframe.model.events import MarketMessage, MarketResolved, StreamState
 from polyframe.model.market import Market
+from polyframe.tasks import Nap
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class ResolutionHint:
         self._counters = counters
         self._stream = None if listen is None else listen(market, self)
         self._is_told = False
-        self._pause: asyncio.Timeout | None = None
+        self._nap = Nap()
 
     def on_market_message(self, message: MarketMessage) -> None:
         """Take one message; only the resolution of this market matters."""
@@ -45,8 +45,7 @@ class ResolutionHint:
             self._counters.add(Count.RESOLUTIONS, "told")
             log.info("%s: the venue says that it is resolved", self._market.slug)
             self._is_told = True
-            if self._pause is not None:
-                self._pause.reschedule(asyncio.get_running_loop().time())
+            self._nap.cut()
 
     def on_market_stream(self, state: StreamState, reason: str) -> None:
         """Take a change of the connection: what was missed in between is asked for anyway."""
@@ -54,13 +53,7 @@ class ResolutionHint:
     async def pause(self, clock: Clock, seconds: float) -> bool:
         """Return after market `seconds`, or as soon as it is told: then True."""
         if not self._is_told:
-            try:
-                async with asyncio.timeout(None) as self._pause:  # it ends when it is told
-                    await clock.sleep(seconds)
-            except TimeoutError:
-                pass  # it was told
-            finally:
-                self._pause = None
+            await self._nap.take(clock.sleep(seconds))
         was_told, self._is_told = self._is_told, False
         return was_told
 

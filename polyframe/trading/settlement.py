@@ -396,7 +396,8 @@ class Settlement:
 
     async def _settle(self, cycle: DeadCycle) -> None:
         market = cycle.state.market
-        await self._clock.sleep_until(market.window.end)
+        if self._clock.time() < market.window.end:
+            await self._clock.sleep_until(market.window.end)
         if cycle.is_resumable:
             # Nobody traded it on.
             cycle.is_resumable = False
