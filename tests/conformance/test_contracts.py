@@ -10,12 +10,14 @@ from decimal import Decimal
 import pytest
 from attrs import define, evolve, field
 
+from polyframe.counters import Counters
 from polyframe.environment import Environment
 from polyframe.errors import ExchangeUnavailable
 from polyframe.exchange.polymarket import PolymarketExchange
 from polyframe.exchange.polymarket.auth import Credentials
 from polyframe.exchange.polymarket.config import PolymarketHosts
 from polyframe.exchange.polymarket.sdk import SdkContracts
+from polyframe.exchange.polymarket.winnings import redeem_earlier
 from polyframe.model.conversion import Receipt, ReceiptState
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
@@ -224,6 +226,34 @@ def test_the_official_package_redeems() -> None:
         again = await ended(contracts, await contracts.redeem(market))
         assert again.state is ReceiptState.CONFIRMED
         assert account.cash == Decimal("1007.25")
+
+    at_its_end(act)
+
+
+def test_winnings_of_an_earlier_run_are_redeemed_by_the_records() -> None:
+    """What the account holds of a resolved market is found without any books of ours, and paid once."""
+
+    async def act(scene: Resolving) -> None:
+        contracts, market = scene.contracts, scene.market
+        split = await ended(contracts, await contracts.split(market, Decimal(20)))
+        assert split.state is ReceiptState.CONFIRMED
+        account = scene.venue.accounts[1]
+        credentials = Credentials(
+            account.api_key, account.secret, account.passphrase, account.address
+        )
+        exchange = PolymarketExchange(scene.hosts, credentials)
+        await exchange.open(scene.clock, Counters())
+        try:
+            assert await redeem_earlier(exchange.data_api, contracts) == {}
+            scene.resolve()
+            found = await redeem_earlier(exchange.data_api, contracts)
+            assert {one: receipt.state for one, receipt in found.items()} == {
+                market.condition_id: ReceiptState.CONFIRMED
+            }
+            assert account.cash == 1000
+            assert await redeem_earlier(exchange.data_api, contracts) == {}
+        finally:
+            await exchange.close()
 
     at_its_end(act)
 

@@ -8,6 +8,7 @@ from polyframe.exchange.polymarket.exchange import PolymarketExchange
 from polyframe.exchange.polymarket.pacing import RateLimits
 from polyframe.exchange.polymarket.signing import LocalSigner, Signer
 from polyframe.exchange.polymarket.wallet import PrivateKey, Wallet, WalletSigner
+from polyframe.exchange.polymarket.winnings import redeem_earlier
 
 __all__ = [
     "Credentials",
@@ -23,4 +24,5 @@ __all__ = [
     "WalletSigner",
     "check_profit",
     "look_at_account",
+    "redeem_earlier",
 ]

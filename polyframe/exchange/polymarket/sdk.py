@@ -146,7 +146,11 @@ class SdkContracts(SharedService):
 
     async def redeem(self, market: Market) -> Receipt:
         """Turn all shares of a resolved market into what they pay."""
-        return await self._convert("redeem", market, Decimal(0))
+        return await self.redeem_condition(market.condition_id)
+
+    async def redeem_condition(self, condition_id: str) -> Receipt:
+        """Turn all shares of a resolved market into what they pay, whoever bought them."""
+        return _receipt(await self._ask({"do": "redeem", "condition": condition_id}))
 
     async def fetch_receipt(self, transaction_id: str) -> Receipt:
         """Return how far a transaction is."""

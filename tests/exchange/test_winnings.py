@@ -1,0 +1,127 @@
+"""Winnings of earlier runs: each market that pays is redeemed once, and its end is told."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import cast
+
+from attrs import define, field
+
+from polyframe.clock import VirtualClock
+from polyframe.exchange.polymarket.dataapi import DataClient
+from polyframe.exchange.polymarket.datarecords import RecordedPosition
+from polyframe.exchange.polymarket.winnings import redeem_earlier
+from polyframe.model.conversion import Receipt, ReceiptState
+
+S = ReceiptState
+
+
+def position(
+    condition: str,
+    outcome: str = "Up",
+    *,
+    size: str = "5",
+    price: str | None = "1",
+    over: bool = True,
+) -> RecordedPosition:
+    """Return a position as the records show it."""
+    return RecordedPosition(
+        token=condition + outcome,
+        condition_id=condition,
+        outcome=outcome,
+        size=Decimal(size),
+        average_price=Decimal("0.5"),
+        current_price=None if price is None else Decimal(price),
+        realised=Decimal(0),
+        is_redeemable=over,
+        is_mergeable=False,
+    )
+
+
+@define
+class Records:
+    """Records with some positions."""
+
+    found: list[RecordedPosition]
+
+    async def positions(self) -> list[RecordedPosition]:
+        """Return them."""
+        return self.found
+
+
+@define
+class Contracts:
+    """Redeems; what is asked for is confirmed with the third question, or as `ends` says."""
+
+    ends: dict[str, list[ReceiptState]] = field(factory=dict)
+    redeemed: list[str] = field(factory=list)
+
+    async def redeem_condition(self, condition_id: str) -> Receipt:
+        """Note it."""
+        self.redeemed.append(condition_id)
+        return self._next(condition_id)
+
+    async def fetch_receipt(self, transaction_id: str) -> Receipt:
+        """Say what comes next."""
+        return self._next(transaction_id)
+
+    def _next(self, name: str) -> Receipt:
+        left = self.ends.setdefault(name, [S.SUBMITTED, S.SUBMITTED, S.CONFIRMED])
+        return Receipt(left.pop(0) if len(left) > 1 else left[0], name)
+
+
+def redeem(found: list[RecordedPosition], contracts: Contracts) -> dict[str, ReceiptState]:
+    """Return how it ended, in simulated time."""
+
+    async def main() -> dict[str, ReceiptState]:
+        records = cast("DataClient", Records(found))
+        receipts = await redeem_earlier(records, contracts, timeout=60)
+        return {name: receipt.state for name, receipt in receipts.items()}
+
+    return VirtualClock().run(main())
+
+
+def test_what_pays_is_redeemed_once() -> None:
+    """Not what lost, what is not resolved, or what nobody has a price of; both outcomes go at once."""
+    contracts = Contracts()
+    found = redeem(
+        [
+            position("won"),
+            position("won", "Down", price="0"),
+            position("half", price="0.5"),
+            position("half", "Down", price="0.5"),
+            position("lost", price="0"),
+            position("alive", price="1", over=False),
+            position("untold", price=None),
+            position("empty", size="0"),
+        ],
+        contracts,
+    )
+    assert found == {"won": S.CONFIRMED, "half": S.CONFIRMED}
+    assert contracts.redeemed == ["won", "half"]
+
+
+def test_each_end_is_told() -> None:
+    """Refused, failed on chain, not known, and one that takes longer than there is patience for."""
+    contracts = Contracts(
+        {
+            "refused": [S.FAILED],
+            "failed": [S.SUBMITTED, S.FAILED],
+            "unknown": [S.SUBMITTED, S.UNKNOWN],
+            "slow": [S.SUBMITTED],
+        }
+    )
+    found = redeem([position(name) for name in contracts.ends], contracts)
+    assert found == {
+        "refused": S.FAILED,
+        "failed": S.FAILED,
+        "unknown": S.UNKNOWN,
+        "slow": S.SUBMITTED,
+    }
+
+
+def test_nothing_to_redeem() -> None:
+    """Nobody is asked."""
+    contracts = Contracts()
+    assert redeem([], contracts) == {}
+    assert contracts.redeemed == []
