@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
 
 from attrs import define, field
 
@@ -14,7 +15,7 @@ from polyframe.model.series import Series
 from polyframe.trading.state import CycleState
 
 KEPT = 16
-"""Settled cycles of each series that still take late events; older ones are let go."""
+"""Settled cycles of each series that still take late events; older ones that owe nothing are let go."""
 
 
 @define(eq=False)
@@ -117,18 +118,19 @@ class DeadCycles:
     def settle(self, cycle: DeadCycle) -> DeadCycle | None:
         """Take note that nothing more is expected of a cycle; return the one that is let go for it.
 
-        That is the oldest settled one of its series, if there are more than `KEPT`.
+        That is the oldest settled one of its series that owes nothing, without the last `KEPT`.
         """
         series = cycle.state.market.series
         cycle.is_forgettable = True
         self._settled[series] += 1
-        if self._settled[series] <= KEPT:
-            return None
-        self._settled[series] -= 1
-        oldest = next(
+        settled = (
             one
             for one in self._by_slug.values()
             if one.is_forgettable and one.state.market.series == series
         )
-        self.remove(oldest)
-        return oldest
+        for one in islice(settled, max(self._settled[series] - KEPT, 0)):
+            if not one.claim:
+                self._settled[series] -= 1
+                self.remove(one)
+                return one
+        return None

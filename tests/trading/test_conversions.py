@@ -23,6 +23,7 @@ from polyframe.model.conversion import (
 )
 from polyframe.model.market import Outcome
 from polyframe.model.trade import TradeStatus
+from polyframe.trading import deadcycles
 from polyframe.trading.account import Account
 from polyframe.trading.commands import AdjustPosition, ApplyTradeReport, BeginConversion
 from polyframe.trading.conversions import GONE_AFTER, judge
@@ -509,6 +510,35 @@ def test_only_what_is_on_chain_is_redeemed() -> None:
             if there == 6:
                 assert (account.cash, account.claimable) == (cash + 6, Decimal(4))
         assert (account.cash, account.claimable) == (cash + 10, Decimal(0))
+
+    play(act, exchange=exchange)
+
+
+def test_what_is_owed_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cycle is kept until it is redeemed, however many end after it; then it goes like any other."""
+    monkeypatch.setattr(deadcycles, "KEPT", 1)
+    exchange = ConvertingExchange()
+    exchange.redeems = False
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        await give_pairs(stage)
+        settlement, slugs = stage.env.settlement, [FIRST.slug]
+        for number in range(1, 5):
+            slugs.append((await stage.open_cycle(START + 900 * number)).slug)
+            await asyncio.sleep(900 + 120)
+        kept = [slug for slug in slugs if settlement.state(slug) is not None]
+        assert kept == [FIRST.slug, slugs[3]]
+        assert settlement.claims() == [FIRST.slug]
+        exchange.on_chain[FIRST.slug] = {UP: Decimal(10), DOWN: Decimal(10)}
+        task = asyncio.create_task(stage.env.redeem())
+        await settle()
+        exchange.finish("0xtx1", CONFIRMED)
+        assert list(await task) == [FIRST.slug]
+        assert settlement.claims() == []
+        await stage.open_cycle(START + 900 * 5)
+        await asyncio.sleep(900 + 120)
+        assert settlement.state(FIRST.slug) is None
 
     play(act, exchange=exchange)
 
