@@ -33,6 +33,7 @@ from polyframe.model.trade import Fill
 from polyframe.trading import ledger_schema, ledger_store
 from polyframe.trading.ledger import CLOSE_TIMEOUT, CycleRecord, CycleStatus, Ledger
 from polyframe.trading.ledger_rows import CycleRow, FillRow, OrderRow
+from polyframe.trading.ledger_schema import TABLES
 from polyframe.trading.ledger_store import COMMIT_WITHIN
 from tests.cli.command import environment
 from tests.support.fake import START, FakeExchange, make_market
@@ -518,7 +519,15 @@ def test_a_file_in_which_refusals_did_not_tell_whose_they_were_goes_on(path: Pat
     ledger.refused(MARKET, "tick", "first")
     ledger.close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("ALTER TABLE refusals DROP COLUMN strategy")
+        # Not "DROP COLUMN", which only later versions of SQLite know; the ledger needs none of those.
+        (table,) = (each for each in TABLES if each.startswith("CREATE TABLE refusals"))
+        columns = "id, run, time_ms, series, slug, generation, rule, text, times"
+        with connection:
+            connection.execute("ALTER TABLE refusals RENAME TO later")
+            connection.execute(table.replace(",\n    strategy TEXT NOT NULL DEFAULT ''", ""))
+            connection.execute(f"INSERT INTO refusals SELECT {columns} FROM later")
+            connection.execute("DROP TABLE later")
+            assert len(connection.execute("SELECT * FROM refusals").fetchone()) == 9
     with Ledger.open(path) as reader:
         assert [entry.strategy for entry in reader.refusals(MARKET.slug)] == [""]
     ledger = begun(path)
