@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Collection, Iterable
 from decimal import Decimal
 from enum import Enum
+from threading import get_ident
 from typing import TYPE_CHECKING
 
-from polyframe.errors import StaleCycleError
+from polyframe.errors import PolyframeError, StaleCycleError
 from polyframe.model.conversion import Conversion, ConversionKind
 from polyframe.model.events import PriceChanged
-from polyframe.model.market import Market, Outcome
+from polyframe.model.market import Market, Outcome, known_outcome
 from polyframe.model.money import ZERO, decimal
 from polyframe.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
 from polyframe.model.position import Outlook, Position
@@ -39,7 +40,8 @@ class HandleState(Enum):
 class StrategyTrading:
     """What one strategy trades with in one cycle (``self.trading``).
 
-    It sees this strategy's orders and positions only, and dies with the cycle.
+    It sees this strategy's orders and positions only, and dies with the cycle. What it does belongs to
+    the thread of the event loop; anywhere else it raises `PolyframeError`.
     """
 
     def __init__(self, service: TradingService, market: Market, strategy: str) -> None:
@@ -47,6 +49,7 @@ class StrategyTrading:
         self._market = market
         self._strategy = strategy
         self._state = HandleState.OPEN
+        self._thread = get_ident()
 
     # ------------------------------------------------------------------ orders
 
@@ -108,8 +111,7 @@ class StrategyTrading:
             OrderRejected: Refused by the venue.
             OrderOutcomeUnknown: Sent, and the answer was lost.
         """
-        if self._state is not HandleState.OPEN:
-            raise self._stale("place")
+        self._check_open("place")
         return await self._service.place(self._market.generation, self._strategy, request)
 
     async def place_many(self, requests: Iterable[OrderRequest]) -> tuple[Placed, ...]:
@@ -120,8 +122,7 @@ class StrategyTrading:
         Raises:
             StaleCycleError: The cycle is over.
         """
-        if self._state is not HandleState.OPEN:
-            raise self._stale("place_many")
+        self._check_open("place_many")
         return await self._service.place_many(self._market.generation, self._strategy, requests)
 
     async def place_legs(
@@ -147,8 +148,7 @@ class StrategyTrading:
             OrderDenied: A leg was denied, the text says which; none was sent.
             ConfigError: A value that cannot be.
         """
-        if self._state is not HandleState.OPEN:
-            raise self._stale("place_legs")
+        self._check_open("place_legs")
         plan = LegsPlan(
             requests=requests,
             on_missing=on_missing,
@@ -165,7 +165,11 @@ class StrategyTrading:
             OrderDenied: Not an order of this strategy in this cycle.
             ExchangeError: The venue did not answer.
         """
+        self._check_thread("cancel")
         self._check("cancel")
+        if not isinstance(order, Order | str):
+            msg = f"cancel: expected an order, or its client id, got {order!r}"
+            raise TypeError(msg)
         client_id = order if isinstance(order, str) else order.client_id
         own = self._find().orders.get(client_id)
         if own is None or own.strategy != self._strategy:
@@ -183,8 +187,10 @@ class StrategyTrading:
             StaleCycleError: The cycle is over and its clean-up, too.
             ExchangeError: The first failure, after all were tried.
         """
+        self._check_thread("cancel_all")
         self._check("cancel_all")
-        wanted = [o for o in self.open_orders() if outcome is None or o.outcome is outcome]
+        only = None if outcome is None else known_outcome(outcome)
+        wanted = [o for o in self.open_orders() if only is None or o.outcome is only]
         resting = [o.client_id for o in wanted if o.status is not OrderStatus.SUBMITTING]
         batches = [resting, *([o.client_id] for o in wanted if o.client_id not in resting)]
         cancels = (self._service.cancel_many(self._market, batch) for batch in batches if batch)
@@ -214,6 +220,7 @@ class StrategyTrading:
             ConfigError: A market or number that cannot be.
             ExchangeError: The venue did not list the orders; nothing was cancelled.
         """
+        self._check_thread("cancel_exchange_open_orders")
         self._check("cancel_exchange_open_orders")
         return await self._service.cancel_exchange_open_orders(
             market,
@@ -231,8 +238,7 @@ class StrategyTrading:
         Raises:
             StaleCycleError: The cycle is over.
         """
-        if self._state is not HandleState.OPEN:
-            raise self._stale("reconcile")
+        self._check_open("reconcile")
         return await self._service.reconcile()
 
     # ------------------------------------------------------------------ splitting and merging
@@ -251,8 +257,7 @@ class StrategyTrading:
             StaleCycleError: The cycle is over.
             OrderDenied: Refused here, for example with the rule ``"pairs"``; nothing was sent.
         """
-        if self._state is not HandleState.OPEN:
-            raise self._stale("merge")
+        self._check_open("merge")
         wanted = self.mergeable() if shares is None else decimal(shares, "shares")
         return self._service.convert(self._market, self._strategy, ConversionKind.MERGE, wanted)
 
@@ -263,8 +268,7 @@ class StrategyTrading:
             StaleCycleError: The cycle is over.
             OrderDenied: Refused here; nothing was sent.
         """
-        if self._state is not HandleState.OPEN:
-            raise self._stale("split")
+        self._check_open("split")
         return self._service.convert(
             self._market, self._strategy, ConversionKind.SPLIT, decimal(usd, "usd")
         )
@@ -276,6 +280,7 @@ class StrategyTrading:
             StaleCycleError: The cycle is over and its clean-up, too.
             OrderDenied: Not a split or merge of this strategy in this cycle.
         """
+        self._check_thread("wait_conversion")
         name = conversion if isinstance(conversion, str) else conversion.conversion_id
         own = self._find().conversions.get(name)
         if own is None or own.strategy != self._strategy:
@@ -311,7 +316,7 @@ class StrategyTrading:
 
     def position(self, outcome: Outcome) -> Position:
         """Return what this strategy holds of `outcome`."""
-        return self._find().position(outcome, self._strategy)
+        return self._find().position(known_outcome(outcome), self._strategy)
 
     def outlook(self) -> Outlook:
         """Return how this strategy stands, and how the cycle would end for it.
@@ -323,7 +328,7 @@ class StrategyTrading:
 
     def sellable(self, outcome: Outcome) -> Decimal:
         """Return the shares of `outcome` that no open sell order holds."""
-        return self._find().sellable(outcome, self._strategy)
+        return self._find().sellable(known_outcome(outcome), self._strategy)
 
     def price(self, outcome: Outcome) -> PriceChanged:
         """Return the latest top of the book of `outcome`.
@@ -362,6 +367,21 @@ class StrategyTrading:
         if state is None:
             raise self._stale("trading")
         return state
+
+    def _check_open(self, what: str) -> None:
+        self._check_thread(what)
+        if self._state is not HandleState.OPEN:
+            raise self._stale(what)
+
+    def _check_thread(self, what: str) -> None:
+        # Nothing here is locked: half of a command of one thread would meet half of one of the other.
+        if get_ident() != self._thread:
+            msg = (
+                f"{what}: called from another thread than the event loop's, nothing was changed; compute "
+                "with 'await asyncio.to_thread(…)' and trade in the hook with what that returns, or "
+                "hand it over with 'asyncio.run_coroutine_threadsafe(…, loop)'"
+            )
+            raise PolyframeError(msg)
 
     def _check(self, what: str) -> None:
         if self._state is HandleState.DEAD:

@@ -34,7 +34,7 @@ def _refused() -> list[tuple[Strategy, str]]:
         pass
 
     @define
-    class Shadowed(Strategy, Hook):  # type: ignore[misc]
+    class Shadowed(Strategy, Hook):
         pass
 
     @define
