@@ -173,7 +173,7 @@ class StrategyRun:
             coro.close()
             what = f"spawn({label})"
             raise StaleCycleError(what, self.session.generation, None)
-        task = self._add_task(self._guard(lambda: coro, label), label)
+        task = self._add_task(self._guard(lambda: coro, label, is_hook=False), label)
         # Cancelled before it began, it would complain that it was never awaited.
         task.add_done_callback(lambda _: coro.close())
         return task
@@ -184,21 +184,30 @@ class StrategyRun:
         task.add_done_callback(self._tasks.pop)
         return task
 
-    async def _guard(self, call: Callable[[], Awaitable[Any]], label: str = "") -> Any:
+    async def _guard(
+        self, call: Callable[[], Awaitable[Any]], label: str = "", *, is_hook: bool = True
+    ) -> Any:
         """Call and await code of the user's; an exception is reported and ends the cycle.
 
         Args:
             call: What is called.
             label: Under which name it is reported; by default as the hook that is running.
+            is_hook: Whether nobody but the framework may cancel it.
         """
         task = asyncio.current_task()
         try:
             return await call()
         except asyncio.CancelledError:
-            if self._ending or (task is not None and task.cancelling()):
+            was_asked = task is not None and task.cancelling() > 0
+            if self._ending or (was_asked and not is_hook):
                 raise
-            # Nobody asked: the user's code let a cancellation of its own escape.
-            self._fail(label or self._hook, RuntimeError("a cancellation escaped from it"))
+            # Either the user's code let a cancellation of its own escape, or it cancelled the task
+            # that calls the hooks: no more of them would ever be called, and nobody would know.
+            text = (
+                "its task was cancelled by the strategy itself, or by another part of the program"
+            )
+            why = text if was_asked else "a cancellation escaped from it"
+            self._fail(label or self._hook or "on_cycle_start", RuntimeError(why))
         except StaleCycleError as error:
             # The switch came between an answer and its caller: no mistake of the strategy's.
             if not self._is_over:

@@ -18,6 +18,7 @@ from polyframe.backtest import tape as tape_module
 from polyframe.backtest.run import run_backtest
 from polyframe.backtest.tape import Tape
 from polyframe.counters import Count, Counters
+from polyframe.errors import StrategyFailed
 from polyframe.model.events import (
     BookDelta,
     LevelChange,
@@ -366,6 +367,23 @@ def test_a_row_of_the_same_instant_is_not_heard_of_by_itself(
     (ran,) = play(Hearing(), data=Made().add(entry, rows[0], *pairs))
     assert ran.heard == [0.0, 0.0] + [float(1 + i // 2) for i in range(50)]
     assert sum(taken) > 80
+
+
+def test_who_cancels_his_own_task_among_rows_has_failed() -> None:
+    """It takes effect when the task waits for the next time; then it is a failure, as it is live."""
+
+    @define
+    class CancelsItself(Hearing):
+        @override
+        async def act(self) -> None:
+            task = asyncio.current_task()
+            if len(self.heard) == 20 and task is not None:
+                task.cancel()
+
+    entry = make_entry()
+    with pytest.raises(StrategyFailed, match="on_book") as caught:
+        play(CancelsItself(), data=Made().add(entry, *plain(entry, 2_000)))
+    assert "its task was cancelled by the strategy itself" in str(caught.value.__cause__)
 
 
 def test_a_market_that_is_over_is_let_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

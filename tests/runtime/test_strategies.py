@@ -427,6 +427,73 @@ def test_a_cancellation_that_escapes_a_hook_is_an_error() -> None:
     play(act, Escapes())
 
 
+@define
+class CancelsItself(Strategy):
+    """Cancels the task that it runs in, from one hook, in its first cycle."""
+
+    hook: str = "on_price"
+    awaits: bool = False
+
+    async def _act(self, hook: str) -> None:
+        self.env.get(Diary).seen.append((self.session.generation, hook, None))
+        if hook == self.hook and self.session.generation == FIRST.generation:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            if self.awaits:
+                await asyncio.sleep(0)
+
+    async def on_cycle_start(self) -> None:
+        await self._act("on_cycle_start")
+
+    async def run(self) -> None:
+        await self._act("run")
+        await asyncio.Event().wait()
+
+    async def on_book(self, outcome: Outcome) -> None:
+        await self._act("on_book")
+
+    async def on_price(self, event: PriceChanged) -> None:
+        await self._act("on_price")
+
+    async def on_cycle_end(self, reason: CycleEndReason) -> None:
+        self.env.get(Diary).seen.append((self.session.generation, "end", reason))
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+@pytest.mark.parametrize("hook", ["on_cycle_start", "run", "on_book", "on_price"])
+def test_a_hook_that_cancels_its_own_task_has_failed(hook: str, awaits: bool) -> None:
+    """It would never be told of anything again: that is reported, and its next cycle is whole."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 1
+        assert CycleEndReason.ERROR in dict(stage.diary.of(FIRST.generation)).values()
+        session = await stage.open_cycle(START + 900)
+        hooks = [kind for kind, _ in stage.diary.of(session.generation)]
+        assert {"on_cycle_start", "run", "on_book", "on_price"} <= set(hooks)
+        assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 1
+
+    play(act, CancelsItself(hook, awaits))
+
+
+def test_a_task_of_ones_own_may_be_cancelled() -> None:
+    """What a strategy has spawned is its own: to cancel it is no failure."""
+
+    @define
+    class Spawns(Strategy):
+        async def on_cycle_start(self) -> None:
+            task = self.spawn(asyncio.Event().wait(), "waits")
+            await asyncio.sleep(0)
+            task.cancel()
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 0
+
+    play(act, Spawns())
+
+
 def test_timeouts_and_task_groups_work_in_hooks() -> None:
     """A hook runs in a task of its strategy, so asyncio's own tools bind to the right one."""
 
