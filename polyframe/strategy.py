@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from polyframe.trading.handle import StrategyTrading
     from polyframe.trading.reconcile import ReconcileReport
 
+R = TypeVar("R")
 S = TypeVar("S", bound="Strategy")
 
 _PLAIN = frozenset({type(None), bool, int, float, str, Decimal})
@@ -52,7 +53,7 @@ See `docs/snapshots.md` for what such a field may hold.
 class Spawner(Protocol):
     """Starts tasks that belong to a cycle."""
 
-    def spawn(self, coro: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+    def spawn(self, coro: Coroutine[Any, Any, R], name: str = "") -> asyncio.Task[R | None]:
         """Start a task that ends with the cycle."""
         ...
 
@@ -167,13 +168,14 @@ class Strategy:
         """Return the market seconds until the window ends (negative afterwards)."""
         return self.market.window.end - self.clock.time()
 
-    def spawn(self, coro: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+    def spawn(self, coro: Coroutine[Any, Any, R], name: str = "") -> asyncio.Task[R | None]:
         """Start a task that belongs to this cycle; it is cancelled when the cycle ends.
 
-        An exception in it counts like one in a hook.
+        An exception in it counts like one in a hook; the task's result is ``None`` then.
 
         Raises:
             StaleCycleError: The cycle is over; nothing was started.
+            TypeError: It is no coroutine, such as a method that was not called.
         """
         return self._running().tasks.spawn(coro, name)
 

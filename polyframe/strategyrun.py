@@ -15,7 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from polyframe.clock import doorbell
 from polyframe.counters import Count, Counters
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from polyframe.trading.handle import StrategyTrading
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 ErrorPolicy = Literal["skip_cycle", "halt", "raise"]
 """What happens when a hook raises: sit out the rest of the cycle, of the run, or stop the trader."""
@@ -162,12 +164,17 @@ class StrategyRun:
         self._add_task(self._deliver(), "events")
         self.session.subscribe(self)
 
-    def spawn(self, coro: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+    def spawn(self, coro: Coroutine[Any, Any, R], name: str = "") -> asyncio.Task[R | None]:
         """Start a task that belongs to the cycle.
 
         Raises:
             StaleCycleError: The cycle is over; the coroutine is closed unrun.
+            TypeError: It is no coroutine.
         """
+        if not asyncio.iscoroutine(coro):
+            hint = "; call it" if callable(coro) else ""
+            msg = f"spawn: expected a coroutine, such as self.watch(), got {coro!r}{hint}"
+            raise TypeError(msg)
         label = name or getattr(coro, "__name__", "task")
         if self._ending:
             coro.close()
@@ -212,6 +219,11 @@ class StrategyRun:
             # The switch came between an answer and its caller: no mistake of the strategy's.
             if not self._is_over:
                 self._fail(label or self._hook, error)
+        except SystemExit as error:
+            # It would break the event loop off, with all that others are about; the trader ends in order.
+            ended = RuntimeError(f"sys.exit({error.code!r}) was called, which ends the run")
+            ended.__cause__ = error
+            self._fail(label or self._hook, ended)
         except Exception as error:  # noqa: BLE001
             self._fail(label or self._hook, error)
         return None

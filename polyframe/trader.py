@@ -387,11 +387,12 @@ class Trader:
             desk.failed.add(task)
             task.add_done_callback(desk.failed.discard)
         slug = run.session.slug
-        if mount.on_error == "skip_cycle":
+        policy = _policy(mount, error)
+        if policy == "skip_cycle":
             log.warning(
                 "%s sits out the rest of %s; its next cycle begins afresh", mount.name, slug
             )
-        elif mount.on_error == "halt":
+        elif policy == "halt":
             log.warning(
                 "%s sits out the rest of %s and of the run (on_error: halt)", mount.name, slug
             )
@@ -400,7 +401,8 @@ class Trader:
     def _apply_policy(self, mount: _Mount, where: str, error: Exception) -> None:
         if mount.on_error == "halt":
             mount.is_halted = True
-        if mount.on_error == "raise" and self._failure is not None and not self._failure.done():
+        is_raised = _policy(mount, error) == "raise"
+        if is_raised and self._failure is not None and not self._failure.done():
             failed = StrategyFailed(mount.name, where)
             failed.__cause__ = error
             self._failure.set_exception(failed)
@@ -492,6 +494,11 @@ class Trader:
         if self._ending:
             waiting.append(_wait(tuple(self._ending)))
         await asyncio.gather(*waiting)
+
+
+def _policy(mount: _Mount, error: Exception) -> ErrorPolicy:
+    """Return what to do about an error; who calls ``sys.exit`` means the program, not a cycle."""
+    return "raise" if isinstance(error.__cause__, SystemExit) else mount.on_error
 
 
 async def _wait(tasks: Iterable[asyncio.Task[None]]) -> None:

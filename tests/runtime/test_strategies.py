@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sys
 import threading
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ from polyframe.model.events import CycleEndReason, MarketTraded, PriceChanged, T
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderStatus
 from polyframe.strategy import Strategy
-from polyframe.strategyrun import MARKET_TRADES_KEPT
+from polyframe.strategyrun import MARKET_TRADES_KEPT, ErrorPolicy
 from polyframe.trader import Trader, TraderSettings
 from polyframe.trading.handle import HandleState
 from tests.support.fake import START, FakeExchange, delta, make_market, order_report, trade_report
@@ -203,6 +204,26 @@ def test_raise_stops_the_trader_with_the_cause() -> None:
         assert [CycleEndReason.ERROR, CycleEndReason.SHUTDOWN] == ends
 
     play(act, Raises(), on_error="raise")
+
+
+@pytest.mark.parametrize("policy", ["skip_cycle", "halt", "raise"])
+def test_a_hook_that_calls_exit_stops_the_trader_in_order(policy: ErrorPolicy) -> None:
+    """Whatever the policy: who wants the program to end is not traded on for, and others end properly."""
+
+    @define
+    class Exits(Recorder):
+        async def on_price(self, event: PriceChanged) -> None:
+            sys.exit("enough")
+
+    async def act(stage: Stage) -> None:
+        stage.trader.add(Recorder(), on=stage.series, name="other")
+        with pytest.raises(StrategyFailed, match=r"'Exits' failed in on_price\(\)") as caught:
+            await stage.trader.run()
+        assert re.match(r"sys.exit\('enough'\) was called", str(caught.value.__cause__))
+        ends = [value for kind, value in stage.diary.of(FIRST.generation, "end")]
+        assert [CycleEndReason.ERROR, CycleEndReason.SHUTDOWN] == ends
+
+    play(act, Exits(), on_error=policy)
 
 
 @define
@@ -406,6 +427,31 @@ def test_an_exception_in_a_spawned_task_counts_like_one_in_a_hook() -> None:
         await stage.open_cycle()
         assert 1 == stage.env.counters.get(Count.STRATEGY_ERRORS, "background")
         assert [("end", CycleEndReason.ERROR)] == stage.diary.of(FIRST.generation, "end")
+
+    play(act, Spawns())
+
+
+def test_what_is_no_coroutine_cannot_be_spawned() -> None:
+    """A method that was not called is refused with the fix, and nothing is started."""
+
+    @define
+    class Spawns(Recorder):
+        async def on_cycle_start(self) -> None:
+            uncalled: Any = self._watch
+            nothing: Any = None
+            with pytest.raises(TypeError, match=r"expected a coroutine, .*_watch.*; call it"):
+                self.spawn(uncalled)
+            with pytest.raises(TypeError, match=r"expected a coroutine, .* got None$"):
+                self.spawn(nothing)
+            assert 3 == await self.spawn(self._watch())
+            self._note("start", "spawned")
+
+        async def _watch(self) -> int:
+            return 3
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        assert [("start", "spawned")] == stage.diary.of(FIRST.generation, "start")
 
     play(act, Spawns())
 
