@@ -6,8 +6,9 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -44,6 +45,15 @@ CASH = Decimal(10_000)
 
 _SELDOM = 3600.0
 """Seconds between questions whose answer is told anyway, or is the same each time."""
+
+_KINDS: dict[str, type] = {
+    "models": PaperModels,
+    "risk": RiskLimits,
+    "settings": TraderSettings,
+    "guards": EntryGuards,
+    "counters": Counters,
+}
+"""What options have to be that are objects of ours."""
 
 _PATIENCE = 600.0
 """Simulated seconds that the last cycles have to be settled in, beyond what the model takes."""
@@ -94,10 +104,10 @@ async def backtest(*strategies: Strategy, data: Recording, **options: Unpack[Opt
         options: See `Options`.
 
     Raises:
-        ConfigError: No strategy, or a series of which nothing was recorded.
+        ConfigError: No strategy, a series of which nothing was recorded, or an option that cannot be.
         StrategyFailed: A strategy raised, and ``on_error`` is ``"raise"``.
     """
-    job = _Job(strategies, data, **options)
+    job = _job(strategies, data, options)
     running = asyncio.ensure_future(asyncio.to_thread(job.run))
     try:
         return await asyncio.shield(running)
@@ -123,7 +133,52 @@ def run_backtest(*strategies: Strategy, data: Recording, **options: Unpack[Optio
     else:
         msg = "run_backtest: an event loop is running here; write 'await backtest(...)' instead"
         raise ConfigError(msg)
-    return _Job(strategies, data, **options).run()
+    return _job(strategies, data, options).run()
+
+
+def _job(strategies: Sequence[Strategy], data: Recording, options: Options) -> _Job:
+    """Return a back-test of arguments that can be meant so.
+
+    Raises:
+        ConfigError: The first that cannot.
+    """
+    known = Options.__annotations__
+    if unknown := sorted(options.keys() - known):
+        msg = f"{unknown[0]}: no option of a back-test; there are: {', '.join(sorted(known))}"
+        raise ConfigError(msg)
+    if not strategies or isinstance(strategies[0], list | tuple):
+        msg = (
+            "strategies: expected at least one, each an argument of its own, for example "
+            "run_backtest(One(), Other(), data=…)"
+        )
+        raise ConfigError(msg)
+    names = Counter(type(strategy).__name__ for strategy in strategies)
+    if (twice := names.most_common(1)[0])[1] > 1:
+        msg = (
+            f"strategies: two would trade under one name, {twice[0]}; give one a class of its own, or "
+            "compare settings with sweep(…)"
+        )
+        raise ConfigError(msg)
+    check_options(options)
+    return _Job(strategies, data, **options)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that cannot be meant so.
+
+    Raises:
+        ConfigError: Names the first of them.
+    """
+    for name, kind in _KINDS.items():
+        value = options.get(name)
+        if value is not None and not isinstance(value, kind):
+            msg = f"{name}: expected {kind.__name__}(…), got {value!r}"
+            raise ConfigError(msg)
+    after = options.get("resolved_after", RESOLVED_AFTER)
+    # Before the end nobody may know who has won.
+    if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after < inf:
+        msg = f"resolved_after: expected market seconds of at least 0, got {after!r}"
+        raise ConfigError(msg)
 
 
 @define(eq=False)
@@ -161,9 +216,6 @@ class _Job:
 
     def run(self) -> Report:
         """Run it and return the report."""
-        if not self.strategies:
-            msg = "strategies: expected at least one, for example run_backtest(MyStrategy(), …)"
-            raise ConfigError(msg)
         chosen = _chosen(self.data, self.series)
         settings = self.settings or TraderSettings()
         # A whole second, so that times of the clock are exact to the millisecond.

@@ -87,6 +87,18 @@ def _probability(_: object, attribute: Attribute[Any], value: float) -> None:
         raise ConfigError(msg)
 
 
+def _latency(_: object, attribute: Attribute[Any], value: object) -> None:
+    if isinstance(value, type) or not hasattr(value, "sample_ms"):
+        msg = f"{attribute.name}: expected a latency, such as ConstantLatency(250), got {value!r}"
+        raise ConfigError(msg)
+
+
+def _queue(_: object, attribute: Attribute[Any], value: object) -> None:
+    if isinstance(value, type) or not hasattr(value, "join"):
+        msg = f"{attribute.name}: expected a model of queues, such as Power2(), got {value!r}"
+        raise ConfigError(msg)
+
+
 @frozen
 class PaperModels:
     """What stands between an order and its fills.
@@ -113,12 +125,12 @@ class PaperModels:
         ConfigError: A value out of its range; names the field.
     """
 
-    order_latency: Latency = ConstantLatency(60)
-    feed_latency: Latency = ConstantLatency(40)
-    queue: QueueModel = field(factory=Power2)
+    order_latency: Latency = field(default=ConstantLatency(60), validator=_latency)
+    feed_latency: Latency = field(default=ConstantLatency(40), validator=_latency)
+    queue: QueueModel = field(factory=Power2, validator=_queue)
     taker_delay_ms: int = field(default=50, validator=_duration)
-    mined: Latency = ConstantLatency(2_000)
-    confirmed: Latency = ConstantLatency(2_000)
+    mined: Latency = field(default=ConstantLatency(2_000), validator=_latency)
+    confirmed: Latency = field(default=ConstantLatency(2_000), validator=_latency)
     failed: float = field(default=0.0, validator=_probability)
     stale_ms: int = field(default=30_000, validator=_duration)
     buys_in_shares: bool = False

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from attrs import define, evolve, field, frozen
@@ -14,6 +15,7 @@ from typing_extensions import override
 from polyframe.backtest.exchange import ReplayExchange
 from polyframe.backtest.progress import Progress
 from polyframe.backtest.run import backtest, run_backtest
+from polyframe.backtest.sweeps.sweeping import sweep
 from polyframe.clock import VirtualClock, WallClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, StrategyFailed
@@ -21,7 +23,7 @@ from polyframe.model.events import MarketMessage, PriceChanged, StreamState
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.series import Series
-from polyframe.paper.models import PaperModels
+from polyframe.paper.models import ConstantLatency, PaperModels
 from polyframe.paper.queues import QueuePlace
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
@@ -280,6 +282,10 @@ def test_what_cannot_be_run_is_refused_by_name() -> None:
 
     with pytest.raises(ConfigError, match="expected at least one"):
         run_backtest(data=data)
+    with pytest.raises(ConfigError, match=r"run_backtest\(One\(\), Other\(\), data=…\)"):
+        run_backtest([Eager()], data=data)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"two would trade under one name, Eager; .* sweep\("):
+        run_backtest(Eager(), Eager(), data=data)
     with pytest.raises(ConfigError, match="has no markets"):
         run_backtest(Eager(), data=Made())
     with pytest.raises(ConfigError, match=r"such as ParquetRecording\(folder\), got 'recordings'"):
@@ -292,6 +298,30 @@ def test_what_cannot_be_run_is_refused_by_name() -> None:
         asyncio.run(within())
     with pytest.raises(ConfigError, match="needs a VirtualClock"):
         asyncio.run(wall())
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"model": PaperModels()}, r"model: no option of a .*; there are: .*models"),
+        (
+            {"models": ConstantLatency(250)},
+            r"models: expected PaperModels\(…\), got ConstantLatency",
+        ),
+        ({"risk": {"max_run_loss": 5}}, r"risk: expected RiskLimits\(…\), got \{"),
+        ({"settings": 3}, r"settings: expected TraderSettings\(…\), got 3"),
+        ({"resolved_after": -1}, r"resolved_after: expected market seconds of at least 0, got -1"),
+        ({"resolved_after": float("nan")}, r"resolved_after: expected .*, got nan"),
+        ({"resolved_after": "60"}, r"resolved_after: expected .*, got '60'"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any], text: str) -> None:
+    """Also for a sweep, before anything runs: a winner that is told before the end would be the future."""
+    data = wandering(1, cycles=1)
+    with pytest.raises(ConfigError, match=text):
+        run_backtest(Eager(), data=data, **options)
+    with pytest.raises(ConfigError, match=text):
+        sweep(Eager, [{}], data=data, **options)
 
 
 def test_cancelling_the_awaited_form_ends_its_thread() -> None:

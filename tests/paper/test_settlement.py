@@ -13,6 +13,7 @@ from polyframe.model.order import OrderType, PlaceResult, Side
 from polyframe.model.trade import TradeStatus
 from polyframe.paper.core import FORGET_AFTER_MS
 from polyframe.paper.models import ConstantLatency, EmpiricalLatency, PaperModels
+from polyframe.paper.queues import Power2
 from tests.paper.kit import PROMPT, Desk, order
 from tests.support.fake import make_market
 
@@ -216,6 +217,12 @@ def test_wrong_settings_are_named() -> None:
         EmpiricalLatency((1, -1))
     with pytest.raises(ConfigError, match="failed: expected a probability"):
         PaperModels(failed=1.5)
+    with pytest.raises(
+        ConfigError, match=r"order_latency: .* such as ConstantLatency\(250\), got 250"
+    ):
+        PaperModels(order_latency=250)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="queue: expected a model of queues, .*, got <class"):
+        PaperModels(queue=Power2)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="stale_ms: expected whole"):
         PaperModels(stale_ms=-1)
 

@@ -16,7 +16,7 @@ from attrs import frozen
 
 import polyframe
 from polyframe.backtest.progress import Meter, Tell, listener
-from polyframe.backtest.run import markets_of
+from polyframe.backtest.run import check_options, markets_of
 from polyframe.backtest.sweeps import keys
 from polyframe.backtest.sweeps.packing import files_of, pack
 from polyframe.backtest.sweeps.store import RunFolder
@@ -85,6 +85,7 @@ class Engine:
         if unknown := sorted(set(options) - _OPTIONS):
             msg = f"{unknown[0]}: no option of a sweep; there are: {', '.join(sorted(_OPTIONS))}"
             raise ConfigError(msg)
+        check_options(options)
         self._data = data
         self._means = means
         self._options = dict(options)
