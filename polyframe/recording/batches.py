@@ -2,17 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from polyframe.model.market import Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.recording.reader import load_optional
+from polyframe.recording.rows import COLUMNS, NOT_OF_CHANGES
 
 OUTCOMES = {outcome.value for outcome in Outcome}
 
-_PRICES = (*range(PRICE_UNITS + 1), *range(-PRICE_UNITS, 0))
+PRICES = [*range(PRICE_UNITS + 1), *range(-PRICE_UNITS, 0)]
 """Each price, and each below 0 by its own index from the end."""
+
+_SINGLE = ("time", "best_bid_e4", "best_ask_e4", "tick_e4", "reason")
+"""Columns without lists that may be empty all the way; words are read, as they are few."""
+
+_SAMPLE = 256
+_FEW = 64
+"""Numbers are few where there are so many among as many as the sample has."""
+
+T = TypeVar("T")
+
+
+def read_batches(file: Any, size: int) -> Iterator[Any]:
+    """Yield the rows of a Parquet file as batches of all `COLUMNS`, at most `size` rows each.
+
+    A column of a row group is not read where the statistics of the group say that nobody looks at it,
+    or that nothing is in it. In its place comes one of its type without a value.
+    """
+    pa = load_optional("pyarrow", "ParquetRecording")
+    fields = file.schema_arrow
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        most = min(size, group.num_rows)
+        unread = {name: pa.nulls(most, fields.field(name).type) for name in _needless(group)}
+        # Threads that decode would cost more time of all cores than they gain on one.
+        batches = file.iter_batches(
+            batch_size=size,
+            row_groups=[number],
+            columns=[name for name in COLUMNS if name not in unread],
+            use_threads=False,
+        )
+        for batch in batches:
+            columns = [
+                unread[name][: len(batch)] if name in unread else batch.column(name)
+                for name in COLUMNS
+            ]
+            yield pa.record_batch(columns, names=list(COLUMNS))
+
+
+def _needless(group: Any) -> set[str]:
+    """Return the columns of a row group that need not be read, as far as its statistics tell."""
+    found: set[str] = set()
+    for number in range(group.num_columns):
+        chunk = group.column(number)
+        name, told = chunk.path_in_schema, chunk.statistics
+        if told is None:
+            continue
+        if name == "kind" and told.has_min_max and told.min == told.max == "change":
+            found |= NOT_OF_CHANGES
+        # Not of lists: of their elements it does not tell a list of none from no list.
+        if name in _SINGLE and told.has_null_count and told.null_count == group.num_rows:
+            found.add(name)
+    return found
 
 
 class Columns:
@@ -56,6 +109,11 @@ class Columns:
         """Return whether all numbers of a column that are there are within bounds."""
         return self.are_within(self.column(name), least, most)
 
+    def the_one(self, name: str) -> int | None:
+        """Return the number that all rows have of a column without empty places, if it is one."""
+        found = self.compute.min_max(self.column(name)).as_py()
+        return int(found["min"]) if found["min"] == found["max"] else None
+
     def are_within(self, numbers: Any, least: int, most: int | None = None) -> bool:
         """Return whether all numbers of an array that are there are within bounds."""
         found = self.compute.min_max(numbers).as_py()
@@ -94,13 +152,13 @@ class Columns:
         column = self.column(name)
         # Where none is, the index -1 finds what stands last.
         table = [*(of[word] for word in column.dictionary.to_pylist()), None]
-        return list(map(table.__getitem__, plain(column.indices.fill_null(-1))))
+        return looked_up(table, plain(column.indices.fill_null(-1)))
 
     def coded(self, name: str, of: Mapping[str, int]) -> Any:
-        """Return the small number that each word of a column stands for, as an array."""
+        """Return the small number (0 or above) that each word of a column stands for, as an array."""
         column = self.column(name)
         table = [of[word] for word in column.dictionary.to_pylist()]
-        return self.pa.array(table, self.pa.int8()).take(column.indices)
+        return self.pa.array(table, self.pa.uint8()).take(column.indices)
 
     def are(self, name: str, word: str) -> Any:
         """Return whether each word of a column without empty places is this one, as an array."""
@@ -111,7 +169,10 @@ class Columns:
     def by_word(self, name: str) -> dict[str, Columns]:
         """Return the rows of each word of a column without empty places."""
         found: dict[str, Columns] = {}
-        for word in self.column(name).dictionary.to_pylist():
+        words = self.column(name).dictionary.to_pylist()
+        if len(words) == 1:
+            return {words[0]: self}
+        for word in words:
             rows = self.compute.indices_nonzero(self.are(name, word))
             if len(rows) == self.count:
                 found[word] = self
@@ -120,13 +181,19 @@ class Columns:
         return found
 
 
+_FORMATS = {"uint8": "B", "int8": "b", "int32": "i", "int64": "q", "uint64": "Q"}
+"""The types of arrays as `memoryview` names them."""
+
+
 def plain(column: Any) -> list[int]:
     """Return an array of whole numbers without nulls; ``to_pylist`` takes three times as long."""
     if not len(column):
         return []
-    values: Any = memoryview(column.buffers()[1]).cast("B")
-    values = values.cast({8: "b", 32: "i", 64: "q"}[column.type.bit_width])
-    found: list[int] = values[column.offset : column.offset + len(column)].tolist()
+    numbers: Any = memoryview(column.buffers()[1]).cast("B")
+    begin, end = column.offset, column.offset + len(column)
+    if (kind := _FORMATS[str(column.type)]) == "B":
+        return list(numbers[begin:end].tobytes())  # a third of what its `tolist` takes
+    found: list[int] = numbers.cast(kind)[begin:end].tolist()
     return found
 
 
@@ -135,7 +202,23 @@ def price_list(column: Any) -> list[int]:
 
     Who keeps them in memory needs a third less of it.
     """
-    return list(map(_PRICES.__getitem__, plain(column)))
+    return looked_up(PRICES, plain(column))
+
+
+def looked_up(table: list[T], places: list[int]) -> list[T]:
+    """Return what stands at each of some places of a table."""
+    return [table[place] for place in places]
+
+
+def values(column: Any, value: Callable[[int], T]) -> list[T]:
+    """Return the values of an array of whole numbers without nulls.
+
+    Where it has few numbers, each is asked for once.
+    """
+    if len(column) > _SAMPLE and len(column[:_SAMPLE].unique()) <= _FEW:
+        coded = column.dictionary_encode()
+        return looked_up(list(map(value, plain(coded.dictionary))), plain(coded.indices))
+    return list(map(value, plain(column)))
 
 
 def whole_messages(batches: Iterable[Any]) -> Iterator[Any]:

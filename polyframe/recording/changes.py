@@ -10,7 +10,7 @@ from polyframe.model.events import BookDelta, LevelChange
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.stretch import ASK_UP, BID_DOWN, BID_UP, IS_BID_SIDE, Changes, Stretch
-from polyframe.recording.batches import Columns, plain, price_list
+from polyframe.recording.batches import PRICES, Columns, looked_up, plain, values
 from polyframe.recording.reader import Piece
 from polyframe.recording.rows import IS_BID
 from polyframe.recording.tape import TapeEvent, Timed, shares
@@ -20,16 +20,24 @@ _OUTCOMES = {Outcome.UP.value: BID_UP, Outcome.DOWN.value: BID_DOWN}
 _SIDES = {word: BID_UP if is_bid else ASK_UP for word, is_bid in IS_BID.items()}
 """What an outcome and a side add to the side of a change."""
 
+_AS_BIDS, _AS_ASKS = PRICES[: PRICE_UNITS + 1], [0, *PRICES[:PRICE_UNITS:-1]]
+_PRICES = _AS_BIDS * 4
+_PLACES = [*_AS_BIDS, *_AS_ASKS, *reversed(_AS_ASKS), *reversed(_AS_BIDS)]
+"""The prices of one side after the other, and the `place` of each."""
+
 
 def goes_on(whole: Columns) -> Any:
     """Return of each row of a batch but the first whether it goes on with a message.
 
     That is a change, as the row before, and both are of one message. ``None`` if there is no such row.
     """
-    compute, count = whole.compute, whole.count - 1
-    is_change, numbers = whole.are("kind", "change"), whole.column("message")
+    compute, count, numbers = whole.compute, whole.count - 1, whole.column("message")
+    are_same = compute.equal(numbers.slice(1), numbers.slice(0, count))
+    if not compute.any(are_same).as_py():
+        return None
+    is_change = whole.are("kind", "change")
     both = compute.and_(is_change.slice(1), is_change.slice(0, count))
-    found = compute.and_(both, compute.equal(numbers.slice(1), numbers.slice(0, count)))
+    found = compute.and_(both, are_same)
     return found if compute.any(found).as_py() else None
 
 
@@ -48,10 +56,9 @@ def make_changes(columns: Columns, going_on: Any) -> Changes:
     """Return level changes that make sense; `columns` has their rows of the batch."""
     pa, compute = columns.pa, columns.compute
     sides = compute.add(columns.coded("outcome", _OUTCOMES), columns.coded("side", _SIDES))
-    # A price p is one of Up: bids p and asks -p for Up, bids p - 1 and asks 1 - p for Down.
-    factors = pa.array([1, -1, 1, -1], pa.int32()).take(sides)
-    offsets = pa.array([0, 0, PRICE_UNITS, PRICE_UNITS], pa.int32()).take(sides)
-    places = compute.multiply(compute.subtract(columns.column("price_e4"), offsets), factors)
+    offsets = pa.array(range(0, len(_PRICES), PRICE_UNITS + 1), pa.int32()).take(sides)
+    # Both are looked up: a price in one step, and objects that all recordings share.
+    levels = plain(compute.add(columns.column("price_e4"), offsets))
     numbers = None
     if going_on is not None:
         # Not what the file calls them: there, a number may come again behind something else.
@@ -65,9 +72,9 @@ def make_changes(columns: Columns, going_on: Any) -> Changes:
         columns.numbers("received"),
         columns.numbers("time"),
         plain(sides),
-        columns.prices("price_e4"),
-        list(map(shares, columns.numbers("size_e6"))),
-        price_list(places),
+        looked_up(_PRICES, levels),
+        values(columns.column("size_e6"), shares),
+        looked_up(_PLACES, levels),
         bids,
         asks,
     )

@@ -69,7 +69,9 @@ class ColumnReader:
         self._checker.last = whole.column("received")[-1].as_py()
         if changed is None:
             return [events[row] for row in sorted(events)]
-        return _merged(events, make_changes(changed, going_on), changed.numbers("epoch"))
+        epoch = changed.the_one("epoch")
+        epochs = changed.numbers("epoch") if epoch is None else [epoch] * changed.count
+        return _merged(events, make_changes(changed, going_on), epochs)
 
     def _is_in_order(self, whole: Columns) -> bool:
         """Return whether time never falls."""

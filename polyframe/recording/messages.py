@@ -17,7 +17,7 @@ from polyframe.model.events import (
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.order import Side
-from polyframe.recording.batches import OUTCOMES, Columns, plain, price_list
+from polyframe.recording.batches import OUTCOMES, Columns, price_list, values
 from polyframe.recording.tape import Gap, TapeEvent, Timed, shares
 
 _SIDES = {side.value: side for side in Side}
@@ -148,6 +148,6 @@ _CHECKS: dict[str | None, Callable[[Columns], bool]] = {
 
 def _levels(columns: Columns, prices: str, sizes: str) -> list[Levels]:
     """Return one side of all books."""
-    bases = plain(columns.flat(sizes))
-    pairs = zip(price_list(columns.flat(prices)), map(shares, bases), strict=True)
+    found = values(columns.flat(sizes), shares)
+    pairs = zip(price_list(columns.flat(prices)), found, strict=True)
     return [tuple(islice(pairs, count)) for count in columns.lengths(prices)]

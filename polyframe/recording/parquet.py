@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
+from polyframe.recording.batches import read_batches
 from polyframe.recording.changes import as_events
 from polyframe.recording.columns import ColumnReader
 from polyframe.recording.files import Written, open_shelf
@@ -209,9 +210,7 @@ class ParquetRecording:
         with self._shelf.reading(path) as source, self._parquet.ParquetFile(source) as file:
             rows = RowReader(market.market, self._skipped)
             reader = ColumnReader(market.market, rows, Checker(self._doubtful))
-            # Threads that decode would cost more time of all cores than they gain on one.
-            batches = file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS), use_threads=False)
-            for block in reader.pieces(batches):
+            for block in reader.pieces(read_batches(file, _BATCH)):
                 yield from block
 
     @override

@@ -43,6 +43,9 @@ COLUMNS = (
 )
 """In this order; ``_e4`` is in units of 1e-4 USD, ``_e6`` in millionths of a share."""
 
+NOT_OF_CHANGES = frozenset(COLUMNS[COLUMNS.index("tick_e4") :])
+"""Columns that nobody looks at in a row that is a change."""
+
 Row = dict[str, Any]
 
 
