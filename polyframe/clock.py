@@ -138,6 +138,10 @@ async def _sleep_until(clock: Clock, when: float, nap: float = inf) -> None:
     await asyncio.sleep(0)
 
 
+_Alarm = tuple[float, int, Callable[[], None]]
+"""When it is due in loop time, its number among the timers, and what is to be called."""
+
+
 class Watch:
     """Becomes over as soon as a timer is set that may be due before others.
 
@@ -176,6 +180,8 @@ class VirtualClock:
         self._ready: deque[asyncio.Handle] = deque()
         self._loop_parts: dict[str, Any] = {}
         self._watch: Watch | None = None
+        self._alarm: _Alarm | None = None
+        self._alarm_timer: asyncio.TimerHandle | None = None
 
     def time(self) -> float:
         """Return the simulated epoch seconds."""
@@ -228,6 +234,27 @@ class VirtualClock:
         timers: list[asyncio.TimerHandle] = self._loop_parts["_scheduled"]
         return timers[0] if timers else None
 
+    def set_alarm(self, when: float | None, ring: Callable[[], None]) -> None:
+        """Let `ring` be called at loop time `when`, as by a timer that is set now; ``None`` lets nothing.
+
+        It takes the place of the alarm before, of which there is one, and costs a fraction of a timer:
+        for who has something to do now and then, and sets it anew all the time. Only for who does the
+        idle work, in whose context it is called; he minds himself that he does not pass it.
+        """
+        if self._alarm_timer is not None:
+            self._alarm_timer.cancel()
+            self._alarm_timer = None
+        if when is None:
+            self._alarm = None
+            return
+        number = self._loop_parts["_timers_set"] = self._loop_parts["_timers_set"] + 1
+        self._alarm = (when, number, ring)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything that does not wait for a timer, once nobody can go on."""
+        return self._idle_work is not None or self._alarm is not None
+
     def pass_on(self, when: float) -> float:
         """Go on to loop time `when` and return the time; no timer may be due before.
 
@@ -266,7 +293,10 @@ class VirtualClock:
         return self._ready
 
     def _work(self) -> bool:
-        """Do idle work, and let those run whom it wakes; say whether there was any."""
+        """Do idle work, and let those run whom it wakes; then jump to the alarm, if that is next.
+
+        Say whether there was any of that.
+        """
         worked, self._is_amid = self._is_amid, False
         self._left = _MOST_AT_ONCE
         if worked and not self._let_others_run():
@@ -274,8 +304,37 @@ class VirtualClock:
         while self._idle_work is not None and self._idle_context.run(self._idle_work):
             worked = True
             if not self._let_others_run():
-                break
-        return worked
+                return True
+        return self._ring() or worked
+
+    def _ring(self) -> bool:
+        """Jump to the alarm if nothing else is to happen before; say whether it was due next."""
+        if self._alarm is None:
+            return False
+        when, _, ring = self._alarm
+        timers: list[asyncio.TimerHandle] = self._loop_parts["_scheduled"]
+        if timers:
+            ahead = timers[0].when() - when
+            if abs(ahead) <= self._loop_parts["_clock_resolution"]:
+                self._make_timer()
+                return True
+            if ahead < 0:
+                return False
+        self._alarm = None
+        self._advance(max(when - self.elapsed, 0.0))
+        self._idle_context.run(ring)
+        return True
+
+    def _make_timer(self) -> None:
+        """Make a timer of the alarm, because it is due together with others: the loop has their order."""
+        if self._alarm is not None:
+            when, number, ring = self._alarm
+            self._alarm = None
+            loop = asyncio.get_running_loop()
+            timer = self._alarm_timer = _Timer(when, ring, (), loop, self._idle_context)
+            timer.number = number
+            heappush(self._loop_parts["_scheduled"], timer)
+            timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _let_others_run(self) -> bool:
         """Run what is ready, and what becomes so, until nothing is; say whether that came about."""
@@ -288,31 +347,31 @@ class VirtualClock:
         return not ready and self._left > 0 and not parts["_stopping"]
 
     def _take_turns(self) -> None:
-        """Do what the loop would do in its next turns, for as long as no timer is due.
+        """Do what the loop would do in its next turns, and idle work, for as long as no timer is due.
 
         A turn of the loop itself costs more than most of the steps that are done in it.
         """
-        parts, ready, left = self._loop_parts, self._ready, _POLL_EVERY
-        while not self._is_amid:
-            if (
-                not (ready and left)
-                or parts["_stopping"]
-                or parts["_debug"]
-                or self._is_timer_due()
-            ):
+        parts, ready = self._loop_parts, self._ready
+        for _ in range(_POLL_EVERY if parts else 0):
+            if parts["_stopping"] or parts["_debug"]:
                 return
-            left -= 1
+            if not self._is_amid and self._is_timer_due():
+                return
+            if self._is_amid or not ready:
+                if not self._work() or self._left <= 0:
+                    return
+                continue
             for _ in range(len(ready)):
                 handle = ready.popleft()
                 if not handle._cancelled:  # noqa: SLF001
                     handle._run()  # noqa: SLF001
-        self._work()
 
     def _is_timer_due(self) -> bool:
+        now = self.elapsed + self._loop_parts["_clock_resolution"]
+        if self._alarm is not None and self._alarm[0] < now:
+            self._make_timer()
         timers: list[asyncio.TimerHandle] = self._loop_parts["_scheduled"]
-        return (
-            bool(timers) and timers[0].when() < self.elapsed + self._loop_parts["_clock_resolution"]
-        )
+        return bool(timers) and timers[0].when() < now
 
     def _in_turn(self, place: int) -> Generator[None, None, None]:
         """Let the first `place` go who are ready, but not those who were woken after them."""
@@ -367,7 +426,9 @@ class _VirtualSelector(selectors.BaseSelector):
         ready = self._real.select(0)
         if ready:
             return ready
-        if clock._idle_work is not None and clock._work():  # noqa: SLF001
+        if clock.has_work and clock._work():  # noqa: SLF001
+            if clock._left > 0:  # noqa: SLF001
+                clock._take_turns()  # noqa: SLF001
             return []
         if timeout is None:
             # Only another thread or a socket can go on from here; give those a moment.
@@ -414,6 +475,21 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         # From Python 3.12 on there is a time-out; here it would be over as soon as nobody can go on.
         await super().shutdown_default_executor()
+
+    @override
+    def call_soon(
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        parts = vars(self)
+        if parts["_closed"] or parts["_debug"]:
+            return super().call_soon(callback, *args, context=context)
+        # As the loop does it, but for the calls that this takes there: each step of a task comes by here.
+        handle = asyncio.Handle(callback, args, self, context)
+        parts["_ready"].append(handle)
+        return handle
 
     @override
     def call_at(

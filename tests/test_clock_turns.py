@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from math import inf
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from polyframe.clock import Doorbell, VirtualClock, doorbell
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["way", "ring", "wait", "timer", "sleep", "spawn"]), st.integers(0, 3)
+        st.sampled_from(["way", "ring", "wait", "timer", "sleep", "spawn", "alarm"]),
+        st.integers(0, 3),
     ),
     max_size=6,
 )
@@ -22,6 +24,8 @@ STEPS = st.lists(
 
 def story(habits: list[list[tuple[str, int]]], rings: list[list[int]], *, turns: bool) -> list[Any]:
     """Return what workers do in which order; `turns` says whether the clock takes turns.
+
+    The loop alone has a timer for what is an alarm of the clock.
 
     Args:
         habits: What each of them does in turn.
@@ -34,8 +38,27 @@ def story(habits: list[list[tuple[str, int]]], rings: list[list[int]], *, turns:
         loop = asyncio.get_running_loop()
         bells: list[Doorbell] = [doorbell() for _ in range(4)]
 
+        alarm_at, timers = inf, list[asyncio.TimerHandle]()
+
         def note(*what: object) -> None:
             told.append((loop.time(), *what))
+
+        def set_alarm(me: int, when: float) -> None:
+            nonlocal alarm_at
+            alarm_at = when
+
+            def ring() -> None:
+                nonlocal alarm_at
+                alarm_at = inf
+                note(me, "alarm")
+                bells[me].ring()
+
+            if turns:
+                clock.set_alarm(when, ring)
+            else:
+                for timer in timers:
+                    timer.cancel()
+                timers.append(loop.call_at(when, ring))
 
         async def worker(me: int, habit: list[tuple[str, int]]) -> None:
             for what, number in habit:
@@ -48,6 +71,8 @@ def story(habits: list[list[tuple[str, int]]], rings: list[list[int]], *, turns:
                     await bells[me]
                 elif what == "timer":
                     loop.call_later(number // 2, note, me, "due")
+                elif what == "alarm":
+                    set_alarm(me, loop.time() + number / 2)
                 elif what == "sleep":
                     await asyncio.sleep(number / 2)
                 else:
@@ -57,7 +82,7 @@ def story(habits: list[list[tuple[str, int]]], rings: list[list[int]], *, turns:
         def work() -> bool:
             when, timer = loop.time() + 0.5, clock.next_timer
             # As those who play a recording: up to the next timer, and at the same instant before it.
-            if not left or (timer is not None and timer.when() < when):
+            if not left or (timer is not None and timer.when() < when) or alarm_at < when:
                 return False
             clock.pass_on(when)
             note("work")
@@ -111,6 +136,43 @@ def test_a_timer_of_an_instant_of_the_recording_comes_after_all_that_it_led_to()
     told = story(habits, [[1, 0]], turns=True)
     assert told == story(habits, [[1, 0]], turns=False)
     assert told.index((0.5, 0, "end")) < told.index((0.5, 2, "end"))
+
+
+def test_an_alarm_that_is_set_anew_rings_once_and_at_its_new_place_among_timers() -> None:
+    """As a timer that is set now: what it was set to before does not count."""
+    habits = [
+        [("alarm", 2), ("sleep", 1), ("wait", 0)],
+        [("timer", 2)],
+        [("sleep", 1), ("alarm", 1)],
+        [],
+    ]
+    told = story(habits, [], turns=True)
+    assert told == story(habits, [], turns=False)
+    assert [what for what in told if what[2] == "alarm"][-1:] == [(1.0, 2, "alarm")]
+    assert told.index((1.0, 1, "due")) < told.index((1.0, 2, "alarm"))
+
+
+def test_an_alarm_is_taken_back() -> None:
+    """With no time it does not ring, also where it is a timer by then."""
+    clock, rung = VirtualClock(), list[float]()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        clock.when_idle(lambda: False)
+        for number in range(3):
+            clock.set_alarm(loop.time() + 1, lambda: rung.append(loop.time()))
+            if number == 1:
+                # At the same instant as a timer, and others are ready: the loop has both.
+                loop.call_soon(clock.set_alarm, None, rung.clear)
+                clock.pass_on(loop.time() + 1)
+                await asyncio.sleep(0)
+            elif number == 2:
+                clock.set_alarm(None, rung.clear)
+            await asyncio.sleep(5)
+        clock.when_idle(None)
+
+    clock.run(main())
+    assert rung == [1.0]
 
 
 def test_who_gives_way_for_ever_does_not_keep_a_socket_from_being_heard() -> None:

@@ -34,6 +34,7 @@ from polyframe.paper.account import start_cash
 from polyframe.paper.contracts import ConvertsOnPaper, PaperContracts
 from polyframe.paper.core import PaperVenue
 from polyframe.paper.models import Chance, PaperModels
+from polyframe.paper.schedule import NEVER
 from polyframe.paper.values import MATCHED, Cancelled, PaperOrder, Placed, Told
 from polyframe.recording.gather import pieces_of
 from polyframe.recording.reader import Recording
@@ -112,7 +113,6 @@ class ReplayExchange(ConvertsOnPaper):
         self._user: UserStream | None = None
         self._last_id = 0
         self._ticket = 0
-        self._due: tuple[int, asyncio.TimerHandle] | None = None
         self._clock: VirtualClock | None = None
         self._counters: Counters | None = None
         self._player: Player | None = None
@@ -149,8 +149,7 @@ class ReplayExchange(ConvertsOnPaper):
         """Play nothing more."""
         if self._player is not None:
             self._player.stop()
-        if self._due is not None:
-            self._due[1].cancel()
+            self._player.appoint(NEVER, self._come_due)
         for stage in self._stages.values():
             stage.tape.stop()
         if self.failure is not None and self.failure.done() and not self.failure.cancelled():
@@ -320,19 +319,13 @@ class ReplayExchange(ConvertsOnPaper):
         outbox = self._venue.outbox
         while outbox:
             self._tell(outbox.popleft())
-        due_ms = self._venue.next_due_ms
-        if self._due is not None:
-            if self._due[0] == due_ms:
-                return
-            self._due[1].cancel()
-        self._due = None
-        if due_ms is not None:
-            loop, when = asyncio.get_running_loop(), player.loop_time(due_ms)
-            self._due = (due_ms, loop.call_at(when, self._safely, self._come_due))
+        due_ms = self._venue.schedule.first_ms
+        if due_ms != player.appointed_ms:
+            player.appoint(due_ms, self._come_due)
 
     def _come_due(self) -> None:
-        self._due = None
-        self._step()
+        self._parts()[2].appointed_ms = NEVER
+        self._safely(self._step)
 
     def _safely(self, act: Callable[..., None], *arguments: object) -> None:
         """Act for a timer: a model that raises ends the run, rather than an order that waits for it."""

@@ -13,8 +13,7 @@ from heapq import heappop, heappush
 
 from polyframe.backtest.tape import Solo, Tape
 from polyframe.clock import VirtualClock
-
-_NEVER = 2**63
+from polyframe.paper.schedule import NEVER
 
 
 class Player:
@@ -28,6 +27,7 @@ class Player:
         clock: The same.
         origin: What market time has more than loop time, in seconds.
         context: Context variables of what is played, which are nobody's who is told of it.
+        appointed_ms: When something is to be done beside it, see `appoint`.
     """
 
     def __init__(self, clock: VirtualClock, on_error: Callable[[Exception], None]) -> None:
@@ -40,7 +40,8 @@ class Player:
         self._added = 0
         # The next timer, and what `_next_timer_ms` made of it.
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_ms = _NEVER
+        self._timer_ms = NEVER
+        self.appointed_ms = NEVER
         self._is_interrupted = False
         self._solo: Solo | None = None
         self.context = copy_context()
@@ -54,6 +55,17 @@ class Player:
     def loop_time(self, time_ms: int) -> float:
         """Return the event loop's time of an instant in epoch milliseconds."""
         return time_ms / 1000 - self.origin
+
+    def appoint(self, due_ms: int, act: Callable[[], None]) -> None:
+        """Let `act` be called at an instant, as by a timer that is set now, in place of what was to be.
+
+        Args:
+            due_ms: In epoch milliseconds; `NEVER` for nothing.
+            act: Has to appoint anew, or `NEVER`.
+        """
+        self.interrupt()
+        self.appointed_ms = due_ms
+        self.clock.set_alarm(None if due_ms == NEVER else self.loop_time(due_ms), act)
 
     def interrupt(self) -> None:
         """Something else has happened: what was said of the rows to come may not hold any more."""
@@ -149,11 +161,11 @@ class Player:
         """Return the last instant at which no timer is overdue."""
         timer = self.clock.next_timer
         if timer is None:
-            return _NEVER
+            return self.appointed_ms
         if timer is not self._timer:
             self._timer, when = timer, timer.when()
             limit_ms = int((when + self.origin) * 1000) + 1
             while limit_ms / 1000 - self.origin > when:
                 limit_ms -= 1
             self._timer_ms = limit_ms
-        return self._timer_ms
+        return min(self._timer_ms, self.appointed_ms)

@@ -8,19 +8,19 @@ from collections.abc import Callable
 Action = Callable[[int], None]
 """Takes the time in epoch milliseconds for which it was asked."""
 
-
-_NEVER = 2**63
+NEVER = 2**63
+"""Later than any instant, in milliseconds."""
 
 
 class Schedule:
     """Actions at times; nothing happens by itself.
 
     Attributes:
-        first_ms: When the first one is due; far away if there is none. Read it, never write it.
+        first_ms: When the first one is due; `NEVER` if there is none. Read it, never write it.
     """
 
     def __init__(self) -> None:
-        self.first_ms = _NEVER
+        self.first_ms = NEVER
         self._due: list[tuple[int, int, Action]] = []
         self._number = 0
 
@@ -39,5 +39,5 @@ class Schedule:
         """Do everything that has become due."""
         while self._due and self._due[0][0] <= now_ms:
             due_ms, _, action = heapq.heappop(self._due)
-            self.first_ms = self._due[0][0] if self._due else _NEVER
+            self.first_ms = self._due[0][0] if self._due else NEVER
             action(due_ms)
