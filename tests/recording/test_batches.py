@@ -92,6 +92,15 @@ def test_of_changes_alone_only_their_columns_are_read() -> None:
     assert set(file.asked[1]) > {*used, *SIZES, "time"}
 
 
+@pytest.mark.parametrize("group", [1, 2, 3, 4, 99])
+def test_changes_among_others_leave_these_whole(group: int) -> None:
+    """Whatever stands before or behind changes in a group, by the order of its word, too, is read."""
+    for example in EXAMPLES:
+        rows = rows_of([CHANGES[0], example, CHANGES[1]])
+        rows[-1]["received"] = rows[0]["received"] = rows[1]["received"]
+        assert_read(rows, file_of(rows, group), 9)
+
+
 def test_a_file_that_tells_nothing_is_read_as_a_whole() -> None:
     """Without statistics every column is read, and says the same."""
     rows = rows_of(CHANGES)
