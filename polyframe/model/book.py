@@ -90,14 +90,16 @@ class Book:
         if self.known and 0 < timestamp_ms < self.timestamp_ms:
             return False
         tick = _checked_tick(tick_units) if tick_units else self._tick
-        bid_prices = [units for units, size in bids if size]
-        ask_prices = [units for units, size in asks if size]
-        prices = bid_prices + ask_prices
-        if prices and not (min(prices) > 0 and max(prices) < PRICE_UNITS):
-            msg = f"price: expected 1 to 9999 units, got {min(prices)} to {max(prices)}"
-            raise ValueError(msg)
+        # Most come in order: to sort them costs less than to look for the lowest and the highest.
+        bid_prices = sorted([units for units, size in bids if size])
+        ask_prices = sorted([units for units, size in asks if size])
+        for side in (bid_prices, ask_prices):
+            if side and not (side[0] > 0 and side[-1] < PRICE_UNITS):
+                prices = bid_prices + ask_prices
+                msg = f"price: expected 1 to 9999 units, got {min(prices)} to {max(prices)}"
+                raise ValueError(msg)
         self._tick = tick
-        step = gcd(tick, *prices)
+        step = gcd(tick, *bid_prices, *ask_prices)
         self._clear(step)
         levels = self._bids
         for units, size in bids:
@@ -107,8 +109,8 @@ class Book:
         for units, size in asks:
             if size:
                 levels[units // step] = size
-        self.bid_units = max(bid_prices, default=0)
-        self.ask_units = min(ask_prices, default=PRICE_UNITS)
+        self.bid_units = bid_prices[-1] if bid_prices else 0
+        self.ask_units = ask_prices[0] if ask_prices else PRICE_UNITS
         self.known = True
         self.touch(timestamp_ms)
         return True

@@ -47,7 +47,7 @@ class Window:
         return self.start <= t < self.end
 
 
-@frozen
+@frozen(cache_hash=True)
 class Series:
     """A rolling family of markets, for example ``btc-updown-15m``.
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from attrs import define
 
-from polyframe.model.book import Book
+from polyframe.model.book import Book, Levels
 from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage, TickSizeChange
 from polyframe.model.market import Market
 from polyframe.model.money import PRICE_UNITS
@@ -266,11 +266,13 @@ class PaperBook:
             self._review()
 
     def _snapshot(self, message: BookSnapshot) -> bool:
+        bids: Levels
+        asks: Levels
         if message.token == self._up:
             bids, asks = message.bids, message.asks
         elif message.token == self._down:
-            bids = tuple((PRICE_UNITS - units, size) for units, size in message.asks)
-            asks = tuple((PRICE_UNITS - units, size) for units, size in message.bids)
+            bids = [(PRICE_UNITS - units, size) for units, size in message.asks]
+            asks = [(PRICE_UNITS - units, size) for units, size in message.bids]
         else:
             self._ignore("token")
             return False

@@ -276,11 +276,15 @@ class Holdings:
     @property
     def fees(self) -> Decimal:
         """USD paid in fees."""
+        if not self._books:
+            return ZERO
         return sum((book.fees for book in self._books.values()), ZERO)
 
     @property
     def realised(self) -> Decimal:
         """Profit of what was sold or paid out in USD, without fees."""
+        if not self._books:
+            return ZERO
         if self.winner is None:
             return sum((book.realised for book in self._books.values()), ZERO)
         return sum((position.realised for _, position in self.positions()), ZERO)
