@@ -334,7 +334,8 @@ def test_impossible_merges_are_denied_and_counted() -> None:
             await trading.wait_conversion("nobody")
         (own,) = trading.conversions()
         with pytest.raises(OrderDenied, match=f"other has no conversion {own.conversion_id}"):
-            await stage.trading.handle("other").wait_conversion(own)
+            async with asyncio.timeout(5):
+                await stage.trading.handle("other").wait_conversion(own)
         record = stage.trading.record()
         assert record is not None
         assert record.refusals["pairs"] == 1
