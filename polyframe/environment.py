@@ -75,6 +75,9 @@ class Environment:
         contracts: Who splits, merges and redeems; the exchange itself if it does. A `SharedService`
             among them is opened and closed with the environment.
 
+    Raises:
+        ConfigError: An argument that is something else; names it, and what to give.
+
     Attributes:
         account: Cash and reservations, shared by all series; read from the venue when it opens.
         risk: Keeps the limits; ``halt``, ``pause`` and ``resume`` work at any time.
@@ -94,6 +97,15 @@ class Environment:
         snapshots: Store | str | Path | None = None,
         contracts: PositionContracts | None = None,
     ) -> None:
+        _expect("exchange", exchange, hasattr(exchange, "fetch_market"), "PolymarketExchange()")
+        _expect("clock", clock, hasattr(clock, "sleep"), "WallClock()")
+        _expect("counters", counters, isinstance(counters, Counters), "Counters()")
+        _expect("ledger", ledger, isinstance(ledger, Ledger), "Ledger('trades.sqlite')")
+        _expect("risk", risk, isinstance(risk, RiskLimits), "RiskLimits(max_run_loss=Decimal(50))")
+        is_settings = isinstance(reconcile, ReconcileSettings)
+        _expect("reconcile", reconcile, is_settings, "ReconcileSettings()")
+        is_store = isinstance(snapshots, str | Path) or hasattr(snapshots, "keys")
+        _expect("snapshots", snapshots, is_store, "'snapshots', the name of a folder")
         self.exchange = exchange
         self.clock: Clock = clock or WallClock()
         self.counters = counters or Counters()
@@ -398,3 +410,9 @@ def _fields_source(strategy: Strategy) -> Callable[[], msgspec.Raw]:
         return now
 
     return source
+
+
+def _expect(name: str, value: object, is_right: bool, example: str) -> None:
+    if (value is not None or name == "exchange") and (not is_right or isinstance(value, type)):
+        msg = f"{name}: expected something such as {example}, got {value!r}"
+        raise ConfigError(msg)

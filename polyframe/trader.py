@@ -99,6 +99,9 @@ class Trader:
         *,
         rng: random.Random | None = None,
     ) -> None:
+        if not isinstance(env, Environment):
+            msg = f"env: expected an Environment, got {env!r}"
+            raise ConfigError(msg)
         self._env = env
         self._rng = rng
         self._settings = settings or TraderSettings()
@@ -144,11 +147,11 @@ class Trader:
         if not isinstance(guards, EntryGuards):
             msg = f"guards: expected EntryGuards(…), got {guards!r}"
             raise ConfigError(msg)
-        label = type(strategy).__name__ if name is None else name
-        if not label.strip():
-            msg = "name: expected some text, got an empty name"
+        label: object = type(strategy).__name__ if name is None else name
+        if not isinstance(label, str) or not label.strip():
+            msg = f"name: expected some text, got {label!r}"
             raise ConfigError(msg)
-        wanted = [on] if isinstance(on, str | Series) else list(on)
+        wanted = [on] if isinstance(on, str | Series) or not isinstance(on, Iterable) else list(on)
         if not wanted:
             msg = "on: expected at least one series, for example 'btc-updown-15m'"
             raise ConfigError(msg)

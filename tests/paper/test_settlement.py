@@ -221,7 +221,7 @@ def test_wrong_settings_are_named() -> None:
         ConfigError, match=r"order_latency: .* such as ConstantLatency\(250\), got 250"
     ):
         PaperModels(order_latency=250)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="queue: expected a model of queues, .*, got <class"):
+    with pytest.raises(ConfigError, match=r"queue: expected a model of queues, .*, got <class"):
         PaperModels(queue=Power2)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="stale_ms: expected whole"):
         PaperModels(stale_ms=-1)

@@ -15,6 +15,7 @@ from attrs import define, field
 
 from polyframe.counters import Count
 from polyframe.definition import check_definition
+from polyframe.environment import Environment
 from polyframe.errors import (
     ConfigError,
     OrderDenied,
@@ -819,6 +820,8 @@ def test_add_refuses_what_would_leak(strategy: Any, text: str) -> None:
         ({"on": []}, r"on: expected at least one series"),
         ({"on": "eth-updown-15m", "on_error": "ignore"}, r"on_error: expected one of"),
         ({"on": "eth-updown-15m", "name": " "}, r"name: expected some text"),
+        ({"on": "eth-updown-15m", "name": 5}, r"name: expected some text, got 5"),
+        ({"on": 5}, r"series: expected .* got 5"),
     ],
 )
 def test_add_names_the_wrong_argument(kwargs: dict[str, Any], text: str) -> None:
@@ -903,6 +906,28 @@ def test_a_trader_can_run_again() -> None:
         assert [FIRST.slug, SECOND.slug] == starts
 
     play(act, Raises("on_price"), on_error="halt")
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"exchange": None}, r"exchange: expected .* PolymarketExchange\(\), got None"),
+        ({"exchange": FakeExchange}, r"exchange: expected .* got <class"),
+        ({"clock": 5}, r"clock: expected .* WallClock\(\), got 5"),
+        ({"counters": {}}, r"counters: expected .* Counters\(\), got \{\}"),
+        ({"ledger": "a.sqlite"}, r"ledger: expected .* Ledger\('trades.sqlite'\), got 'a.sqlite'"),
+        ({"risk": 50}, r"risk: expected .* RiskLimits\(.*\), got 50"),
+        ({"reconcile": 5}, r"reconcile: expected .* ReconcileSettings\(\), got 5"),
+        ({"snapshots": 5}, r"snapshots: expected .* folder, got 5"),
+    ],
+)
+def test_an_environment_names_the_wrong_argument(given: dict[str, Any], text: str) -> None:
+    """It does not come to light hours later, when the argument is used."""
+    with pytest.raises(ConfigError, match=text):
+        Environment(**{"exchange": FakeExchange(), **given})
+    nothing: Any = None
+    with pytest.raises(ConfigError, match="env: expected an Environment, got None"):
+        Trader(nothing)
 
 
 def test_an_environment_opens_once() -> None:

@@ -58,7 +58,7 @@ class PrivateKey:
     __slots__ = ("_sign", "address")
 
     def __init__(self, secret: str) -> None:
-        secret = secret.strip()
+        secret = (secret or "").strip()  # a variable that is not set is None
         if _KEY.fullmatch(secret) is None:
             msg = "private_key: expected 64 hexadecimal digits, with or without 0x before them"
             raise ConfigError(msg)
