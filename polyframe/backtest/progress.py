@@ -117,7 +117,8 @@ def listener(progress: bool | Tell | None, what: str = "sweep") -> AbstractConte
         except ModuleNotFoundError as error:
             if progress:
                 msg = (
-                    f"progress: the package {error.name} is not installed: pip install '.[venue]', "
+                    f"progress: the package {error.name} is not installed: "
+                    "pip install '.[venue]' in the checkout of polyframe, "
                     "or pass a callable"
                 )
                 raise ConfigError(msg) from error

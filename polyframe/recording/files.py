@@ -126,7 +126,7 @@ class _RemoteShelf:
         except ModuleNotFoundError as error:
             msg = (
                 f"folder: {url} needs the package fsspec and what it needs for such a URL; "
-                "install it with: pip install '.[remote]'"
+                "install it with: pip install '.[remote]' in the checkout of polyframe"
             )
             raise ConfigError(msg) from error
         try:

@@ -122,6 +122,7 @@ def load_optional(module: str, what: str) -> Any:
     except ModuleNotFoundError as error:
         msg = (
             f"{what}: the package {error.name} is not installed; "
-            "install what reads and writes recordings with: pip install '.[data]'"
+            "install what reads and writes recordings with: "
+            "pip install '.[data]' in the checkout of polyframe"
         )
         raise ConfigError(msg) from error

@@ -100,7 +100,7 @@ def load_plotly() -> Any:
     except ModuleNotFoundError as error:
         msg = (
             f"a page of charts: the package {error.name} is not installed; "
-            "install what pages are made with: pip install '.[report]'"
+            "install what pages are made with: pip install '.[report]' in the checkout of polyframe"
         )
         raise ConfigError(msg) from error
 

@@ -30,6 +30,7 @@ def html(report: Report) -> str:
         ("volume", f"{amount(total.volume)}, maker share {share}, fees {amount(total.fees)}"),
         ("drawdown", f"{_drawdown(report)}"),
         ("slippage", f"{amount(total.slippage_mid)} against the mid"),
+        ("ran", "; ".join(report.ran) or NOT_RECORDED),
         ("modelled with", NOT_RECORDED if report.models is None else str(report.models)),
     )
     cells = "".join(

@@ -142,7 +142,7 @@ def _read() -> tuple[Any, Any]:
     except ModuleNotFoundError as error:
         msg = (
             f"ResolvedMarketsSource: the package {error.name} is not installed; "
-            "install the recorded markets with: pip install '.[data]'"
+            "install the recorded markets with: pip install '.[data]' in the checkout of polyframe"
         )
         raise ConfigError(msg) from error
     tables = []

@@ -215,6 +215,8 @@ def test_a_report_says_what_ran(tmp_path: Path) -> None:
     report = run_backtest(Secretive(Decimal("0.45")), data=data)
     assert report.ran == ("Secretive(limit=0.45)",)
     assert "\nran Secretive(limit=0.45)\n" in report.text()
+    assert "Secretive(limit=0.45)" in report._repr_html_()
+    assert "hush" not in report._repr_html_()
     report.save_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Secretive(limit=0.45)" in page

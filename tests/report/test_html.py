@@ -215,7 +215,7 @@ def test_without_plotly_the_error_names_the_extra(
         return real(name, package)
 
     monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(ConfigError, match=r"\[report\]"):
+    with pytest.raises(ConfigError, match=r"\[report\]' in the checkout of polyframe$"):
         report_of().save_html(tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
 

@@ -138,7 +138,10 @@ class OptunaSampler:
         try:
             from optuna.trial import TrialState
         except ModuleNotFoundError as error:
-            msg = f"OptunaSampler: the package {error.name} is missing: pip install '.[optuna]'"
+            msg = (
+                f"OptunaSampler: the package {error.name} is missing: "
+                "pip install '.[optuna]' in the checkout of polyframe"
+            )
             raise ConfigError(msg) from error
         self._failed = TrialState.FAIL
         self._study = study
