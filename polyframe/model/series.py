@@ -47,7 +47,7 @@ class Window:
         return self.start <= t < self.end
 
 
-@frozen(cache_hash=True)
+@frozen
 class Series:
     """A rolling family of markets, for example ``btc-updown-15m``.
 
