@@ -250,7 +250,8 @@ class Environment:
         except KeyError:
             have = ", ".join(sorted(key.__name__ for key in self._services)) or "nothing"
             msg = (
-                f"get: no {kind.__name__} was provided (there is: {have}); call env.provide() first"
+                f"get: no {kind.__name__} was provided (there is: {have}); call env.provide() first, "
+                "or name one among the services of a back-test"
             )
             raise ConfigError(msg) from None
         return found

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyframe.errors import ConfigError
 from polyframe.report.payload import payload
-from polyframe.report.render import NOT_RECORDED, number
+from polyframe.report.render import IDLE, NOT_RECORDED, is_idle, number
 
 if TYPE_CHECKING:
     from polyframe.report.values import Part, Report
@@ -230,6 +230,8 @@ def _facts(report: Report) -> str:
     cash = NOT_RECORDED if report.cash is None else _usd(report.cash)
     ran = "; ".join(report.ran) or NOT_RECORDED
     rows = [("strategies", ran), ("models", models), ("cash at the end, USD", cash)]
+    if is_idle(report):
+        rows.insert(1, ("what they did", IDLE))
     for label, counts in (("rows skipped", report.skipped), ("rows doubtful", report.doubtful)):
         told = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
         rows.append((label, told or "none"))

@@ -99,9 +99,21 @@ def write(report: Report, folder: str | Path) -> None:
         (place / name).write_bytes(content.encode())
 
 
+IDLE = (
+    "no strategy asked for anything: no order was placed, and none refused; what a strategy waited for "
+    "in vain, such as reference prices that nobody provided, is in its log"
+)
+
+
+def is_idle(report: Report) -> bool:
+    """Return whether cycles were lived in which nobody did anything, which is no result but a question."""
+    return bool(report.cycles) and not report.strategies
+
+
 def text(report: Report) -> str:
     """Return every trade, every cycle with trades, and the total."""
     lines = [f"{len(report.cycles)} cycles, {sum(bool(c.trades) for c in report.cycles)} traded"]
+    lines += [IDLE] if is_idle(report) else []
     lines += [_trade_line(trade) for trade in report.trades]
     lines += [_cycle_line(cycle) for cycle in report.cycles if cycle.trades]
     unresolved = sum(cycle.winner is None for cycle in report.cycles)

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from polyframe.model.money import ZERO
-from polyframe.report.render import NOT_RECORDED, amount, number
+from polyframe.report.render import IDLE, NOT_RECORDED, amount, is_idle, number
 
 if TYPE_CHECKING:
     from polyframe.report.values import Report
@@ -23,7 +23,7 @@ def html(report: Report) -> str:
     traded = sum(bool(cycle.figures.trades) for cycle in report.cycles)
     is_known = total.profit is not None
     share = number(total.maker_share) or "-"
-    rows = (
+    rows: tuple[tuple[str, str], ...] = (
         ("net profit", amount(report.known_profit) + ("" if is_known else " where it is known")),
         ("cycles", f"{len(report.cycles)}, {traded} traded, {whole.won} with a profit"),
         ("trades", f"{total.trades} of {total.orders} orders, {number(total.shares)} shares"),
@@ -33,6 +33,8 @@ def html(report: Report) -> str:
         ("ran", "; ".join(report.ran) or NOT_RECORDED),
         ("modelled with", NOT_RECORDED if report.models is None else str(report.models)),
     )
+    if is_idle(report):
+        rows = (("strategies", IDLE), *rows)
     cells = "".join(
         f'<tr><th style="text-align:left">{escape(label)}</th>'
         f'<td style="text-align:left">{escape(text)}</td></tr>'

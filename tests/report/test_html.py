@@ -186,6 +186,17 @@ def test_nothing_lived_and_nothing_traded_are_pages_too(tmp_path: Path) -> None:
     assert idle.data["curve"] == []
 
 
+def test_a_run_in_which_nothing_was_asked_for_is_no_empty_table(tmp_path: Path) -> None:
+    """Text, page and notebook say that nobody did anything, and where to look for why."""
+    said, asked = report_of(life()), report_of(*many(1))
+    for told in (said.text(), save(said, tmp_path).page.text, said._repr_html_()):
+        assert "no strategy asked for anything" in told
+        assert "reference prices that nobody provided" in told
+    for told in (asked.text(), save(asked, tmp_path).page.text, asked._repr_html_()):
+        assert "no strategy asked for anything" not in told
+    assert "no strategy asked" not in report_of().text()
+
+
 def test_a_thousand_cycles_make_a_page_of_bounded_size() -> None:
     """Paths are thinned, orders beyond a cycle's share are counted: under 5 MB of data."""
     report = report_of(*many(1_000, orders=20))
