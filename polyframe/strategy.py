@@ -149,11 +149,14 @@ class Strategy:
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger that names strategy and market in every line."""
+        """A logger that names strategy and market in every line.
+
+        Its records have ``market_time``: epoch seconds by the strategy's clock.
+        """
         context = self._running()
         return _CycleLog(
             marked(logging.getLogger("polyframe.strategy." + context.name)),
-            {"market": context.session.slug},
+            {"market": context.session.slug, "clock": context.env.clock},
         )
 
     @property
@@ -191,8 +194,9 @@ class Strategy:
 
 class _CycleLog(logging.LoggerAdapter[logging.Logger]):
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
-        market = (self.extra or {})["market"]
-        return f"[{market}] {msg}", kwargs
+        told: Any = self.extra
+        kwargs["extra"] = {**kwargs.get("extra", {}), "market_time": told["clock"].time()}
+        return f"[{told['market']}] {msg}", kwargs
 
 
 def overrides(strategy: Strategy, hook: str) -> bool:

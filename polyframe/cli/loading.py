@@ -198,7 +198,7 @@ def _load_file(path: Path) -> ModuleType:
         return import_file(path, f"_polyframe_strategy_{path.stem}")
     except PolyframeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(str(path), error) from error
 
 
@@ -270,6 +270,8 @@ def _load_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except PolyframeError:
         raise
+    except SystemExit as error:
+        raise _broken(name, error) from error
     except Exception as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is None or not f"{name}.".startswith(f"{missing}."):
@@ -278,7 +280,7 @@ def _load_module(name: str) -> ModuleType:
         raise ConfigError(msg) from error
 
 
-def _broken(place: str, error: Exception) -> ConfigError:
+def _broken(place: str, error: Exception | SystemExit) -> ConfigError:
     """Return what to say of a module of the user's that raised while it was imported."""
     where = ""
     if not isinstance(error, SyntaxError):  # which says it itself

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from attrs import frozen
+from typing_extensions import override
 
 from polyframe.backtest.run import CASH, run_backtest
 from polyframe.backtest.sweeps.sweeping import sweep
@@ -68,20 +70,41 @@ class SweepCommand:
     retry_failed: bool
 
 
-def run_backtest_command(options: ReplayOptions, *, folder: Path | None, html: Path | None) -> int:
+class _Log(logging.Formatter):
+    """What a strategy logs stands under the time of its market, not under that of the wall."""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s %(message)s")
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        line, time = super().format(record), getattr(record, "market_time", None)
+        if time is None:
+            return line
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" {line}"
+
+
+def run_backtest_command(
+    options: ReplayOptions, *, folder: Path | None, html: Path | None, verbose: bool = False
+) -> int:
     """Run a back-test, print its report, and return the exit code.
 
     Args:
         options: What to run on what.
         folder: Where ``report.txt`` and the CSV files go, ``None`` for nowhere.
         html: Where the report goes as a page, ``None`` for nowhere.
+        verbose: Show what the strategy logs, from INFO on.
 
     Raises:
         ConfigError, StrategyDefinitionError, StrategyFailed: As `run_backtest`; also a place that cannot
             be written to, and a strategy that follows prices which no recording has.
         OSError: A file cannot be written in the end.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Log())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    if verbose:
+        logging.getLogger("polyframe.strategy").setLevel(logging.INFO)
     strategy = load_strategy(options.strategy, read_texts(options.settings))
     check_prices(strategy, WITH_PRICES)
     data, more = open_recording(options.data), _more(options)

@@ -66,6 +66,10 @@ def backtest(
         Path | None, typer.Option(help="Write the report and its tables into this folder.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one page.")] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Show what the strategy logs (on standard error)."),
+    ] = False,
 ) -> None:
     """Run a strategy on recorded markets."""
 
@@ -73,7 +77,7 @@ def backtest(
         from polyframe.cli.replay import run_backtest_command
 
         options = _replay(strategy, data, setting, series, cash, seed)
-        return run_backtest_command(options, folder=folder, html=html)
+        return run_backtest_command(options, folder=folder, html=html, verbose=verbose)
 
     raise typer.Exit(guarded("backtest", call))
 

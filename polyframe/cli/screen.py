@@ -212,7 +212,9 @@ def _market(scene: Scene, series: Series) -> RenderableType:
     table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
     table.add_column("", width=6)
     for name in ("bid", "size", "ask", "size", "held", "cost"):
-        table.add_column(name, justify="right", ratio=1, no_wrap=True)
+        # On a narrow terminal sizes give way: of a price each digit counts.
+        width = None if name in {"size", "held"} else 5
+        table.add_column(name, width=width, justify="right", ratio=1, no_wrap=True)
     for outcome in Outcome:
         table.add_row(*_outcome_row(scene, session, market, outcome))
     return Panel(

@@ -45,6 +45,7 @@ class Cheap(Strategy):
         ask = self.session.price(Outcome.UP).ask
         if not self.done and ask is not None and ask <= self.limit:
             self.done = True
+            self.log.info("buying at %s", ask)
             await self.trading.buy(Outcome.UP, price=ask, size=SIZE, order_type=OrderType.FAK)
 """
 
@@ -118,6 +119,17 @@ def test_a_sweep_prints_the_best_and_goes_on_where_it_was(place: Path) -> None:
     assert len(list(tasks.glob("*.json"))) == 12
     rows = list(csv.DictReader((place / "rows.csv").read_text().splitlines()))
     assert [row["limit"] for row in rows] == ["0.40", "0.45", "0.50", "0.55"]
+
+
+def test_what_the_strategy_says_stands_under_the_time_of_its_market(place: Path) -> None:
+    """With -v, and neither without it nor beside what polyframe itself logs."""
+    told = polyframe(*replay(place, "backtest", "-v")).stderr.splitlines()
+    assert told
+    for line in told:
+        assert re.fullmatch(
+            r"[\d-]{10} [\d:.]{12} INFO \[paper\] \[btc-\S+\] buying at 0\.\d+", line
+        )
+    assert polyframe(*replay(place, "backtest")).stderr == ""
 
 
 @pytest.mark.parametrize(

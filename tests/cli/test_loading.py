@@ -141,6 +141,7 @@ def test_a_class_that_leaks_is_refused_here(module: Path) -> None:
         ("import nowhere_at_all\n", r"ModuleNotFoundError: .*nowhere_at_all.*mine\.py, line 1\)"),
         ("def x(:\n", r"SyntaxError: .*\(mine\.py, line 1\)"),
         ("\n1 / 0\n", r"ZeroDivisionError: .*mine\.py, line 2\)"),
+        ("import sys\nsys.exit(3)\n", r"SystemExit: 3 .*mine\.py, line 2\)"),
     ],
 )
 @pytest.mark.parametrize("as_file", [True, False])

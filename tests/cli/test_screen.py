@@ -204,6 +204,8 @@ def test_the_screen_shows_quotes_orders_position_and_cash() -> None:
         assert order.is_open
         text = "\n".join(picture(stage, watch))
         assert re.search(r"Up +0\.49 +100 +0\.51 +100 +– +–", text)
+        narrow = "\n".join(picture(stage, watch, width=40))
+        assert re.search(r"Up +0\.49 \D*\d+\D* 0\.51 ", narrow)  # of prices nothing is cut
         assert "BUY 10 Up at 0.50 GTC live" in text
         assert "cash 1,000.00 USD" in text
         assert "15:00 left" in text
