@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from decimal import Decimal
 from itertools import islice, pairwise
 from typing import Any
 
 from polyframe.model.events import BookDelta
 from polyframe.model.market import Market
 from polyframe.model.money import PRICE_UNITS
-from polyframe.model.stretch import ASK_DOWN, ASK_UP, BID_DOWN, BID_UP, Changes, Stretch, place
+from polyframe.model.stretch import (
+    ASK_DOWN,
+    ASK_UP,
+    BID_DOWN,
+    BID_UP,
+    IS_BID_SIDE,
+    Changes,
+    Stretch,
+    place,
+)
 from polyframe.recording.reader import Piece, Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 
@@ -18,6 +27,8 @@ _Stretches = Callable[[TapeMarket], Iterator[Piece]]
 
 _MOST = 256
 """Messages of a stretch at most: as far is read ahead."""
+
+_WIDTH = len(Changes.__struct_fields__)
 
 
 def pieces_of(recording: Recording, entry: TapeMarket) -> Iterator[Piece]:
@@ -62,29 +73,37 @@ def gather(events: Iterable[TapeEvent], market: Market) -> Iterator[Piece]:
             yield other
 
 
-_Row = tuple[int, int, int, int, int, Decimal, int, int, int]
-"""The columns of `Changes`, tops included."""
+_Columns = tuple[list[Any], ...]
+"""Those of `Changes`, in its order; numbers and tops are there in any case."""
 
 
 class _Gatherer:
     """Makes columns of messages of level changes."""
 
     def __init__(self, market: Market) -> None:
+        up, down = market.up_token, market.down_token
         self._condition = market.condition_id
-        self._spots = _Spots(market)
-        self._rows: list[_Row] = []
+        # Of each token the side of its bids or asks, and the places of their prices.
+        self._bids = {up: (BID_UP, _PLACES[BID_UP]), down: (BID_DOWN, _PLACES[BID_DOWN])}
+        self._asks = {up: (ASK_UP, _PLACES[ASK_UP]), down: (ASK_DOWN, _PLACES[ASK_DOWN])}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._columns: _Columns = tuple([] for _ in range(_WIDTH))
         # Where rows do not follow those before them, and the connection of those that begin there.
         self._cuts: list[tuple[int, int]] = []
 
     @property
     def count(self) -> int:
         """How many messages were taken and not told."""
-        return self._rows[-1][0] + 1 if self._rows else 0
+        numbers = self._columns[0]
+        return numbers[-1] + 1 if numbers else 0
 
     def take(self, events: Iterable[TapeEvent]) -> TapeEvent | None:
         """Take events up to the first that is no change of this market, and return that one."""
         # All in one place, as each line of it is run for each row of a recording.
-        rows, spots, condition = self._rows, self._spots, self._condition
+        condition, of_bids, of_asks = self._condition, self._bids, self._asks
+        numbers, received, times, sides, prices, sizes, places, bids, asks = self._columns
         last, epoch = 0, None
         for number, event in enumerate(events):
             if (
@@ -94,43 +113,51 @@ class _Gatherer:
                 or not message.changes
             ):
                 return event
-            received, time_ms = event.received_ms, message.timestamp_ms
-            if received < last or event.epoch != epoch:
+            received_ms, time_ms = event.received_ms, message.timestamp_ms
+            if received_ms < last or event.epoch != epoch:
                 epoch = event.epoch
-                self._cuts.append((len(rows), epoch))
-            last = received
+                self._cuts.append((len(numbers), epoch))
+            last = received_ms
             try:
                 for change in message.changes:
                     price = change.price
-                    side, place = spots[change.token, change.is_bid, price]
-                    size, bid, ask = change.size, change.best_bid, change.best_ask
-                    rows.append((number, received, time_ms, side, price, size, place, bid, ask))
+                    side, known = of_bids[change.token] if change.is_bid else of_asks[change.token]
+                    places.append(known[price])  # the first, as it may fail
+                    numbers.append(number)
+                    received.append(received_ms)
+                    times.append(time_ms)
+                    sides.append(side)
+                    prices.append(price)
+                    sizes.append(change.size)
+                    bids.append(change.best_bid)
+                    asks.append(change.best_ask)
             except KeyError:
-                while rows and rows[-1][0] == number:
-                    rows.pop()
+                begin = bisect_left(numbers, number)
+                for column in self._columns:
+                    del column[begin:]
                 return event
         return None
 
     def told(self) -> list[Stretch]:
         """Return what was taken as stretches, and begin anew."""
-        rows, cuts = self._rows, self._cuts
-        if not rows:
-            cuts.clear()
+        columns, cuts = self._columns, self._cuts
+        count = len(columns[0])
+        self._begin()
+        if not count:
             return []
-        self._rows, self._cuts = [], []
         if len(cuts) == 1:
-            return [_stretch(rows, cuts[0][1])]
-        ends = pairwise([*cuts, (len(rows), 0)])
+            return [_stretch(columns, cuts[0][1])]
         return [
-            _stretch(rows[begin:end], epoch) for (begin, epoch), (end, _) in ends if begin < end
+            _stretch(tuple(column[begin:end] for column in columns), epoch)
+            for (begin, epoch), (end, _) in pairwise([*cuts, (count, 0)])
+            if begin < end
         ]
 
 
-def _stretch(rows: list[_Row], epoch: int) -> Stretch:
+def _stretch(columns: _Columns, epoch: int) -> Stretch:
     """Return rows that came one after another as a stretch."""
-    columns = map(list[Any], zip(*rows, strict=True))
     numbers, received, times, sides, prices, sizes, places, bids, asks = columns
-    is_each_alone = numbers[-1] - numbers[0] + 1 == len(rows)
+    is_each_alone = numbers[-1] - numbers[0] + 1 == len(numbers)
     has_tops = max(bids) >= 0
     changes = Changes(
         None if is_each_alone else numbers,
@@ -143,29 +170,25 @@ def _stretch(rows: list[_Row], epoch: int) -> Stretch:
         bids if has_tops else None,
         asks if has_tops else None,
     )
-    return Stretch(changes, 0, len(rows), epoch)
+    return Stretch(changes, 0, len(numbers), epoch)
 
 
-class _Spots(dict[tuple[str, bool, int], tuple[int, int]]):
-    """The side and the place of each token, side and price of a market; of nothing else.
+class _Places(dict[int, int]):
+    """The place of each price of a side; of nothing else.
 
     Raises:
-        KeyError: There is no such price, or the token is of another market.
+        KeyError: There is no such price.
     """
 
-    def __init__(self, market: Market) -> None:
-        up, down = market.up_token, market.down_token
-        self._sides = {
-            (up, True): BID_UP,
-            (up, False): ASK_UP,
-            (down, True): BID_DOWN,
-            (down, False): ASK_DOWN,
-        }
+    def __init__(self, side: int) -> None:
+        self._side = side
 
-    def __missing__(self, key: tuple[str, bool, int]) -> tuple[int, int]:
-        token, is_bid, price = key
+    def __missing__(self, price: int) -> int:
         if not 0 < price < PRICE_UNITS:
             raise KeyError(price)
-        side = self._sides[token, is_bid]
-        found = self[key] = side, place(side, price)
+        found = self[price] = place(self._side, price)
         return found
+
+
+_PLACES = [_Places(side) for side in range(len(IS_BID_SIDE))]
+"""By side, for all markets."""
