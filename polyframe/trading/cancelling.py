@@ -62,6 +62,8 @@ class Cancelling:
             Why there was no answer to the first of them that got none, ``None`` if all were
             answered. It is logged and counted already.
         """
+        if len(orders) <= BATCH:
+            return await self._send_batch(market, orders, apply)
         batches = [orders[first : first + BATCH] for first in range(0, len(orders), BATCH)]
         failures = [await self._send_batch(market, batch, apply) for batch in batches]
         return next((failed for failed in failures if failed is not None), None)

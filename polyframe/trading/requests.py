@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Generator, Iterable
+from types import coroutine
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,13 @@ class Bell:
             self._waiting.pop(waiting, None)
 
 
+@coroutine
+def _give_way(turns: int) -> Generator[None, None, None]:
+    """Let the others have some turns: each is an ``asyncio.sleep(0)`` without its cost."""
+    for _ in range(turns):
+        yield
+
+
 async def ended(*tasks: asyncio.Task[Any]) -> None:
     """Return once all tasks are over, however they ended; who is cancelled meanwhile ends none.
 
@@ -62,13 +70,21 @@ class Requests:
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[Any], frozenset[str]] = {}
+        self._waiting: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
 
     async def send(
         self, coro: Coroutine[Any, Any, T], name: str, subjects: Iterable[str] = ()
     ) -> T:
         """Await a request; if the caller is cancelled meanwhile, it goes on alone. See `start`."""
-        task = self.start(coro, name, subjects)
-        await ended(task)
+        return await self.result(self.start(coro, name, subjects))
+
+    async def result(self, task: asyncio.Task[T]) -> T:
+        """Await a request right after its `start`; if the caller is cancelled, it goes on alone."""
+        waiting = self._waiting[task] = asyncio.get_running_loop().create_future()
+        try:
+            await waiting
+        finally:
+            del self._waiting[task]
         return task.result()
 
     def start(
@@ -88,6 +104,9 @@ class Requests:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
+        waiting = self._waiting.get(task)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
         if not task.cancelled() and (error := task.exception()) is not None:
             # The caller gets it too, unless it was cancelled: then this line is all there is.
             log.warning("%s failed: %s", task.get_name(), error)
@@ -99,14 +118,13 @@ class Requests:
 
     async def wait(self, wanted: Collection[str], timeout: float) -> None:
         """Return once what concerns any of `wanted` is answered, or after `timeout` network seconds."""
-        await asyncio.sleep(0)
+        await _give_way(1)
         tasks = [task for task, about in self._tasks.items() if not about.isdisjoint(wanted)]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
         # Others have a turn in any case: which of those who act at one instant is first does not hang on
         # what is under way.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await _give_way(2)
 
     async def wait_idle(self) -> None:
         """Return once no request is under way."""

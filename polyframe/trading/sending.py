@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from attrs import frozen
+import msgspec
 
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
@@ -57,8 +57,7 @@ class SendingDesk(Protocol):
         ...
 
 
-@frozen(eq=False)
-class Sending:
+class Sending(msgspec.Struct, frozen=True, eq=False):
     """An order that is registered here and leaves for the venue now."""
 
     client_id: str
@@ -114,7 +113,10 @@ class Sender:
 
     async def send(self, market: Market, sendings: Sequence[Sending]) -> list[PlaceAnswer]:
         """Send orders and return the answers."""
-        return await self.answers(self.start(market, sendings))
+        tasks = self.start(market, sendings)
+        if len(tasks) == 1:
+            return await self._requests.result(tasks[0])
+        return await self.answers(tasks)
 
     async def answers(self, tasks: Sequence[Answers]) -> list[PlaceAnswer]:
         """Wait for the answers to what was started."""

@@ -524,7 +524,8 @@ class TradingService:
 
     async def cancel(self, market: Market, client_id: str) -> Order:
         """Cancel one order and return it as it is then; see `cancel_many`."""
-        (order,) = await self.cancel_many(market, [client_id])
+        with exactly():
+            (order,) = await self._cancels.cancel_many(market, [client_id])
         return order
 
     async def cancel_many(self, market: Market, client_ids: Collection[str]) -> list[Order]:
