@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from decimal import Decimal
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 
 from polyframe.exchange.base import CancelAnswer, PlaceAnswer
 from polyframe.model.events import OrderEventKind, OrderReport, TradeReport, UserMessage
@@ -20,16 +21,14 @@ LIVE, MATCHED, CANCELED, INVALID = "LIVE", "MATCHED", "CANCELED", "INVALID"
 EXPIRED, RESOLVED = "CANCELED_EXPIRED_ORDER", "CANCELED_MARKET_RESOLVED"
 
 
-@frozen
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """The answer to an order."""
 
     order_id: str
     answer: PlaceAnswer
 
 
-@frozen
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True):
     """The answer to a cancel; `ticket` is the number that it was sent under."""
 
     ticket: int
@@ -140,8 +139,7 @@ class PaperOrder:
         return TradeLeg(self.order_id, self.token, self.request.side, own, shares(size), is_taker)
 
 
-@frozen
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """One step of a taker's walk.
 
     Attributes:

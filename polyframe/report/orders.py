@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 from attrs import frozen
 
 from polyframe.model.market import Outcome
@@ -11,8 +12,7 @@ from polyframe.model.money import ZERO
 from polyframe.model.order import OrderRequest, OrderType, Side
 
 
-@frozen
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """One thing that a strategy asked of the venue, at the instant at which it did.
 
     Attributes:

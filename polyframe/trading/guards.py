@@ -12,6 +12,7 @@ from itertools import chain
 from math import inf
 from typing import Any
 
+import msgspec
 from attrs import Attribute, define, field, frozen
 
 from polyframe.errors import ConfigError
@@ -136,8 +137,7 @@ class EntryGuards:
         return self.flatten_before_end is not None or self.flatten_unhedged
 
 
-@frozen(eq=False)
-class Call:
+class Call(msgspec.Struct, frozen=True, eq=False):
     """One call of a strategy that places orders.
 
     Attributes:

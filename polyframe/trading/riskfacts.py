@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from attrs import frozen
+from attrs import define
 
 from polyframe.model.events import PriceChanged
 from polyframe.model.money import ONE, ZERO
@@ -12,9 +12,11 @@ from polyframe.model.order import OrderRequest, Side
 from polyframe.trading.view import CycleView
 
 
-@frozen
+@define
 class RiskFacts:
     """What the guard has to know of one cycle at one instant, seen from one request.
+
+    Not frozen, which would take several times as long: it is made for each order, and nobody keeps it.
 
     Foreign orders and their fills count like ours: the risk is the account's.
 
