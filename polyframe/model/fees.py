@@ -47,6 +47,8 @@ class FeeSchedule:
 
     def taker_fee(self, size: Decimal, price: Decimal) -> Decimal:
         """Return the fee in USD for taking `size` shares at `price`."""
+        if not self.rate:
+            return ZERO
         raw = size * self.rate * (price * (ONE - price)) ** self.exponent
         if raw < _FEE_STEP:
             return ZERO

@@ -68,7 +68,7 @@ def next_status(
 
 def is_complete(order: Order, track: OrderTrack) -> bool:
     """Return whether its fills are all that it will ever have."""
-    if not track.size_known:
+    if not track.size_known or (not track.seen and order.size > 0):
         return False
     missing = order.size - track.seen
     if missing <= 0:
@@ -82,6 +82,8 @@ def unreported(order: Order, track: OrderTrack) -> Decimal:
 
     Up to `DUST` of them is rounding, and none at all.
     """
+    if not order.matched:
+        return ZERO
     missing = min(order.matched, order.size) - track.seen
     return missing if missing > DUST else ZERO
 

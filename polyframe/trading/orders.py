@@ -285,11 +285,12 @@ class OrderTable:
     def _hold(self, order: Order, track: OrderTrack) -> None:
         """Make the indexes and reservations fit the order."""
         client_id, is_over = order.client_id, self._holdings.winner is not None
-        held_for = (order.is_open, order.size, order.matched, track.seen, is_over)
+        is_open = order.is_open
+        held_for = (is_open, order.size, order.matched, track.seen, is_over)
         if self._held_for.get(client_id) == held_for:
             return  # most steps of an order change nothing but its state
         self._held_for[client_id] = held_for
-        _mark(self._open, client_id, order.is_open)
+        _mark(self._open, client_id, is_open)
         _mark(self._awaiting, client_id, bool(unreported(order, track)))
         shares = may_fill(order, track)
         self._count_to_come(order, shares)

@@ -343,8 +343,9 @@ class RiskGuard:
 
     def _reached(self, facts: RiskFacts) -> Denied | None:
         limits = self.limits
-        others = self._others(facts.series)
-        in_run = sum((realised_loss(s) for s in others), facts.loss - self._profit)
+        in_run = facts.loss - self._profit
+        for state in self._others(facts.series):
+            in_run += realised_loss(state)
         rows: tuple[tuple[str, Decimal | int | None, Decimal | int, str], ...] = (
             ("cycle_loss", limits.max_cycle_loss, facts.loss, "USD lost in this cycle"),
             ("run_loss", limits.max_run_loss, in_run, "USD lost in this run"),
@@ -361,8 +362,10 @@ class RiskGuard:
 
     def _in_run(self, series: str, in_cycle: Decimal) -> Decimal:
         """Return the USD spent in the run if it were so much in the cycle of a series."""
-        others = (committed(state) for state in self._others(series))
-        return sum(others, self._committed_before + in_cycle)
+        in_run = self._committed_before + in_cycle
+        for state in self._others(series):
+            in_run += committed(state)
+        return in_run
 
     def _ill_timed(self, facts: RiskFacts) -> Denied | None:
         limits, now = self.limits, facts.network_time
