@@ -352,6 +352,15 @@ class PaperBook:
         self.catch_up()
         return micro(self._book.size_at(is_bid, price))
 
+    def best(self, is_bid: bool) -> tuple[int, int] | None:
+        """Return the best that one side still has for us: price and size; ``None`` if it has nothing."""
+        self.catch_up()
+        if not self._taken:
+            price = self._book.bid_units if is_bid else self._book.ask_units
+            if size := micro(self._book.size_at(is_bid, price)):
+                return price, size
+        return next(self.offers(is_bid, 1 if is_bid else PRICE_UNITS - 1), None)
+
     def offers(self, is_bid: bool, limit: int) -> Iterator[tuple[int, int]]:
         """Yield what one side still has for us up to `limit`: prices and sizes, best first.
 

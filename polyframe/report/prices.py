@@ -149,7 +149,7 @@ class PathWriter:
 
 def view_of(book: PaperBook, request: OrderRequest) -> OrderView:
     """Return what `book` shows to whoever decides on an order like `request` now."""
-    bids, asks = (next(book.offers(is_bid, far), None) for is_bid, far in _FAR)
+    bids, asks = book.best(True), book.best(False)
     mid = None if bids is None or asks is None else units_price(bids[0]) + units_price(asks[0])
     is_up = request.outcome is Outcome.UP
     if mid is not None:
@@ -159,13 +159,12 @@ def view_of(book: PaperBook, request: OrderRequest) -> OrderView:
     best = bids if takes_bids else asks
     if best is None:
         return OrderView(mid, None, shares(0), shares(0))
-    limit = int(request.price * PRICE_UNITS)
-    reached = sum(size for _, size in book.offers(takes_bids, limit if is_up else _mirror(limit)))
+    units = int(request.price * PRICE_UNITS)
+    limit, reached = units if is_up else _mirror(units), 0
+    if best[0] >= limit if takes_bids else best[0] <= limit:
+        reached = sum(size for _, size in book.offers(takes_bids, limit))
     touch = units_price(best[0] if is_up else _mirror(best[0]))
     return OrderView(mid, touch, shares(best[1]), shares(reached))
-
-
-_FAR = ((True, 1), (False, PRICE_UNITS - 1))
 
 
 def _mirror(units: int) -> int:

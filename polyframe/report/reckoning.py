@@ -77,7 +77,7 @@ def reckon(
                 life.winner,
                 figures,
                 life.booked,
-                tuple(evolve(o, result=_result(o, life.winner)) for o in life.orders),
+                tuple(_with_result(order, life.winner) for order in life.orders),
                 life.path,
                 tuple(life.conversions),
             )
@@ -205,6 +205,12 @@ _FLAT = Curve([], [], is_marked=True)
 
 def _sum(values: Iterable[Decimal | None]) -> Decimal:
     return sum((value for value in values if value is not None), ZERO)
+
+
+def _with_result(order: ReportedOrder, winner: Outcome | None) -> ReportedOrder:
+    result = _result(order, winner)
+    # Most orders of many strategies get nothing: they are as they were.
+    return order if result is order.result else evolve(order, result=result)
 
 
 def _result(order: ReportedOrder, winner: Outcome | None) -> Decimal | None:
