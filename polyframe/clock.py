@@ -483,12 +483,11 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.Handle:
-        parts = vars(self)
-        if parts["_closed"] or parts["_debug"]:
+        if self._closed or self._debug:  # type: ignore[attr-defined]
             return super().call_soon(callback, *args, context=context)
         # As the loop does it, but for the calls that this takes there: each step of a task comes by here.
         handle = asyncio.Handle(callback, args, self, context)
-        parts["_ready"].append(handle)
+        self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 
     @override

@@ -252,8 +252,9 @@ class ReplayExchange(ConvertsOnPaper):
 
     async def place_order(self, prepared: PreparedOrder) -> PlaceAnswer:
         """Take one order after the latency, against the book that stands then."""
-        waiting = self._send(prepared, self._parts()[2].now_ms())
-        self._changed()
+        player = self._parts()[2]
+        waiting = self._send(prepared, player.now_ms())
+        self._tell_all(player)
         return await waiting
 
     async def place_orders(self, prepared: Sequence[PreparedOrder]) -> list[PlaceAnswer]:
@@ -280,14 +281,15 @@ class ReplayExchange(ConvertsOnPaper):
 
     async def cancel_orders(self, venue_ids: Sequence[str]) -> CancelAnswer:
         """Cancel orders; that is on its way as long as an order."""
-        now_ms = self._parts()[2].now_ms()
+        player = self._parts()[2]
+        now_ms = player.now_ms()
         self._ticket += 1
         for venue_id in venue_ids:
             self.blotter.cancelled(venue_id, now_ms)
         answer: asyncio.Future[CancelAnswer] = asyncio.get_running_loop().create_future()
         self._cancelling[self._ticket] = answer
         self._venue.send_cancel(self._ticket, venue_ids, now_ms)
-        self._changed()
+        self._tell_all(player)
         return await answer
 
     # ------------------------------------------------------------------ splitting and merging
@@ -307,18 +309,20 @@ class ReplayExchange(ConvertsOnPaper):
 
     def _step(self) -> None:
         """Do what is due by now."""
-        _, _, player = self._parts()
+        player = self._parts()[2]
         player.catch_up()
         self._venue.advance(player.now_ms())
-        self._changed()
+        self._tell_all(player)
 
     def _changed(self) -> None:
         """Tell what is to be told, and come back when something is due."""
-        player = self._parts()[2]
+        self._tell_all(self._parts()[2])
+
+    def _tell_all(self, player: Player) -> None:
         player.interrupt()
         outbox = self._venue.outbox
         while outbox:
-            self._tell(outbox.popleft())
+            self._tell(outbox.popleft(), player)
         due_ms = self._venue.schedule.first_ms
         if due_ms != player.appointed_ms:
             player.appoint(due_ms, self._come_due)
@@ -334,10 +338,10 @@ class ReplayExchange(ConvertsOnPaper):
         except Exception as error:  # noqa: BLE001 - a model may raise whatever it likes
             self._failed(error)
 
-    def _tell(self, told: Told) -> None:
+    def _tell(self, told: Told, player: Player) -> None:
         if isinstance(told, Placed):
             entry = self.blotter.entries[told.order_id]
-            entry.arrived_ms = self._parts()[2].now_ms()
+            entry.arrived_ms = player.now_ms()
             entry.answer = told.answer.code or told.answer.result.value
             _answer(self._placing.pop(told.order_id), told.answer)
         elif isinstance(told, Cancelled):

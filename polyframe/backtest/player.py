@@ -59,11 +59,12 @@ class Player:
     def appoint(self, due_ms: int, act: Callable[[], None]) -> None:
         """Let `act` be called at an instant, as by a timer that is set now, in place of what was to be.
 
+        Comes after `interrupt`.
+
         Args:
             due_ms: In epoch milliseconds; `NEVER` for nothing.
             act: Has to appoint anew, or `NEVER`.
         """
-        self.interrupt()
         self.appointed_ms = due_ms
         self.clock.set_alarm(None if due_ms == NEVER else self.loop_time(due_ms), act)
 
@@ -102,8 +103,10 @@ class Player:
     def catch_up(self) -> None:
         """Play what is due at this very instant, for those who act within it."""
         self.interrupt()
-        # None of what happens thereby is theirs, nor are their context variables.
-        self.context.copy().run(self._catch_up, self.now_ms())
+        now_ms = self.now_ms()
+        if self._due and self._due[0][0] <= now_ms:
+            # None of what happens thereby is theirs, nor are their context variables.
+            self.context.copy().run(self._catch_up, now_ms)
 
     def _catch_up(self, now_ms: int) -> None:
         while self._due and self._due[0][0] <= now_ms:
