@@ -27,6 +27,11 @@ class BooksListener(Protocol):
         """The best bid or ask of `outcome` is another, or became (un)known."""
         ...
 
+    @property
+    def hears_books(self) -> bool:
+        """Whether it makes a difference to anybody to be told that a book is another."""
+        ...
+
     def subscriber_failed(self, error: Exception) -> None:
         """One of `MarketBooks.on_book` raised."""
         ...
@@ -283,7 +288,7 @@ class MarketBooks:
         coded, codes, numbers = self._coded, changes.sides, changes.numbers
         prices, sizes, times = changes.prices, changes.sizes, changes.times
         received, up, down = changes.received, self._up, self._down
-        wants_all, is_heard = bool(self.on_book), False
+        wants_all, is_heard = self._listener.hears_books, False
         row = first = counted = begin
         # Whether somebody heard of something in this instant, which is played to its end then.
         is_amid = received[begin] == pace.last_ms
@@ -328,7 +333,7 @@ class MarketBooks:
                 yield None
             if not self.known:
                 return
-            wants_all = bool(self.on_book)
+            wants_all = self._listener.hears_books
         if counted < end:
             self._hear(changes, end, pace)
             passed.value += changes.count(counted, end)

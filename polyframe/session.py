@@ -60,6 +60,11 @@ class Subscriber(Protocol):
         """Whether to be told of every change of a level."""
         ...
 
+    @property
+    def is_sated(self) -> bool:
+        """Whether `book_changed` would tell nothing new: it was called for both, and nobody has looked since."""
+        ...
+
     def price_changed(self, outcome: Outcome) -> None:
         """The best bid or ask of `outcome` changed: ask the session for the latest."""
         ...
@@ -400,6 +405,11 @@ class ExchangeSession:
         else:
             self._books_known.clear()
         self._tell_price(outcome, self._subscribers)
+
+    @property
+    def hears_books(self) -> bool:
+        """Whether it makes a difference to anybody to be told of a book; asked by the books."""
+        return any(not subscriber.is_sated for subscriber in self._book_subscribers)
 
     def tell_foreign(self, token: str) -> None:
         """Count a message or change whose token is not of this market."""

@@ -48,6 +48,7 @@ MARKET_TRADES_KEPT = 1_000
 _UP = Outcome.UP
 _PRICE = {Outcome.UP: 1, Outcome.DOWN: 2}
 _BOOK_UP, _BOOK_DOWN = 4, 8
+_BOOKS = _BOOK_UP | _BOOK_DOWN
 """Bits of what is marked; the lower goes first."""
 
 _BITS = [(1, _UP), (2, Outcome.DOWN), (_BOOK_UP, _UP), (_BOOK_DOWN, Outcome.DOWN)]
@@ -117,6 +118,11 @@ class StrategyRun:
     def wants_books(self) -> bool:
         """Whether the strategy has an ``on_book`` of its own."""
         return self._wants_book
+
+    @property
+    def is_sated(self) -> bool:
+        """Whether both books are marked as new already, and the strategy is busy with something else."""
+        return self._marks & _BOOKS == _BOOKS
 
     def price_changed(self, outcome: Outcome) -> None:
         """Mark one outcome's price as new."""

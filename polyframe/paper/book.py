@@ -240,6 +240,7 @@ class PaperBook:
         """Take rows, of most of which the watcher wants to know; most often the best prices stay."""
         self._take_waiting()
         received, book = changes.received, self._book
+        book.touch(max(changes.times[begin:end]))
         bid, ask, row = book.bid_units, book.ask_units, begin
         for place, size in zip(changes.places[begin:end], changes.sizes[begin:end], strict=True):
             if book.apply_change(place > 0, abs(place), size):
@@ -249,7 +250,6 @@ class PaperBook:
                 bid, ask = book.bid_units, book.ask_units
             row += 1
         watcher.stay(received, begin, end, bid, ask)
-        book.touch(max(changes.times[begin:end]))
 
     def _let_wait(self, changes: Changes, begin: int, end: int) -> None:
         places, sizes, times = changes.places, changes.sizes, changes.times

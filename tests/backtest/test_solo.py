@@ -28,6 +28,7 @@ from polyframe.model.events import (
     TradeChanged,
 )
 from polyframe.model.market import Outcome
+from polyframe.model.stretch import Stretch
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
 from tests.backtest.kit import MODELS, START, Made, beside, both, level, make_entry
@@ -208,6 +209,34 @@ class Timing(Hearing):
         if self.after == 2.0:
             loop = asyncio.get_running_loop()
             loop.call_later(0.25, lambda: self.fired.append(self.after))
+
+
+@define
+class Slow(Hearing):
+    """Waits once."""
+
+    async def act(self) -> None:
+        """Wait in the fifth call."""
+        if len(self.heard) == 5:
+            await self.clock.sleep(30)
+
+
+def test_rows_that_come_while_a_hook_waits_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once both books are marked, nobody has to be told of them again until the hook is done."""
+    steps = list[int]()
+    note = Tape._note
+
+    def counting(tape: Tape, piece: Stretch) -> None:
+        note(tape, piece)
+        steps.append(tape.last_ms)
+
+    monkeypatch.setattr(Tape, "_note", counting)
+    entry = make_entry()
+    (ran,) = play(Slow(), data=Made().add(entry, *plain(entry, 900)))
+    began = ran.heard[4]
+    assert ran.heard[5:8] == pytest.approx([began + 30, began + 30, began + 30.1], abs=0.001)
+    within = [ms for ms in steps if began < ms / 1000 - START < began + 30]
+    assert len(within) <= 5  # of each book, and all the others
 
 
 def test_a_timer_that_is_set_meanwhile_is_met() -> None:

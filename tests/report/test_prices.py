@@ -93,7 +93,9 @@ def test_rows_that_waited_leave_the_path_that_each_by_itself_leaves(
             prices.append(100 * (cents if sides[-1] in {BID_UP, ASK_UP} else 100 - cents))
     sizes = [chance.choice([Decimal(0), Decimal(5)]) for _ in received]
     places = list(map(place, sides, prices))
-    changes = Changes(numbers, received, received, sides, prices, sizes, places)
+    sent = [chance.choice([0, 0, 5_000]) for _ in range(150)]
+    times = [ms - sent[number] for ms, number in zip(received, numbers, strict=True)]
+    changes = Changes(numbers, received, times, sides, prices, sizes, places)
 
     one_by_one, waiting = paper_book(), paper_book()
     for each in (one_by_one, waiting):
@@ -119,8 +121,9 @@ def test_rows_that_waited_leave_the_path_that_each_by_itself_leaves(
     assert list(found.path) == list(expected.path)
     assert found.next_ms == expected.next_ms
     assert waiting.top == one_by_one.top
-    older = BookSnapshot(market.condition_id, market.up_token, (), (), received[-1] - 1)
-    assert not waiting.apply(older, received[-1])
+    for sent_ms in (max(times) - 1, max(times)):
+        snapshot = BookSnapshot(market.condition_id, market.up_token, (), (), sent_ms)
+        assert waiting.apply(snapshot, now_ms) is (sent_ms == max(times))
 
 
 def test_a_book_that_is_crossed_for_a_moment_is_no_point() -> None:

@@ -53,6 +53,7 @@ class Ear:
     """A subscriber that writes down what it is told."""
 
     wants_books = True
+    is_sated = False
 
     def __init__(self) -> None:
         self.heard: list[Any] = []

@@ -382,7 +382,7 @@ class Hangs(Strategy):
 class Deaf(Recorder):
     """A subscriber that fails."""
 
-    wants_books = False
+    wants_books = is_sated = False
 
     def price_changed(self, outcome: Outcome) -> None:
         msg = "a mistake"
