@@ -31,6 +31,9 @@ _GROUP = 50_000
 _BATCH = _GROUP // 3 + 1
 """Rows that are in memory as Python values while a file is read: a row group is three times as many."""
 
+_RISING = ("message", "received", "time")
+"""Columns of which each number is near the one before it: files have the differences."""
+
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(TapeMarket).decode
 
@@ -53,14 +56,10 @@ def write_market(folder: str | Path, market: TapeMarket, events: Iterable[TapeEv
         OSError: The disk is full, or the folder cannot be written; an earlier file is as it was.
     """
     pa = load_optional("pyarrow", "write_market")
-    parquet = load_optional("pyarrow.parquet", "write_market")
     shelf, name = open_shelf(folder), market_name(market)
     columns = schema(pa).with_metadata(_metadata(market))
     writer, count, rows = RowWriter(market.market), 0, list[Row]()
-    with (
-        shelf.replacing(name) as file,
-        parquet.ParquetWriter(file, columns, compression="zstd") as table,
-    ):
+    with shelf.replacing(name) as file, _writer(pa, file, columns) as table:
         for event in events:
             found = writer.rows(event)
             count += bool(found)
@@ -79,14 +78,12 @@ def update_market(folder: str | Path, market: TapeMarket) -> None:
         ConfigError: pyarrow, or what the URL needs, is not installed.
         OSError: There is no such file, or the disk is full; an earlier file is as it was.
     """
+    pa = load_optional("pyarrow", "update_market")
     parquet = load_optional("pyarrow.parquet", "update_market")
     shelf, name = open_shelf(folder), market_name(market)
     with shelf.reading(name) as source, parquet.ParquetFile(source) as old:
         columns = old.schema_arrow.with_metadata(_metadata(market))
-        with (
-            shelf.replacing(name) as file,
-            parquet.ParquetWriter(file, columns, compression="zstd") as table,
-        ):
+        with shelf.replacing(name) as file, _writer(pa, file, columns) as table:
             for batch in old.iter_batches(batch_size=_GROUP):
                 table.write_batch(batch)
 
@@ -98,6 +95,22 @@ def is_written(folder: str | Path, market: TapeMarket) -> bool:
 
 def _metadata(market: TapeMarket) -> dict[bytes, bytes]:
     return {_VERSION_KEY: str(VERSION).encode(), _MARKET_KEY: _encode(market)}
+
+
+def _writer(pa: Any, file: Any, columns: Any) -> Any:
+    """Return a writer of files; what is updated may have columns of other types than ours."""
+    rising: dict[str, str] = {}
+    others: list[str] = []
+    for column in columns:
+        kind = column.type
+        if column.name in _RISING and (pa.types.is_integer(kind) or pa.types.is_timestamp(kind)):
+            rising[column.name] = "DELTA_BINARY_PACKED"
+        else:
+            others.append(column.name + ".list.element" * pa.types.is_list(kind))
+    parquet = load_optional("pyarrow.parquet", "write_market")
+    return parquet.ParquetWriter(
+        file, columns, compression="zstd", use_dictionary=others, column_encoding=rising
+    )
 
 
 def _batch(pa: Any, columns: Any, rows: list[Row]) -> Any:

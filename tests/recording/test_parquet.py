@@ -270,6 +270,39 @@ def test_metadata_may_be_rewritten(tmp_path: Path) -> None:
     assert read_back(tmp_path) == list(EXAMPLES)
 
 
+def test_what_rises_is_kept_as_differences(tmp_path: Path) -> None:
+    """Numbers and times that nearly each row raises take hardly any room; words and sizes are as before."""
+    events = [
+        Timed(
+            START_MS + place, 1, TradePrint(CONDITION, UP, 4100, Decimal(1), None, START_MS + place)
+        )
+        for place in range(5_000)
+    ]
+    write_market(tmp_path, TAPE, events)
+    update_market(tmp_path, TAPE)
+    with pq.ParquetFile(tmp_path / market_name(TAPE)) as file:
+        group = file.metadata.row_group(0)
+        columns = [group.column(number) for number in range(group.num_columns)]
+    packed = {one.path_in_schema: one.total_compressed_size for one in columns}
+    assert max(packed[name] for name in ("message", "received", "time")) < 1_000
+    words = [one.path_in_schema for one in columns if "RLE_DICTIONARY" in one.encodings]
+    assert {"kind", "side", "price_e4", "size_e6", "bid_prices_e4.list.element"} <= set(words)
+    assert read_back(tmp_path) == events
+
+
+def test_metadata_of_a_file_with_other_types_may_be_rewritten(tmp_path: Path) -> None:
+    """What somebody else wrote, with numbers of messages as texts, is taken over as it is."""
+    write_market(tmp_path, TAPE, EXAMPLES)
+    path = tmp_path / market_name(TAPE)
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("message")
+    pq.write_table(table.set_column(place, "message", table["message"].cast(pa.string())), path)
+    before = read_back(tmp_path)
+    update_market(tmp_path, evolve(TAPE, winner=None))
+    assert ParquetRecording(tmp_path).markets()[0].winner is None
+    assert read_back(tmp_path) == before == list(EXAMPLES)
+
+
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     """A wrong path is an error at once, not an empty recording."""
     with pytest.raises(ConfigError, match=r"folder: .*missing is no folder"):
