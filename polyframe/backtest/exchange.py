@@ -26,7 +26,7 @@ from polyframe.exchange.base import (
     UserSink,
 )
 from polyframe.model.conversion import ConversionKind, Receipt
-from polyframe.model.events import OrderEventKind, OrderReport, TradeReport
+from polyframe.model.events import MarketResolved, OrderEventKind, OrderReport, TradeReport
 from polyframe.model.market import Market, Resolution
 from polyframe.model.order import OrderRequest, PlaceResult
 from polyframe.model.series import Series, Window
@@ -108,6 +108,7 @@ class ReplayExchange(ConvertsOnPaper):
             entry.market.condition_id: entry.market for entry in self._markets.values()
         }
         self._stages: dict[str, _Stage] = {}
+        self._listening: dict[ResolutionStream, str] = {}
         self._placing: dict[str, asyncio.Future[PlaceAnswer]] = {}
         self._cancelling: dict[int, asyncio.Future[CancelAnswer]] = {}
         self._user: UserStream | None = None
@@ -198,23 +199,29 @@ class ReplayExchange(ConvertsOnPaper):
         return stage
 
     def _end(self, stage: _Stage) -> None:
-        """Close a market at the end of its window; who won is paid when the venue tells it."""
+        """Close a market at the end of its window; who won is paid and told some time later."""
         _, _, player = self._parts()
         player.catch_up()
         stage.tape.stop()
         slug = stage.entry.market.slug
         self.paths[slug] = stage.floor.path
         del self._stages[slug]
-        self._step()
+        self._venue.advance(player.now_ms())
+        self._changed()
         asyncio.get_running_loop().call_later(
             self._resolved_after, self._safely, self._pay_out, stage
         )
 
     def _pay_out(self, stage: _Stage) -> None:
-        winner = stage.entry.winner
+        winner, market = stage.entry.winner, stage.entry.market
         if winner is not None:
-            self._venue.resolve(stage.entry.market, winner, self._parts()[2].now_ms())
+            now_ms = self._parts()[2].now_ms()
+            self._venue.resolve(market, winner, now_ms)
             self._changed()
+            message = MarketResolved(market.condition_id, market.token(winner), now_ms)
+            for stream, slug in tuple(self._listening.items()):
+                if slug == market.slug:
+                    stream.tell(message)
 
     async def fetch_resolution(self, market: Market) -> Resolution | None:
         """Return how `market` ended, ``None`` before the venue would have told it."""
@@ -234,9 +241,7 @@ class ReplayExchange(ConvertsOnPaper):
 
     def resolution_stream(self, market: Market, sink: MarketSink) -> ResolutionStream:
         """Return a stream that tells when it is known who won `market`."""
-        clock, _, _ = self._parts()
-        due = market.window.end + self._resolved_after
-        return ResolutionStream(self._markets[market.series, market.window], sink, clock, due)
+        return ResolutionStream(market.slug, sink, self._listening)
 
     def user_stream(self, sink: UserSink) -> UserStream:
         """Return the account's stream."""

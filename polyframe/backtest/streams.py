@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from polyframe.backtest.tape import Tape
-from polyframe.clock import Clock
 from polyframe.exchange.base import MarketSink, Solo, UserSink
 from polyframe.model.events import MarketResolved, StreamState, UserMessage
-from polyframe.recording.tape import TapeMarket
 
 
 class MarketStream:
@@ -55,47 +53,37 @@ class MarketStream:
 
 
 class ResolutionStream:
-    """Tells who won one market, when that is known.
+    """Tells who won one market, when the venue does.
 
     Args:
-        entry: The market, with its winner.
+        slug: The market.
         sink: Takes the message.
-        clock: Market time.
-        due: When the venue tells it, in epoch seconds.
+        listening: Whom the venue tells, each with its market; this one while it is connected.
     """
 
-    def __init__(self, entry: TapeMarket, sink: MarketSink, clock: Clock, due: float) -> None:
-        self._entry = entry
-        self._sink: MarketSink | None = sink
-        self._clock = clock
-        self._due = due
-        self._handle: asyncio.TimerHandle | None = None
+    def __init__(self, slug: str, sink: MarketSink, listening: dict[ResolutionStream, str]) -> None:
+        self._slug = slug
+        self._sink = sink
+        self._listening = listening
 
     def start(self) -> None:
-        """Wait for the time."""
-        if self._entry.winner is not None:
-            left = max(self._due - self._clock.time(), 0.0)
-            self._handle = asyncio.get_running_loop().call_later(left, self._tell)
+        """Listen."""
+        self._listening[self] = self._slug
 
     def detach(self) -> None:
-        """Deliver nothing from now on."""
-        self._sink = None
+        """Listen no more."""
+        self._listening.pop(self, None)
 
     def resync(self, reason: str) -> None:
         """Nothing to do: there is no connection that could be bad."""
 
     async def close(self) -> None:
-        """Detach, and wait for nothing any more."""
+        """Detach."""
         self.detach()
-        if self._handle is not None:
-            self._handle.cancel()
 
-    def _tell(self) -> None:
-        winner, market = self._entry.winner, self._entry.market
-        if self._sink is not None and winner is not None:
-            due_ms = int(self._due * 1000)
-            message = MarketResolved(market.condition_id, market.token(winner), due_ms)
-            self._sink.on_market_message(message)
+    def tell(self, message: MarketResolved) -> None:
+        """Deliver the message."""
+        self._sink.on_market_message(message)
 
 
 class UserStream:
