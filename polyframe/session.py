@@ -52,7 +52,7 @@ class Subscriber(Protocol):
     """Takes what passed the gate. Every call is synchronous; one that raises is counted.
 
     Attributes:
-        wants_books: Whether `book_changed` is called. Asked once, when it subscribes.
+        wants_books: Whether `book_changed` is called; always the same.
     """
 
     @property
@@ -124,6 +124,7 @@ class ExchangeSession:
 
     Attributes:
         is_open: Whether the gate is open: `state` at the price of an attribute. Read it, never write.
+        may_solo: Whether it is worth it to ask for `solo`, likewise.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class ExchangeSession:
         self.is_open = True
         self._stream: DataStream | None = None
         self._take_solo: Callable[[], Solo | None] | None = None
+        self.may_solo = False
         self._solo: Solo | None = None
         # Never changed in place: one who is told may leave meanwhile.
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -158,6 +160,7 @@ class ExchangeSession:
         """Begin to connect. Whatever is to see the first message subscribes before."""
         self._stream = exchange.market_stream(self.market, self)
         self._take_solo = getattr(self._stream, "solo", None)  # see `Solo`
+        self._set_subscribers(self._subscribers)
         self._stream.start()
 
     @property
@@ -170,9 +173,9 @@ class ExchangeSession:
         if self._state is SessionState.OPEN:
             self._state = SessionState.CLOSING
         self.is_open = False
-        self._subscribers = self._book_subscribers = self._books.on_book = ()
         # A session is garbage that has to be looked for; the rows of its market are not to wait for that.
         self._solo = self._take_solo = None
+        self._set_subscribers(())
         if self._stream is not None:
             self._stream.detach()
 
@@ -255,10 +258,7 @@ class ExchangeSession:
             raise StaleCycleError(what, self.generation, None)
         if self._solo is not None:
             self._solo.is_over = True  # who took rows alone is not alone any more
-        self._subscribers += (subscriber,)
-        if subscriber.wants_books:
-            self._book_subscribers += (subscriber,)
-            self._books.on_book += (subscriber.book_changed,)
+        self._set_subscribers((*self._subscribers, subscriber))
         if self._books.known:
             for outcome in Outcome:
                 self._tell_price(outcome, (subscriber,))
@@ -267,9 +267,13 @@ class ExchangeSession:
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Remove a subscriber; unknown ones are ignored."""
-        self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
-        self._book_subscribers = tuple(s for s in self._book_subscribers if s is not subscriber)
+        self._set_subscribers(tuple(s for s in self._subscribers if s is not subscriber))
+
+    def _set_subscribers(self, subscribers: tuple[Subscriber, ...]) -> None:
+        self._subscribers = subscribers
+        self._book_subscribers = tuple(s for s in subscribers if s.wants_books)
         self._books.on_book = tuple(s.book_changed for s in self._book_subscribers)
+        self.may_solo = len(subscribers) == 1 and self._take_solo is not None
 
     def publish(self, change: OrderChanged | TradeChanged | ReconcileReport) -> None:
         """Hand a change that the engine made, or a comparison, to the subscribers."""

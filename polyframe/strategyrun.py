@@ -279,7 +279,7 @@ class StrategyRun:
                 continue
             if not turn and not is_prints_turn:
                 if not self._marks and not prints:
-                    solo = self._next_solo(solo)
+                    solo = self._next_solo(solo) if session.may_solo else None
                     if solo is None:
                         await self._bell
                     else:
