@@ -11,7 +11,13 @@ from __future__ import annotations
 import logging
 import sys
 
-import atheris
+try:
+    import atheris
+except ModuleNotFoundError as missing:
+    if missing.name != "atheris":
+        raise
+    print(__doc__)
+    sys.exit(0 if "--help" in sys.argv else "atheris: it is not installed")
 
 with atheris.instrument_imports(include=["polyframe.exchange.polymarket"]):
     from polyframe.counters import Counters
