@@ -150,6 +150,15 @@ class KeptRecording:
             self._count(counts[last])
         yield from heard.rest
 
+    def _alone(self, source: Iterator[Piece]) -> Iterator[Piece]:
+        """Yield pieces, none of them while another market is read: it would get their counts."""
+        while True:
+            with self._lock:
+                piece = next(source, None)
+            if piece is None:
+                return
+            yield piece
+
     def _count(self, counts: _Counts) -> None:
         with self._lock:
             self._told = self._told + counts
@@ -165,7 +174,7 @@ class KeptRecording:
                 pieces.append(piece)
                 scale.add(piece)
                 if scale.bytes > self._left:
-                    heard.rest = source
+                    heard.rest = self._alone(source)
                     break
         except Exception as error:  # noqa: BLE001 - a reader may raise whatever it likes
             heard.rest = _raising(error)

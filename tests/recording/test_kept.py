@@ -180,6 +180,50 @@ def test_what_does_not_fit_is_read_each_time() -> None:
     assert 0 < data.kept_megabytes <= bound * 1.01
 
 
+def test_what_is_counted_in_one_market_is_not_noted_for_another() -> None:
+    """While a thread reads a market, another one that is told of one that does not fit waits."""
+    first, second = make_entry(), make_entry(1)
+    amid, is_told = threading.Event(), threading.Event()
+
+    class Counting(Faulty):
+        @override
+        def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+            """Yield all rows, each with a count of its market."""
+            for number, event in enumerate(Made.events(self, market)):
+                if market == second and number == 1:
+                    amid.set()
+                    is_told.wait(0.3)  # the other one comes amid this, or waits
+                self.left_out[market.market.slug] += 1
+                yield event
+
+    many: list[tuple[float, list[MarketMessage]]] = [(i, both(first, 48, 52)) for i in range(60)]
+    few: list[tuple[float, list[MarketMessage]]] = [(i, both(second, 48, 52)) for i in range(3)]
+    small = Made().add(second, *few)
+    whole = KeptRecording(Made(small.rows))
+    list(whole.stretches(second))
+    data = KeptRecording(
+        Counting(small.add(first, *many).rows), megabytes=1.5 * whole.kept_megabytes
+    )
+    told = data.stretches(first)
+    for _ in range(30):
+        next(told)
+
+    def ask() -> None:
+        amid.wait(60)
+        for _ in range(5):
+            next(told)
+        is_told.set()
+
+    other = threading.Thread(target=ask)
+    other.start()
+    assert len(list(data.stretches(second))) == 6
+    other.join(60)
+    slugs = first.market.slug, second.market.slug
+    assert [data.skipped[slug] for slug in slugs] == [35, 6]
+    list(data.stretches(second))
+    assert [data.skipped[slug] for slug in slugs] == [35, 12]
+
+
 def test_a_market_that_cannot_be_read_on_is_read_anew() -> None:
     """What was wrong may be over: nothing of the first attempt is left."""
     source = Faulty(wandering(5, cycles=1).rows, breaks=True)
