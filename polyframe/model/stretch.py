@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 import msgspec
@@ -108,14 +107,6 @@ class Stretch(msgspec.Struct, frozen=True, gc=False):
     def received_ms(self) -> int:
         """When the first message came."""
         return self.changes.received[self.begin]
-
-    def messages(self, market: Market) -> Iterator[tuple[int, BookDelta]]:
-        """Yield each message with the time at which it came."""
-        changes, row = self.changes, self.begin
-        while row < self.end:
-            behind = changes.behind(row)
-            yield changes.received[row], changes.message(market, row, behind)
-            row = behind
 
 
 def place(side: int, price: int) -> int:

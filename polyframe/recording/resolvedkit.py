@@ -22,7 +22,7 @@ from polyframe.model.market import Market, Outcome
 from polyframe.model.money import PRICE_UNITS
 from polyframe.model.series import Series
 from polyframe.recording.reader import load_optional
-from polyframe.recording.tape import TapeEvent, TapeMarket, Timed, shares
+from polyframe.recording.tape import Memo, TapeEvent, TapeMarket, Timed, shares
 
 SOURCE = "resolvedkit"
 LICENCE = "Data (c) Resolved Markets, CC BY 4.0"
@@ -37,7 +37,6 @@ _CENT = 100
 _FINE_TICK = 10
 _BATCH = 512
 """Rows of books that are in memory as Python values at a time."""
-_MEMO_LIMIT = 100_000
 
 Levels = tuple[tuple[int, Decimal], ...]
 
@@ -176,33 +175,27 @@ def _levels(prices: Sequence[float], sizes: Sequence[float]) -> tuple[Levels, st
         return (), str(error)
 
 
-class _UnitsMemo(dict[float, int]):
-    def __missing__(self, price: float) -> int:
-        units = round(price * PRICE_UNITS)
-        if abs(price - units / PRICE_UNITS) >= _EXACT:
-            raise _BadLevelError("off_grid")
-        if not 0 < units < PRICE_UNITS:
-            raise _BadLevelError("outside")
-        self[price] = units  # there are 9,999 prices
-        return units
+def _exact_units(price: float) -> int:
+    units = round(price * PRICE_UNITS)
+    if abs(price - units / PRICE_UNITS) >= _EXACT:
+        raise _BadLevelError("off_grid")
+    if not 0 < units < PRICE_UNITS:
+        raise _BadLevelError("outside")
+    return units
 
 
-class _SharesMemo(dict[float, Decimal]):
-    def __missing__(self, size: float) -> Decimal:
-        base = round(size * _SHARE)
-        # Doubles of large sizes are coarser than 1e-9, hence relative to the size.
-        if abs(size - base / _SHARE) >= _EXACT * max(1.0, size):
-            raise _BadLevelError("off_grid")
-        if base <= 0:
-            raise _BadLevelError("outside")
-        if len(self) >= _MEMO_LIMIT:
-            self.clear()
-        found = self[size] = shares(base)
-        return found
+def _exact_shares(size: float) -> Decimal:
+    base = round(size * _SHARE)
+    # Doubles of large sizes are coarser than 1e-9, hence relative to the size.
+    if abs(size - base / _SHARE) >= _EXACT * max(1.0, size):
+        raise _BadLevelError("off_grid")
+    if base <= 0:
+        raise _BadLevelError("outside")
+    return shares(base)
 
 
-_units: Callable[[float], int] = _UnitsMemo().__getitem__
-_shares: Callable[[float], Decimal] = _SharesMemo().__getitem__
+_units: Callable[[float], int] = Memo(_exact_units).__getitem__
+_shares: Callable[[float], Decimal] = Memo(_exact_shares).__getitem__
 
 
 def _inconsistency(bids: Levels, asks: Levels) -> str:

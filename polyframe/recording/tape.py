@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 from attrs import frozen
@@ -96,14 +97,31 @@ def base_units(size: Decimal) -> int:
     return base
 
 
-class _SharesMemo(dict[int, Decimal]):
-    def __missing__(self, base: int) -> Decimal:
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Memo(dict[K, V]):
+    """What was made of numbers: for what every row asks for, a look-up without a frame of Python.
+
+    Args:
+        make: Makes it.
+    """
+
+    def __init__(self, make: Callable[[K], V]) -> None:
+        self._make = make
+
+    def __missing__(self, key: K) -> V:
+        made = self._make(key)
         if len(self) >= _MEMO_LIMIT:
-            self.clear()  # sizes of other markets, most of them
-        found = self[base] = EXACT.divide(base, _SHARE)
-        return found
+            self.clear()  # what other markets had, most of it
+        self[key] = made
+        return made
 
 
-# Every size of a recording passes here: a look-up without a frame of Python.
-shares: Callable[[int], Decimal] = _SharesMemo().__getitem__
+def _shares(base: int) -> Decimal:
+    return EXACT.divide(base, _SHARE)
+
+
+shares: Callable[[int], Decimal] = Memo(_shares).__getitem__
 """Return the shares that so many millionths are."""

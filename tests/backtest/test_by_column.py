@@ -48,6 +48,7 @@ from polyframe.recording.reader import Piece, Recording
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 from polyframe.strategy import Strategy
 from tests.backtest.kit import MODELS, Made, beside, both, level, make_entry
+from tests.recording.kit import messages_of
 
 Notes = list[tuple[Any, ...]]
 
@@ -363,7 +364,7 @@ def test_what_is_gathered_is_what_was_there(seed: int, most: int) -> None:
             continue
         assert 0 < piece.end - piece.begin <= 3 * most
         assert piece.changes.received == sorted(piece.changes.received)
-        apart += [Timed(at, piece.epoch, message) for at, message in piece.messages(entry.market)]
+        apart += messages_of(piece, entry.market)
     assert apart == events
 
 

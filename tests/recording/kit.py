@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from hypothesis import strategies as st
@@ -21,6 +21,7 @@ from polyframe.model.fees import FeeSchedule
 from polyframe.model.market import Market, Outcome
 from polyframe.model.order import Side
 from polyframe.model.series import Series
+from polyframe.model.stretch import Stretch
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 
 START = 1_790_586_000
@@ -114,6 +115,16 @@ messages: st.SearchStrategy[MarketMessage] = st.one_of(
     st.builds(TickSizeChange, st.just(CONDITION), _tokens, st.sampled_from([10, 100]), _times),
     st.builds(MarketResolved, st.just(CONDITION), _tokens, _times),
 )
+
+
+def messages_of(stretch: Stretch, market: Market = MARKET) -> Iterator[Timed]:
+    """Yield each message of a stretch, made of its rows one by one."""
+    changes, row = stretch.changes, stretch.begin
+    while row < stretch.end:
+        behind = changes.behind(row)
+        message = changes.message(market, row, behind)
+        yield Timed(changes.received[row], stretch.epoch, message)
+        row = behind
 
 
 @st.composite

@@ -18,7 +18,7 @@ from polyframe.recording.columns import ColumnReader
 from polyframe.recording.reader import Checker, Piece, checked
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
 from polyframe.recording.tape import TapeEvent, Timed
-from tests.recording.kit import EXAMPLES, MARKET, START_MS, tapes
+from tests.recording.kit import EXAMPLES, MARKET, START_MS, messages_of, tapes
 
 pa = pytest.importorskip("pyarrow")
 
@@ -64,7 +64,7 @@ def taken_apart(piece: Piece) -> Sequence[TapeEvent]:
     """Return the events of a piece, those of a stretch as it says itself."""
     if not isinstance(piece, Stretch):
         return [piece]
-    return [Timed(received, piece.epoch, message) for received, message in piece.messages(MARKET)]
+    return list(messages_of(piece))
 
 
 def rows_of(tape: Sequence[TapeEvent]) -> list[Row]:
@@ -98,7 +98,7 @@ def assert_sound(stretch: Stretch) -> None:
     assert changes.received == sorted(changes.received)
     assert changes.places == list(map(place, changes.sides, changes.prices))
     assert (changes.best_bids is None) == (changes.best_asks is None)
-    assert changes.count(begin, end) == len(list(stretch.messages(MARKET)))
+    assert changes.count(begin, end) == len(list(messages_of(stretch)))
     if (numbers := changes.numbers) is not None:
         assert len(set(numbers)) < len(numbers)
         whens = dict(zip(numbers, zip(changes.received, changes.times, strict=True), strict=True))

@@ -24,7 +24,17 @@ from polyframe.recording import parquet as module
 from polyframe.recording.parquet import ParquetRecording, market_name, update_market, write_market
 from polyframe.recording.reader import Columnar, Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
-from tests.recording.kit import CONDITION, EXAMPLES, MARKET, START_MS, TAPE, UP, make_tape, tapes
+from tests.recording.kit import (
+    CONDITION,
+    EXAMPLES,
+    MARKET,
+    START_MS,
+    TAPE,
+    UP,
+    make_tape,
+    messages_of,
+    tapes,
+)
 
 pq = pytest.importorskip("pyarrow.parquet")
 pa = pytest.importorskip("pyarrow")
@@ -62,8 +72,7 @@ def test_any_tape_survives(events: list[TapeEvent], group: int, batch: int) -> N
         found: list[TapeEvent] = []
         for piece in recording.stretches(TAPE):
             if isinstance(piece, Stretch):
-                messages = piece.messages(MARKET)
-                found += [Timed(came, piece.epoch, message) for came, message in messages]
+                found += messages_of(piece)
             else:
                 assert not isinstance(piece, Timed) or not isinstance(piece.message, BookDelta)
                 found.append(piece)
