@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 
 from polyframe.errors import ConfigError, ExchangeUnavailable
@@ -17,8 +18,10 @@ from polyframe.model.events import StreamState
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
 from polyframe.model.order import OrderRequest, OrderStatus, PlaceResult, Side
+from polyframe.strategies.blocks.exposure import Exposure
 from polyframe.strategies.blocks.fairvalue import PriceModel
 from polyframe.strategies.blocks.requote import RequotePolicy
+from polyframe.strategies.blocks.worstcase import most_shares
 from polyframe.strategies.marketmaker import MarketMaker
 from polyframe.testing import Fault, PerProcess
 from tests.strategies.kit import ONE_LIFE, World, hostile, live, regime_reports, worlds
@@ -466,6 +469,53 @@ def test_the_bounds_hold_over_the_lives_of_a_cycle() -> None:
     result = hostile(EAGER, cycles=4, faults=faults, services=services)
     assert result.starts > 1
     assert any(record.fills for record in result.records)
+
+
+class _Everything:
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+def _spends_without_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Exposure, "cost", lambda _: ZERO)
+
+
+def _trusts_each_cancel(patch: pytest.MonkeyPatch) -> None:
+    def shares(self: Exposure, outcome: Outcome) -> Decimal:
+        return most_shares(self.strategy.trading.orders(), outcome, _Everything())
+
+    patch.setattr(Exposure, "shares", shares)
+
+
+TIGHT = evolve(
+    EAGER, budget=Decimal(12), max_unpaired=Decimal(15), max_shares=Decimal(45), every=0.5
+)
+ROOMY = evolve(TIGHT, budget=Decimal(1000))
+
+
+@pytest.mark.parametrize(
+    ("maker", "without", "broken"),
+    [
+        (TIGHT, _spends_without_end, "USD for shares, at most 12"),
+        (ROOMY, _trusts_each_cancel, r"shares of (Up|Down)( in excess)?, at most (15|45)"),
+    ],
+    ids=["budget", "doubt"],
+)
+def test_a_world_notices_when_its_budget_or_its_doubt_is_missing(
+    maker: MarketMaker,
+    without: Callable[[pytest.MonkeyPatch], None],
+    broken: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bids are cancelled as they are filled, and that is told late: without the guard a bound breaks."""
+    faults = frozenset({Fault.CANCEL_RACE, Fault.USER_DELAY})
+    many = [World(seed, faults, 12.0, Decimal(10_000)) for seed in range(3)]
+    for world in many:
+        live(maker, world)
+    without(monkeypatch)
+    with pytest.raises(AssertionError, match=broken):
+        for world in many:
+            live(maker, world)
 
 
 def test_it_survives_everything() -> None:
