@@ -15,6 +15,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
@@ -125,6 +126,15 @@ class Theatre:
                 return f"{cycle['slug']}: nobody's orders {cycle['foreign']}"
         return ""
 
+    async def wait_resting(self) -> None:
+        """Return once an order rests at the venue, or after a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(15):
+                while True:
+                    if await self.exchange.fetch_open_orders():
+                        return
+                    await asyncio.sleep(0.05)
+
     async def check(self, child: Child) -> dict[str, Any]:
         """Return what the program believes, once it is what the venue says; that takes a moment.
 
@@ -132,7 +142,7 @@ class Theatre:
         """
         difference = "nothing was compared"
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while True:
                     believed = await child.dump()
                     difference = await self.difference(believed)
@@ -174,20 +184,25 @@ def test_killed_at_random_instants(
 
     async def act(stage: Theatre) -> None:
         nonlocal resumed, kept
-        for life in range(KILLS):
+        for life in range(3 * KILLS):
+            if life >= KILLS and resumed and kept:
+                break
             child = await stage.spawn(life)
             began = await child.until("cycle")
             believed = await stage.check(child)
             resumed += began["resumed"]
             kept += sum(len(cycle["open"]) for cycle in believed["cycles"])
             child.tell("go")
+            if life >= KILLS:
+                # A busy machine left the others no time to place an order that could be found again.
+                await stage.wait_resting()
             await asyncio.sleep(rng.uniform(0.1, 1.0))
             await child.kill()
-        child = await stage.spawn(KILLS)
+        child = await stage.spawn(3 * KILLS)
         await child.until("cycle")
         await stage.check(child)
         child.tell("stop")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             settled = await child.until("settled")
         await child.process.wait()
         await check_ledger(stage, Decimal(settled["cash"]))

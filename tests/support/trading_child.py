@@ -83,7 +83,10 @@ class Restless(Strategy):
         elif what < 0.7 and price.ask and price.ask < Decimal("0.9"):
             await self._buy(outcome, price.ask, OrderType.FAK)
         elif price.bid and price.bid > 5 * tick:
-            await self._buy(outcome, price.bid - tick * rng.randint(0, 4), OrderType.GTC)
+            # Some rest where no book comes, so that they are there still after however slow a start.
+            is_deep = rng.random() < 0.2
+            limit = tick if is_deep else price.bid - tick * rng.randint(0, 4)
+            await self._buy(outcome, limit, OrderType.GTC)
 
     async def _buy(self, outcome: Outcome, price: Decimal, kind: OrderType) -> None:
         self.placed += 1
