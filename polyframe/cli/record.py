@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from polyframe.cli.run import clock_of
 from polyframe.cli.stopping import Stopper
 from polyframe.clock import WallClock
 from polyframe.counters import Count, Counters
@@ -60,7 +61,7 @@ async def _record(options: RecordOptions, stopper: Stopper) -> str:
     if options.url and not hosts.is_loopback:
         msg = f"url: expected a venue on this machine, got {options.url!r}"
         raise ConfigError(msg)
-    exchange, counters, clock = PolymarketExchange(hosts), Counters(), WallClock()
+    exchange, counters = PolymarketExchange(hosts), Counters()
     recorder = Recorder(
         exchange,
         options.series,
@@ -68,6 +69,8 @@ async def _record(options: RecordOptions, stopper: Stopper) -> str:
         files=options.files or None,
         cycles=options.cycles,
     )
+    # A venue on this machine may be ahead of the wall, and then its markets are, too.
+    clock = await clock_of(options.url, "url") if options.url else WallClock()
     task = asyncio.current_task()
     if task is not None:
         stopper.bind(task)

@@ -193,8 +193,12 @@ def local_hosts(url: str) -> PolymarketHosts:
     return hosts
 
 
-async def clock_of(url: str) -> Clock:
+async def clock_of(url: str, option: str = "venue") -> Clock:
     """Return a clock that goes as that of the venue at `url` does, ours if it does not tell.
+
+    Args:
+        url: Where it serves.
+        option: What the URL was given as, for the message.
 
     Raises:
         ConfigError: Nobody answers there.
@@ -204,7 +208,7 @@ async def clock_of(url: str) -> Clock:
         async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False) as client:
             answer = await client.get(f"{url.rstrip('/')}/clock")
     except httpx.HTTPError as error:
-        msg = f"venue: nobody answers at {url}; start one with polyframe venue"
+        msg = f"{option}: nobody answers at {url}; start one with polyframe venue"
         raise ConfigError(msg) from error
     try:
         told = answer.json()

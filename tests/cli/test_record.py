@@ -72,6 +72,18 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
         assert isinstance(first_.message, BookSnapshot)
 
 
+def test_a_fast_venue_is_recorded_by_its_own_clock(tmp_path: Path) -> None:
+    """Markets of a venue that is ahead of the wall are found, heard and over in its time."""
+    pytest.importorskip("starlette")
+    with Command("venue", "--json", "--series", "btc-updown-5m", "--speed", "100") as venue:
+        url = local_venue(venue)
+        options = ("--folder", str(tmp_path), "--url", url, "--cycles", "1")
+        done = polyframe("record", "btc-updown-5m", *options)
+    assert done.returncode == 0, done.stderr
+    assert "markets: 1 " in done.stdout
+    assert len(list(tmp_path.rglob("*.parquet"))) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -79,6 +91,10 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
         (
             ("btc-updown-15m", "--url", "https://example.com"),
             "url: expected a venue on this machine",
+        ),
+        (
+            ("btc-updown-15m", "--url", "http://127.0.0.1:9"),
+            "url: nobody answers at http://127.0.0.1:9; start one with polyframe venue",
         ),
     ],
 )
