@@ -134,6 +134,11 @@ class Watch:
         """Prices and books are no news; a screen reads them when it draws."""
         return False
 
+    @property
+    def is_sated(self) -> bool:
+        """It is not told of books."""
+        return True
+
     def price_changed(self, outcome: Outcome) -> None:
         """No news either."""
 

@@ -82,7 +82,7 @@ class Tap:
         saw: Called with everything that is published.
     """
 
-    wants_books = False
+    wants_books = is_sated = False
 
     def __init__(
         self,
