@@ -6,11 +6,12 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from math import inf
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 from attrs import define, evolve, field
 from typing_extensions import Unpack, override
@@ -39,6 +40,9 @@ from polyframe.trading.limits import RiskLimits
 from polyframe.trading.reconcile import ReconcileSettings
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 CASH = Decimal(10_000)
 """USD of an account unless something else is asked for."""
@@ -238,6 +242,7 @@ class _Job:
         tell: Tell,
     ) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        _notice_outside(self._loop)
         if self._is_cancelled:
             raise asyncio.CancelledError
         entries = {entry.market.slug: entry for found in chosen.values() for entry in found}
@@ -339,6 +344,29 @@ class _ReplayScheduler(MarketScheduler):
 class _ReplayTrader(Trader):
     _scheduler_type = _ReplayScheduler
     _begins_with_comparison = False  # nothing is lost on the way here
+
+
+def _notice_outside(loop: asyncio.AbstractEventLoop) -> None:
+    """Say it if somebody waits for what simulated time does not wait for: a thread, or another machine."""
+    for name in ("run_in_executor", "create_connection"):
+        setattr(loop, name, _noticed(getattr(loop, name)))
+
+
+def _noticed(call: Callable[P, R]) -> Callable[P, R]:
+    def noticed(*args: P.args, **kwargs: P.kwargs) -> R:
+        _tell_outside()
+        return call(*args, **kwargs)
+
+    return noticed
+
+
+@cache  # once in a process: a sweep has many back-tests
+def _tell_outside() -> None:
+    log.warning(
+        "a strategy or service awaits a thread, a process or a socket: market time goes on meanwhile, by "
+        "as much as this machine needs, and no two runs are the same; compute in the hook itself, or "
+        "have it in memory before"
+    )
 
 
 async def _until_failure(exchange: ReplayExchange, main: Coroutine[Any, Any, None]) -> None:

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from polyframe.backtest.exchange import ReplayExchange
 from polyframe.backtest.progress import Progress
-from polyframe.backtest.run import backtest, run_backtest
+from polyframe.backtest.run import _tell_outside, backtest, run_backtest
 from polyframe.backtest.sweeps.sweeping import sweep
 from polyframe.clock import VirtualClock, WallClock
 from polyframe.counters import Count, Counters
@@ -322,6 +322,24 @@ def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any], tex
         run_backtest(Eager(), data=data, **options)
     with pytest.raises(ConfigError, match=text):
         sweep(Eager, [{}], data=data, **options)
+
+
+def test_who_waits_for_a_thread_is_told_what_that_does_to_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once: market time does not wait for it. A strategy that computes in its hooks is told nothing."""
+
+    @define
+    class Elsewhere(Strategy):
+        async def on_cycle_start(self) -> None:
+            await asyncio.to_thread(sum, range(3))
+
+    data = wandering(1, cycles=2)
+    _tell_outside.cache_clear()
+    run_backtest(Eager(), data=data)
+    assert "awaits a thread" not in caplog.text
+    run_backtest(Elsewhere(), data=data)
+    assert 1 == caplog.text.count("awaits a thread, a process or a socket")
 
 
 def test_cancelling_the_awaited_form_ends_its_thread() -> None:
