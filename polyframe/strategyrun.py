@@ -41,6 +41,8 @@ ErrorPolicy = Literal["skip_cycle", "halt", "raise"]
 OwnEvent = OrderChanged | TradeChanged | ReconcileReport
 """What is never merged and never dropped while the cycle lives."""
 
+_KINDS = {OrderChanged: "order", TradeChanged: "trade", ReconcileReport: "reconcile"}
+
 MARKET_TRADES_KEPT = 1_000
 """Public trades that may wait for a slow strategy; older ones are dropped and counted."""
 
@@ -353,7 +355,8 @@ class StrategyRun:
             timeout: Network seconds for all of it; half for the tasks, the rest for the hook.
         """
         self._ending = True
-        self.session.unsubscribe(self)
+        if self.session.is_open:  # else it has nobody left
+            self.session.unsubscribe(self)
         self.trading.begin_closing()
         self._count_discarded()
         loop = asyncio.get_running_loop()
@@ -387,9 +390,8 @@ class StrategyRun:
         await _wait({task for task in tasks if not task.done()}, timeout)
 
     def _count_discarded(self) -> None:
-        kinds = {OrderChanged: "order", TradeChanged: "trade", ReconcileReport: "reconcile"}
         for event in self._own:
-            self._counters.add(Count.EVENTS_DISCARDED, kinds[type(event)])
+            self._counters.add(Count.EVENTS_DISCARDED, _KINDS[type(event)])
         if self._prints:
             self._counters.add(Count.EVENTS_DISCARDED, "market_trade", len(self._prints))
         self._own.clear()

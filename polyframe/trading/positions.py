@@ -242,7 +242,7 @@ class Holdings:
         A trade may take shares from one position and give them to another: what was paid for them
         stays paid.
         """
-        if self.winner is None:
+        if self.winner is None or not self._books:
             return
         self._paid = self._paid_if(self.winner)
         payout = sum(self._paid.values(), ZERO)
