@@ -281,6 +281,7 @@ class StrategyTrading:
             OrderDenied: Not a split or merge of this strategy in this cycle.
         """
         self._check_thread("wait_conversion")
+        self._check("wait_conversion")
         name = conversion if isinstance(conversion, str) else conversion.conversion_id
         own = self._find().conversions.get(name)
         if own is None or own.strategy != self._strategy:
