@@ -106,9 +106,13 @@ class PaperMarket:
 
     def rest(self, order: PaperOrder, now_ms: int) -> None:
         """Let an order stand in the book, at the end of its queue."""
+        was_seen = not self._was_lost and (self._bids is not None or not self.resting)
         self.keep(order)
         if self.book.is_tradable(now_ms):
             self._join(order)
+            if was_seen:
+                # It took what it could meet, and knows its queue: nothing is there that a look would find.
+                self._note_prices()
 
     def keep(self, order: PaperOrder) -> None:
         """Let an order stand in the book; its queue is joined when the book can be traded against."""
@@ -157,17 +161,21 @@ class PaperMarket:
                 place.shown(book.shown(is_bid, limit), now_ms)
             is_met = is_met or book.meets(is_bid, limit)
         fills = self._crossed() if is_met else []
-        resting = self.resting.values()
-        self._bids = frozenset(order.limit for order in resting if order.is_bid)
-        self._asks = frozenset(order.limit for order in resting if not order.is_bid)
+        self._note_prices()
         return fills
+
+    def _note_prices(self) -> None:
+        """Note where our orders rest: each stands in its queue, and none could trade now."""
+        resting = self.resting.values()
+        self._bids = frozenset([order.limit for order in resting if order.is_bid])
+        self._asks = frozenset([order.limit for order in resting if not order.is_bid])
 
     def can_wait(self, message: BookDelta) -> bool:
         """Return whether a message changes nothing at our prices, nor where ours could trade.
 
         Then no queue moves and nothing is filled, if that is how it was before: known once a message
-        was looked at whole, with a book that can be traded against. Until then it is false, unless
-        we have no orders here at all.
+        was looked at whole, with a book that can be traded against, and of an order that comes to rest
+        in such a book. Until then it is false, unless we have no orders here at all.
         """
         if not self.resting:
             return True

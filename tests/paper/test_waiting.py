@@ -20,6 +20,7 @@ from polyframe.paper.book import MICRO, PaperBook
 from polyframe.paper.matching import PaperMarket
 from polyframe.paper.models import ConstantLatency
 from polyframe.paper.queues import CancelsBehind, Power2, ProRata, QueueModel, Touch
+from polyframe.paper.values import PaperOrder
 from tests.paper.kit import PROMPT, Desk, order
 from tests.support.fake import make_market
 
@@ -120,6 +121,52 @@ def test_a_book_that_is_brought_up_to_date_when_it_is_looked_at_is_the_same(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PaperMarket, "can_wait", lambda *_: False)
         assert told == course(queue, latency, taken)
+
+
+def test_after_a_gap_an_order_that_comes_to_rest_is_looked_at_with_the_next_change() -> None:
+    """What a gap leaves of queues is settled by whatever comes first, not by what comes at its price."""
+    way = (Side.BUY, OrderType.GTC, Outcome.UP)
+    taken: list[Step] = [
+        ("gap", 0),
+        ("book", {48: 60, 47: 20}, {51: 60}),
+        ("order", 48, *way),
+        ("change", 45, 1, True, Outcome.UP),
+        ("change", 48, 30, True, Outcome.UP),
+        ("print", 48, 30, Side.SELL, Outcome.UP),
+    ]
+    told = course(Power2(), 0, taken)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PaperMarket, "can_wait", lambda *_: False)
+        assert told == course(Power2(), 0, taken)
+
+
+def test_an_order_without_a_place_gets_one_with_the_next_change_whoever_rests_beside_it() -> None:
+    """One of an earlier run stands in no queue yet: nothing waits until it does."""
+    desk = Desk()
+    desk.book({48: 60, 47: 20}, {51: 60})
+    market = desk.venue.markets[desk.market.slug]
+    kept, rests = (
+        PaperOrder(name, desk.market, order(f"0.{cents}", 10), desk.now)
+        for name, cents in (("kept", 47), ("rests", 48))
+    )
+    market.keep(kept)
+    market.rest(rests, desk.now)
+    desk.change(45, 1, is_bid=True)
+    assert kept.place is not None
+    assert kept.place.ahead == 20 * MICRO
+
+
+def test_beside_an_order_that_came_to_rest_changes_elsewhere_wait_at_once() -> None:
+    """It knows its queue: the first change of another price moves nothing of it."""
+    desk = Desk()
+    desk.book({48: 60, 47: 20}, {51: 60})
+    desk.send(order("0.48", 10))
+    desk.change(45, 1, is_bid=True)
+    assert len(desk.venue.markets[desk.market.slug].book._waiting) == 1
+    desk.change(48, 30, is_bid=True)
+    (rests,) = desk.venue.orders.values()
+    assert rests.place is not None
+    assert rests.place.ahead == 30 * MICRO
 
 
 def test_what_waits_is_bounded() -> None:
