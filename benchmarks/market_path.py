@@ -269,7 +269,7 @@ class Naive:
 class Flush:
     """Stands for a strategy run: marks and, once in 20 frames, reads what was marked."""
 
-    wants_books = False
+    wants_books = is_sated = False
 
     def __init__(self) -> None:
         self.marked = dict.fromkeys(Outcome, False)
