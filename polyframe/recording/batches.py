@@ -18,6 +18,9 @@ PRICES = [*range(PRICE_UNITS + 1), *range(-PRICE_UNITS, 0)]
 _SINGLE = ("time", "best_bid_e4", "best_ask_e4", "tick_e4", "reason")
 """Columns without lists that may be empty all the way; words are read, as they are few."""
 
+_WORTH = 2_000
+"""Rows from which on it is worth while to look first which columns, or values, can be had for less."""
+
 _SAMPLE = 256
 _FEW = 64
 """Numbers are few where there are so many among as many as the sample has."""
@@ -35,8 +38,9 @@ def read_batches(file: Any, size: int) -> Iterator[Any]:
     fields = file.schema_arrow
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
+        needless = _needless(group) if group.num_rows >= _WORTH else ()
         most = min(size, group.num_rows)
-        unread = {name: pa.nulls(most, fields.field(name).type) for name in _needless(group)}
+        unread = {name: pa.nulls(most, fields.field(name).type) for name in needless}
         # Threads that decode would cost more time of all cores than they gain on one.
         batches = file.iter_batches(
             batch_size=size,
@@ -44,6 +48,9 @@ def read_batches(file: Any, size: int) -> Iterator[Any]:
             columns=[name for name in COLUMNS if name not in unread],
             use_threads=False,
         )
+        if not unread:
+            yield from batches
+            continue
         for batch in batches:
             columns = [
                 unread[name][: len(batch)] if name in unread else batch.column(name)
@@ -215,7 +222,7 @@ def values(column: Any, value: Callable[[int], T]) -> list[T]:
 
     Where it has few numbers, each is asked for once.
     """
-    if len(column) > _SAMPLE and len(column[:_SAMPLE].unique()) <= _FEW:
+    if len(column) >= _WORTH and len(column[:_SAMPLE].unique()) <= _FEW:
         coded = column.dictionary_encode()
         return looked_up(list(map(value, plain(coded.dictionary))), plain(coded.indices))
     return list(map(value, plain(column)))

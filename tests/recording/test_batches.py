@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyframe.model.events import BookDelta, BookSnapshot, LevelChange
+from polyframe.recording import batches
 from polyframe.recording.batches import read_batches, values
 from polyframe.recording.changes import as_events
 from polyframe.recording.columns import ColumnReader
@@ -34,6 +35,14 @@ def change(number: int, best_bid: int = -1, time_ms: int = 0) -> Timed:
     """Return a message of one change, with or without what may be missing."""
     level = LevelChange(UP, True, 3900, Decimal(number), best_bid, -1)
     return Timed(START_MS + number, 1, BookDelta(CONDITION, (level,), time_ms))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _of_few_rows() -> Iterator[None]:
+    """Look at what is told of the smallest groups, too: these tests have no others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "_WORTH", 1)
+        yield
 
 
 CHANGES = [change(number) for number in range(5)]
@@ -99,6 +108,15 @@ def test_changes_among_others_leave_these_whole(group: int) -> None:
         rows = rows_of([CHANGES[0], example, CHANGES[1]])
         rows[-1]["received"] = rows[0]["received"] = rows[1]["received"]
         assert_read(rows, file_of(rows, group), 9)
+
+
+def test_of_few_rows_all_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a group is small, looking at what is told of it would cost more than it saves."""
+    monkeypatch.setattr(batches, "_WORTH", 6)
+    rows = rows_of(CHANGES)
+    file = file_of(rows, 5)
+    assert_read(rows, file, 5)
+    assert list(file.asked[0]) == list(COLUMNS)
 
 
 def test_a_file_that_tells_nothing_is_read_as_a_whole() -> None:
