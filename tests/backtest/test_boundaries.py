@@ -79,3 +79,32 @@ def test_a_market_that_is_late_begins_without_books_after_a_while() -> None:
     data.add(entry, (30.0, both(entry, 40, 42)))
     noted, _ = lives(data, 1e-9)
     assert noted == [("no books", 5), ("end", LENGTH)]
+
+
+@define
+class Busy(Lives):
+    """Has something to do at its begin and at its end, so that two cycles meet at a boundary."""
+
+    @override
+    async def on_cycle_start(self) -> None:
+        """Note the begin; and a turn later what a task of it does."""
+        self.note("start")
+        self.spawn(self.look())
+
+    async def look(self) -> None:
+        """Note that a task has begun, and when it goes on."""
+        self.note("task")
+        await self.clock.sleep_until(self.market.window.start)
+        self.note("task goes on")
+
+
+def test_at_a_boundary_the_new_cycle_begins_before_the_old_one_cleans_up() -> None:
+    """The order does not hang on whether the old cycle had something left to be cancelled."""
+    data = Made()
+    for number in (0, 1):
+        entry = make_entry(number)
+        data.add(entry, (-20.0, both(entry, 40, 42)))
+    noted: list[tuple[str, float]] = []
+    run_backtest(Busy(), data=data, services=[noted])
+    at_the_boundary = [what for what, after in noted if after == LENGTH]
+    assert at_the_boundary == ["start", "task", "end", "task goes on"]
