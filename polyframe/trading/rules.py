@@ -45,9 +45,10 @@ def _broken_price(tick: Decimal, price: Decimal) -> Denied | None:
 
 def _broken_size(market: Market, request: OrderRequest) -> Denied | None:
     price, size = request.price, request.size
-    if not 0 < size < LARGEST or size % SIZE_STEP:
-        text = f"size {size} must be above 0, in steps of {SIZE_STEP}, and below {LARGEST}"
-        return Denied("size", text)
+    if size >= LARGEST:
+        return Denied("size", f"size {size} must be below {LARGEST}")
+    if size <= 0 or size % SIZE_STEP:
+        return Denied("size", f"size {size} must be above 0, in steps of {SIZE_STEP}")
     if size < market.min_size:
         return Denied("min_size", f"size {size} is below the minimum {market.min_size}")
     if request.side is Side.BUY and not request.order_type.rests and price * size % CENT:
@@ -66,8 +67,10 @@ def _broken_usd(request: OrderRequest) -> Denied | None:
     if request.side is not Side.BUY or request.order_type.rests:
         text = f"only a FOK or FAK buy is for a sum of USD, not a {request.order_type}"
         return Denied("usd", f"{text} {request.side}; give price and size")
-    if not 0 < usd < LARGEST or usd % CENT:
-        return Denied("cents", f"{usd} USD must be above 0, in whole cents, and below {LARGEST}")
+    if usd >= LARGEST:
+        return Denied("cents", f"{usd} USD must be below {LARGEST}")
+    if usd <= 0 or usd % CENT:
+        return Denied("cents", f"{usd} USD must be above 0, in whole cents")
     # Within one of the finest steps of shares; what is reserved follows from the size.
     if not 0 <= usd - price * size < price * CENT * CENT:
         text = f"size {size} is not what {usd} USD buy at {price}; use OrderRequest.market_buy"
