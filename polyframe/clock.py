@@ -94,7 +94,8 @@ class ScaledClock:
     """
 
     def __init__(self, speed: float, start: float | None = None, *, held: bool = False) -> None:
-        if not 0 < speed < inf:
+        given: Any = speed
+        if not (isinstance(given, int | float) and 0 < given < inf):
             msg = f"speed: expected a finite number above 0, got {speed!r}"
             raise ConfigError(msg)
         self.speed = float(speed)

@@ -18,9 +18,10 @@ import logging
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
-from attrs import Attribute, define, field, frozen
+from attrs import define, field, frozen
 from typing_extensions import override
 
+from polyframe.checks import some_seconds
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError
@@ -42,12 +43,6 @@ _FOLLOWED = 512
 """Markets whose price to beat was asked for and is remembered."""
 
 
-def _positive(_: object, attribute: Attribute[float], value: float) -> None:
-    if not value > 0:
-        msg = f"{attribute.name}: expected seconds above 0, got {value!r}"
-        raise ConfigError(msg)
-
-
 @frozen(kw_only=True)
 class ReferenceSettings:
     """When the venue's own record is asked for. All times are market seconds.
@@ -60,10 +55,10 @@ class ReferenceSettings:
         plausible: How far the instant of a price may be from our clock.
     """
 
-    record_after: float = field(default=180.0, validator=_positive)
-    record_every: float = field(default=60.0, validator=_positive)
-    record_until: float = field(default=3600.0, validator=_positive)
-    plausible: float = field(default=300.0, validator=_positive)
+    record_after: float = field(default=180.0, validator=some_seconds)
+    record_every: float = field(default=60.0, validator=some_seconds)
+    record_until: float = field(default=3600.0, validator=some_seconds)
+    plausible: float = field(default=300.0, validator=some_seconds)
 
 
 @define(eq=False)

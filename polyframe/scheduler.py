@@ -12,8 +12,9 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
+from polyframe.checks import seconds, some_seconds
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ExchangeError
@@ -44,10 +45,10 @@ class ScheduleSettings:
             before it starts without them.
     """
 
-    prepare_ahead: float = field(default=60.0, validator=validators.gt(0))
-    retry_first: float = field(default=1.0, validator=validators.gt(0))
-    retry_cap: float = field(default=15.0, validator=validators.gt(0))
-    books_timeout: float = field(default=5.0, validator=validators.ge(0))
+    prepare_ahead: float = field(default=60.0, validator=some_seconds)
+    retry_first: float = field(default=1.0, validator=some_seconds)
+    retry_cap: float = field(default=15.0, validator=some_seconds)
+    books_timeout: float = field(default=5.0, validator=seconds)
 
 
 class MarketScheduler:

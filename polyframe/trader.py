@@ -8,8 +8,9 @@ import random
 from collections.abc import Coroutine, Iterable
 from typing import Any, ClassVar
 
-from attrs import define, field, frozen, validators
+from attrs import define, field, frozen
 
+from polyframe.checks import flag, instance, some_seconds
 from polyframe.counters import Count
 from polyframe.definition import check_definition
 from polyframe.environment import Environment
@@ -46,10 +47,12 @@ class TraderSettings:
         schedule: When the next market is looked for.
     """
 
-    cycle_end_timeout: float = field(default=3.0, validator=validators.gt(0))
-    shutdown_timeout: float = field(default=4.0, validator=validators.gt(0))
-    cancel_on_exit: bool = False
-    schedule: ScheduleSettings = field(factory=ScheduleSettings)
+    cycle_end_timeout: float = field(default=3.0, validator=some_seconds)
+    shutdown_timeout: float = field(default=4.0, validator=some_seconds)
+    cancel_on_exit: bool = field(default=False, validator=flag)
+    schedule: ScheduleSettings = field(
+        factory=ScheduleSettings, validator=instance(ScheduleSettings)
+    )
 
 
 @define

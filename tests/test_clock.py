@@ -202,6 +202,13 @@ class TestVirtualClock:
         VirtualClock(START).run(main())
 
 
+@pytest.mark.parametrize("speed", [0, -1, float("inf"), float("nan"), "fast", None])
+def test_a_speed_that_is_none_is_refused(speed: Any) -> None:
+    """The message names what is expected."""
+    with pytest.raises(ConfigError, match="speed: expected a finite number above 0"):
+        ScaledClock(speed)
+
+
 class TestScaledClock:
     def test_runs_faster(self) -> None:
         """Market time runs `speed` times as fast as the wall, from `start` on."""

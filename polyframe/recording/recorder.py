@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from attrs import Attribute, evolve, field, frozen
+from attrs import evolve, field, frozen
 from typing_extensions import override
 
+from polyframe.checks import seconds
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError, PolyframeError
@@ -40,12 +41,6 @@ CLOSE_SECONDS = 5.0
 """Real seconds that closing waits for the disk, at most."""
 
 
-def _not_negative(_: object, attribute: Attribute[float], value: float) -> None:
-    if not 0 <= value < float("inf"):
-        msg = f"{attribute.name}: expected seconds of at least 0, got {value!r}"
-        raise ConfigError(msg)
-
-
 @frozen(kw_only=True)
 class RecorderSettings:
     """When a market is recorded, in seconds of market time.
@@ -60,10 +55,10 @@ class RecorderSettings:
         ConfigError: A negative number.
     """
 
-    lead: float = field(default=30.0, validator=_not_negative)
-    tail: float = field(default=30.0, validator=_not_negative)
-    retry: float = field(default=5.0, validator=_not_negative)
-    resolution_wait: float = field(default=3600.0, validator=_not_negative)
+    lead: float = field(default=30.0, validator=seconds)
+    tail: float = field(default=30.0, validator=seconds)
+    retry: float = field(default=5.0, validator=seconds)
+    resolution_wait: float = field(default=3600.0, validator=seconds)
 
 
 class Recorder(SharedService):

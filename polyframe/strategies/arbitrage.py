@@ -8,6 +8,7 @@ from attrs import define, field
 from attrs.validators import instance_of
 from typing_extensions import override
 
+from polyframe.checks import amount, seconds, some_seconds
 from polyframe.errors import OrderError
 from polyframe.model.events import CycleEndReason
 from polyframe.model.grid import SIZE_STEP
@@ -19,7 +20,6 @@ from polyframe.strategies.blocks.bids import Bids, Wish
 from polyframe.strategies.blocks.exposure import Exposure
 from polyframe.strategies.blocks.requote import RequotePolicy
 from polyframe.strategies.blocks.worstcase import Leg, legs_of
-from polyframe.strategies.checks import amount, seconds, some_seconds
 from polyframe.strategy import Strategy
 
 

@@ -8,13 +8,13 @@ from enum import Enum
 
 from attrs import field, frozen
 
+from polyframe.checks import a_price, amount, must, positive
 from polyframe.model.grid import SIZE_STEP
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, ZERO
 from polyframe.strategies.blocks.bids import Wish
 from polyframe.strategies.blocks.pairs import pair_bids
 from polyframe.strategies.blocks.worstcase import Leg, room_for
-from polyframe.strategies.checks import a_price, amount, must, positive
 
 
 class Phase(Enum):

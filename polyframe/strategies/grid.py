@@ -9,6 +9,7 @@ from typing import Any
 from attrs import Attribute, define, field
 from typing_extensions import override
 
+from polyframe.checks import a_price, amount, not_negative, positive, some_seconds
 from polyframe.errors import ConfigError
 from polyframe.model.events import CycleEndReason, OrderChanged, PriceChanged, TradeChanged
 from polyframe.model.grid import Grid as PriceGrid
@@ -19,7 +20,6 @@ from polyframe.strategies.blocks.levels import Levels
 from polyframe.strategies.blocks.pairdesk import PairDesk, at_least_size, before_closing, count
 from polyframe.strategies.blocks.pairplan import PairRules
 from polyframe.strategies.blocks.pairs import pair_size, taker_cost
-from polyframe.strategies.checks import a_price, amount, not_negative, positive, some_seconds
 from polyframe.strategy import Strategy
 
 

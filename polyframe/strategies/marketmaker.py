@@ -9,6 +9,15 @@ from attrs.converters import optional
 from attrs.validators import instance_of
 from typing_extensions import override
 
+from polyframe.checks import (
+    a_price,
+    amount,
+    not_negative,
+    number,
+    positive,
+    seconds,
+    some_seconds,
+)
 from polyframe.errors import ConfigError
 from polyframe.model.events import CycleEndReason
 from polyframe.model.grid import Grid
@@ -20,15 +29,6 @@ from polyframe.strategies.blocks.bids import Bids, Wish
 from polyframe.strategies.blocks.exposure import Exposure
 from polyframe.strategies.blocks.fairvalue import FairValue, PriceModel, price_model
 from polyframe.strategies.blocks.requote import RequotePolicy
-from polyframe.strategies.checks import (
-    a_price,
-    amount,
-    not_negative,
-    number,
-    positive,
-    seconds,
-    some_seconds,
-)
 from polyframe.strategy import Strategy
 
 UP, DOWN = Outcome.UP, Outcome.DOWN

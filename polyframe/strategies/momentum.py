@@ -10,6 +10,15 @@ from attrs import Factory, define, field
 from attrs.converters import optional
 from typing_extensions import override
 
+from polyframe.checks import (
+    a_price,
+    amount,
+    not_negative,
+    number,
+    positive,
+    seconds,
+    some_seconds,
+)
 from polyframe.errors import ConfigError, OrderError
 from polyframe.model.events import CycleEndReason, PriceChanged
 from polyframe.model.grid import Grid
@@ -21,15 +30,6 @@ from polyframe.reference import ReferencePrices
 from polyframe.strategies.blocks.exposure import Exposure
 from polyframe.strategies.blocks.fairvalue import FairValue, PriceModel, price_model
 from polyframe.strategies.blocks.velocity import Velocity
-from polyframe.strategies.checks import (
-    a_price,
-    amount,
-    not_negative,
-    number,
-    positive,
-    seconds,
-    some_seconds,
-)
 from polyframe.strategy import Strategy
 
 EXIT_PAUSE = 1.0

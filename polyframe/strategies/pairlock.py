@@ -9,6 +9,7 @@ from typing import Literal
 from attrs import define, field
 from typing_extensions import override
 
+from polyframe.checks import a_price, amount, must, not_negative, positive, some_seconds
 from polyframe.model.events import CycleEndReason, OrderChanged, PriceChanged, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE
@@ -17,7 +18,6 @@ from polyframe.strategies.blocks.mirror import Mirror
 from polyframe.strategies.blocks.pairdesk import PairDesk, at_least_size, before_closing, count
 from polyframe.strategies.blocks.pairplan import OnFail, PairRules
 from polyframe.strategies.blocks.pairs import pair_bids, pair_cost, pair_size
-from polyframe.strategies.checks import a_price, amount, must, not_negative, positive, some_seconds
 from polyframe.strategy import Strategy
 
 Mode = Literal["maker", "taker"]

@@ -9,13 +9,7 @@ from typing import Any
 from attrs import Attribute, define, field
 from typing_extensions import override
 
-from polyframe.errors import ExchangeError, OrderError
-from polyframe.model.events import CycleEndReason, PriceChanged
-from polyframe.model.grid import Grid
-from polyframe.model.market import Outcome
-from polyframe.model.order import OrderType, Side
-from polyframe.model.sale import sale
-from polyframe.strategies.checks import (
+from polyframe.checks import (
     Check,
     a_price,
     amount,
@@ -24,6 +18,12 @@ from polyframe.strategies.checks import (
     positive,
     seconds,
 )
+from polyframe.errors import ExchangeError, OrderError
+from polyframe.model.events import CycleEndReason, PriceChanged
+from polyframe.model.grid import Grid
+from polyframe.model.market import Outcome
+from polyframe.model.order import OrderType, Side
+from polyframe.model.sale import sale
 from polyframe.strategy import Strategy
 
 

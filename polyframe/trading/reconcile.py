@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
+from math import inf
 from typing import Any, Literal
 
-from attrs import Attribute, asdict, field, frozen
+from attrs import asdict, field, frozen
 
+from polyframe.checks import must, one_of, seconds, some_seconds
 from polyframe.errors import ConfigError
 from polyframe.model.order import OrderStatus
 
@@ -20,31 +21,9 @@ NOT_FOUND = "not_found"
 """Code of the refusal of an order that never came to exist."""
 
 
-def _positive(_: object, attribute: Attribute[float], value: float) -> None:
-    if not value > 0:
-        msg = f"{attribute.name}: expected seconds above 0, got {value!r}"
-        raise ConfigError(msg)
-
-
-def _not_negative(_: object, attribute: Attribute[float], value: float) -> None:
-    if not value >= 0:
-        msg = f"{attribute.name}: expected at least 0 seconds, got {value!r}"
-        raise ConfigError(msg)
-
-
-def _all_positive(_: object, attribute: Attribute[Any], values: tuple[float, ...]) -> None:
-    if not values or not all(value > 0 for value in values):
-        msg = f"{attribute.name}: expected some numbers of seconds above 0, got {values!r}"
-        raise ConfigError(msg)
-
-
-def _one_of(*words: str) -> Callable[[object, Attribute[str], str], None]:
-    def check(_: object, attribute: Attribute[str], value: str) -> None:
-        if value not in words:
-            msg = f"{attribute.name}: expected one of {', '.join(words)}, got {value!r}"
-            raise ConfigError(msg)
-
-    return check
+def _are_seconds(values: Any) -> bool:
+    """Return whether these are some numbers above 0."""
+    return isinstance(values, tuple) and bool(values) and all(0 < value < inf for value in values)
 
 
 @frozen(kw_only=True)
@@ -75,16 +54,18 @@ class ReconcileSettings:
         ConfigError: A value that cannot be.
     """
 
-    open_interval: float = field(default=3.0, validator=_positive)
-    idle_interval: float = field(default=30.0, validator=_positive)
-    soon: tuple[float, ...] = field(default=(1.0, 2.0, 5.0), validator=_all_positive)
-    grace: float = field(default=4.0, validator=_not_negative)
+    open_interval: float = field(default=3.0, validator=some_seconds)
+    idle_interval: float = field(default=30.0, validator=some_seconds)
+    soon: tuple[float, ...] = field(
+        default=(1.0, 2.0, 5.0), validator=must("a tuple of seconds above 0", _are_seconds)
+    )
+    grace: float = field(default=4.0, validator=seconds)
     foreign_orders: ForeignOrders = field(
-        default="report", validator=_one_of("report", "adopt", "cancel", "leave")
+        default="report", validator=one_of("report", "adopt", "cancel", "leave")
     )
     adopter: str = ""
-    late_orders: LateOrders = field(default="cancel", validator=_one_of("cancel", "leave"))
-    resolution_interval: float = field(default=5.0, validator=_positive)
+    late_orders: LateOrders = field(default="cancel", validator=one_of("cancel", "leave"))
+    resolution_interval: float = field(default=5.0, validator=some_seconds)
 
     def __attrs_post_init__(self) -> None:
         if (self.foreign_orders == "adopt") != bool(self.adopter):

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from typing_extensions import override
@@ -17,7 +18,7 @@ from polyframe.errors import ConfigError, OrderDenied
 from polyframe.exchange.base import MarketSink
 from polyframe.model.market import Market, Outcome
 from polyframe.scheduler import ScheduleSettings
-from polyframe.trader import Trader
+from polyframe.trader import Trader, TraderSettings
 from tests.support.fake import START, FakeExchange, FakeStream, make_market
 from tests.support.stage import Diary, Recorder, Stage, play, settle
 
@@ -290,11 +291,31 @@ def test_adding_to_a_running_trader_is_refused() -> None:
     play(act)
 
 
+NO_SECONDS: list[Any] = [-1.0, float("nan"), float("inf"), "5", None, True]
+
+
+@pytest.mark.parametrize("value", NO_SECONDS)
 @pytest.mark.parametrize("field", ["prepare_ahead", "retry_first", "retry_cap", "books_timeout"])
-def test_schedule_settings_are_checked(field: str) -> None:
-    """A negative time is refused by name."""
-    with pytest.raises(ValueError, match=field):
-        ScheduleSettings(**{field: -1.0})
+def test_schedule_settings_are_checked(field: str, value: Any) -> None:
+    """What is no time, or a negative one, is refused by name."""
+    with pytest.raises(ConfigError, match=f"^{field}: expected seconds"):
+        ScheduleSettings(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("cycle_end_timeout", value) for value in NO_SECONDS),
+        *(("shutdown_timeout", value) for value in [*NO_SECONDS, 0]),
+        ("cancel_on_exit", "no"),
+        ("schedule", 60),
+        ("schedule", None),
+    ],
+)
+def test_trader_settings_are_checked(field: str, value: Any) -> None:
+    """What cannot be meant is refused by name."""
+    with pytest.raises(ConfigError, match=f"^{field}: expected "):
+        TraderSettings(**{field: value})
 
 
 def test_an_old_order_does_not_reach_the_next_cycle() -> None:

@@ -44,10 +44,10 @@ from typing import Any
 
 from attrs import define, field
 
+from polyframe.checks import number, some_seconds
 from polyframe.errors import ConfigError
 from polyframe.model.reference import PriceSource, settling_source
 from polyframe.model.series import Series
-from polyframe.strategies.checks import number, some_seconds
 
 AVERAGE_SECONDS = 60.0
 """Seconds over which the settlement value is averaged (PROTOCOL §6)."""

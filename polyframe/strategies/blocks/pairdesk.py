@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import Attribute, define, evolve, field
 
+from polyframe.checks import must, some_seconds
 from polyframe.errors import (
     ConfigError,
     ExchangeError,
@@ -31,7 +32,6 @@ from polyframe.strategies.blocks.pairplan import (
 )
 from polyframe.strategies.blocks.pairs import Tally, unpaired
 from polyframe.strategies.blocks.worstcase import most_unpaired
-from polyframe.strategies.checks import must, some_seconds
 from polyframe.strategy import Strategy
 
 ROUND = "round "

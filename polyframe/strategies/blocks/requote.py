@@ -8,8 +8,8 @@ from enum import Enum
 from attrs import field, frozen
 from attrs.validators import optional
 
+from polyframe.checks import must, not_negative, some_seconds
 from polyframe.model.order import Order, OrderStatus
-from polyframe.strategies.checks import must, not_negative, some_seconds
 
 _IN_FLIGHT = frozenset(
     {OrderStatus.NEW, OrderStatus.SUBMITTING, OrderStatus.UNKNOWN, OrderStatus.CANCELLING}

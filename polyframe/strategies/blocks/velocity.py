@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from attrs import define, field
 
-from polyframe.strategies.checks import number
+from polyframe.checks import number
 
 BASIS_POINTS = Decimal(10_000)
 

@@ -63,6 +63,17 @@ def number(expected: str, holds: Callable[[float], bool]) -> Check:
     return must(expected, is_right)
 
 
+def one_of(*words: str) -> Check:
+    """Return a validator of a word."""
+    return must(f"one of {', '.join(words)}", lambda value: value in words)
+
+
+def instance(of: type) -> Check:
+    """Return a validator of a value of one class."""
+    return must(of.__name__, lambda value: isinstance(value, of))
+
+
+flag = must("True or False", lambda value: isinstance(value, bool))
 positive = amount("above 0", lambda value: value > 0)
 not_negative = amount("at least 0", lambda value: value >= 0)
 a_price = amount("between 0 and 1", lambda value: 0 < value < 1)
