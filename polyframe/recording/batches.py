@@ -31,11 +31,11 @@ T = TypeVar("T")
 def read_batches(file: Any, size: int) -> Iterator[Any]:
     """Yield the rows of a Parquet file as batches of all `COLUMNS`, at most `size` rows each.
 
-    A column of a row group is not read where the statistics of the group say that nobody looks at it,
+    All batches of a file have one schema. A column of a row group is not read where the statistics of the group say that nobody looks at it,
     or that nothing is in it. In its place comes one of its type without a value.
     """
     pa = load_optional("pyarrow", "ParquetRecording")
-    fields = file.schema_arrow
+    fields = pa.schema([one for one in file.schema_arrow if one.name in COLUMNS])
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
         needless = _needless(group) if group.num_rows >= _WORTH else ()
@@ -45,7 +45,7 @@ def read_batches(file: Any, size: int) -> Iterator[Any]:
         batches = file.iter_batches(
             batch_size=size,
             row_groups=[number],
-            columns=[name for name in COLUMNS if name not in unread],
+            columns=[name for name in fields.names if name not in unread],
             use_threads=False,
         )
         if not unread:
@@ -54,9 +54,9 @@ def read_batches(file: Any, size: int) -> Iterator[Any]:
         for batch in batches:
             columns = [
                 unread[name][: len(batch)] if name in unread else batch.column(name)
-                for name in COLUMNS
+                for name in fields.names
             ]
-            yield pa.record_batch(columns, names=list(COLUMNS))
+            yield pa.record_batch(columns, schema=fields)
 
 
 def _needless(group: Any) -> set[str]:

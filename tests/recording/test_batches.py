@@ -172,6 +172,23 @@ def test_a_message_over_two_groups_of_unlike_columns_is_one() -> None:
     assert len({len(columns) for columns in file.asked}) == 2
 
 
+@pytest.mark.parametrize("names", [COLUMNS, COLUMNS[::-1]])
+def test_a_message_may_go_on_in_a_group_of_which_all_is_read(
+    names: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that is cut by the end of a group is one, though the last group is a small one."""
+    monkeypatch.setattr(batches, "_WORTH", 3)
+    levels = tuple(LevelChange(UP, True, 3900 + number, Decimal(1)) for number in range(4))
+    rows = rows_of([Timed(START_MS, 1, BookDelta(CONDITION, levels, 7))])
+    (batch,) = batches_of(rows, [])
+    target = io.BytesIO()
+    table = pa.Table.from_batches([batch]).select(list(names))
+    parquet.write_table(table, target, row_group_size=3)
+    file = Spy(parquet.ParquetFile(io.BytesIO(target.getvalue())))
+    assert_read(rows, file, 3)
+    assert len({len(columns) for columns in file.asked}) == 2
+
+
 @pytest.mark.parametrize("several", [1, 3, 60, 300, 5000])
 def test_sizes_are_the_same_however_many_there_are(several: int) -> None:
     """Few that come again and again or each another one: each number has its value, in its place."""
