@@ -71,6 +71,7 @@ class StrategyRun:
         trading: The strategy's handle for this cycle.
         counters: Where errors and overdue tasks are counted.
         on_failed: Called once, synchronously, when a hook or task of the strategy raised.
+        is_leaving: Whether the trader was cancelled, so that the end of the cycle is to come.
         is_resumed: Whether an earlier run of the program has begun the cycle.
     """
 
@@ -84,6 +85,7 @@ class StrategyRun:
         trading: StrategyTrading,
         counters: Counters,
         on_failed: Callable[[StrategyRun, str, Exception], None],
+        is_leaving: Callable[[], bool],
         is_resumed: bool = False,
     ) -> None:
         self.strategy = strategy
@@ -92,6 +94,7 @@ class StrategyRun:
         self.trading = trading
         self._counters = counters
         self._on_failed = on_failed
+        self._is_leaving = is_leaving
         self._own: deque[OwnEvent] = deque()
         self._prints: deque[MarketTraded] = deque()
         self._marks = 0
@@ -214,7 +217,7 @@ class StrategyRun:
             return await call()
         except asyncio.CancelledError:
             was_asked = task is not None and task.cancelling() > 0
-            if self._ending or (was_asked and not is_hook):
+            if self._ending or (was_asked and (not is_hook or self._is_leaving())):
                 raise
             # Either the user's code let a cancellation of its own escape, or it cancelled the task
             # that calls the hooks: no more of them would ever be called, and nobody would know.

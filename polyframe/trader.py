@@ -111,6 +111,7 @@ class Trader:
         self._desks: dict[Series, _Desk] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] | None = None
+        self._runner: asyncio.Task[Any] | None = None
         self._end_reason = CycleEndReason.BOUNDARY
 
     # ------------------------------------------------------------------ mounting
@@ -246,6 +247,7 @@ class Trader:
 
     async def _trade(self, cycles: int | None) -> None:
         self._failure = asyncio.get_running_loop().create_future()
+        self._runner = asyncio.current_task()
         tasks: list[asyncio.Future[None]] = [
             asyncio.create_task(self._scheduler(desk).run(cycles), name=f"schedule {desk.series}")
             for desk in self._desks.values()
@@ -264,7 +266,7 @@ class Trader:
             finally:
                 if failure.done():
                     failure.exception()  # raised above, unless something else came first
-                self._failure = None
+                self._failure = self._runner = None
                 for series in self._desks:
                     self._env.release(series)
 
@@ -360,6 +362,7 @@ class Trader:
             trading=desk.trading.handle(mount.name),
             counters=self._env.counters,
             on_failed=lambda run, where, error: self._on_failed(desk, mount, run, where, error),
+            is_leaving=self._is_leaving,
             is_resumed=is_resumed,
         )
         desk.runs.append(run)
@@ -367,6 +370,10 @@ class Trader:
         run.start()
         if mount.guards.flattens:
             desk.flattening.append(self._flatten(desk, mount, session))
+
+    def _is_leaving(self) -> bool:
+        # Who ends an event loop cancels all of its tasks at once, the trader's among them.
+        return self._runner is not None and self._runner.cancelling() > 0
 
     def _flatten(self, desk: _Desk, mount: _Mount, session: ExchangeSession) -> asyncio.Task[None]:
         """Start what sells the strategy's shares; it goes on if the strategy fails."""

@@ -524,6 +524,22 @@ def test_a_hook_that_cancels_its_own_task_has_failed(hook: str, awaits: bool) ->
     play(act, CancelsItself(hook, awaits))
 
 
+@pytest.mark.parametrize("hook", ["on_cycle_start", "on_price", "run"])
+def test_a_program_that_ends_around_its_trader_is_no_failure_of_a_strategy(hook: str) -> None:
+    """Who leaves the event loop cancels each of its tasks: strategies end as in any shutdown."""
+
+    async def act(stage: Stage) -> None:
+        running = asyncio.create_task(stage.trader.run())
+        await stage.env.clock.sleep(10)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.wait({running})
+        assert stage.env.counters.get(Count.STRATEGY_ERRORS) == 0
+        assert [("end", CycleEndReason.SHUTDOWN)] == stage.diary.of(FIRST.generation, "end")
+
+    play(act, Hangs(hook), Recorder())
+
+
 def test_a_task_of_ones_own_may_be_cancelled() -> None:
     """What a strategy has spawned is its own: to cancel it is no failure."""
 
