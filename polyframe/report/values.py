@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from polyframe.model.conversion import Conversion
+from polyframe.model.exact import exactly
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
 from polyframe.paper.models import PaperModels
@@ -59,16 +60,19 @@ class Figures:
     marked_drawdown: Decimal | None = None
 
     @property
+    @exactly()
     def maker_share(self) -> Decimal | None:
         """The part of the volume that rested, 0 to 1; ``None`` without volume."""
         return self.maker_volume / self.volume if self.volume else None
 
     @property
+    @exactly()
     def profit_per_share(self) -> Decimal | None:
         """USD earned for each share traded, ``None`` without trades or profit."""
         return None if self.profit is None or not self.shares else self.profit / self.shares
 
     @property
+    @exactly()
     def profit_per_dollar(self) -> Decimal | None:
         """USD earned for each USD traded, ``None`` without trades or profit."""
         return None if self.profit is None or not self.volume else self.profit / self.volume
@@ -91,6 +95,7 @@ class Part:
     drawdown: Decimal
 
     @property
+    @exactly()
     def hit_rate(self) -> Decimal | None:
         """The part of its traded cycles that earned something; ``None`` without such cycles."""
         return Decimal(self.won) / self.traded if self.traded else None
@@ -180,6 +185,7 @@ class Report:
         return self.total.profit
 
     @property
+    @exactly()
     def known_profit(self) -> Decimal:
         """USD earned after fees in the cycles of which that is known."""
         known = (cycle.figures.profit for cycle in self.cycles)
@@ -196,6 +202,7 @@ class Report:
         return Part(self.total, len(ended), sum(p > 0 for p in ended), self.drawdown)
 
     @property
+    @exactly()
     def hit_rate(self) -> Decimal | None:
         """The part of the cycles with trades that earned something; ``None`` without such cycles."""
         return self.whole.hit_rate
@@ -208,22 +215,27 @@ class Report:
         """
         return evolve(self, bracket={name: report.whole for name, report in reports.items()})
 
+    @exactly()
     def text(self) -> str:
         """Return every trade, every cycle with trades, and the total, for people to read."""
         return render.text(self)
 
+    @exactly()
     def cycles_csv(self) -> str:
         """Return one row for each cycle and one for the total, as CSV."""
         return render.cycles_csv(self)
 
+    @exactly()
     def trades_csv(self) -> str:
         """Return one row for each fill, as CSV."""
         return render.trades_csv(self)
 
+    @exactly()
     def write(self, folder: str | Path) -> None:
         """Write ``report.txt``, ``cycles.csv`` and ``trades.csv`` into a folder, made if need be."""
         render.write(self, folder)
 
+    @exactly()
     def write_parquet(self, folder: str | Path) -> None:
         """Write cycles, orders, fills and prices as Parquet files into a folder, made if need be.
 
@@ -234,6 +246,7 @@ class Report:
 
         tables.write(self, folder)
 
+    @exactly()
     def save_html(self, path: str | Path) -> None:
         """Write one page that needs nothing but a browser: no network, no other file.
 
@@ -246,6 +259,7 @@ class Report:
 
         html.save(self, Path(path))
 
+    @exactly()
     def _repr_html_(self) -> str:
         """Return the most important figures and the curve of the profit, for notebooks."""
         from polyframe.report import snippet

@@ -14,6 +14,7 @@ import pytest
 from attrs import define, field
 
 from polyframe.backtest.run import backtest, run_backtest
+from polyframe.backtest.sweeps.result import SweepResult
 from polyframe.clock import Clock, WallClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
@@ -25,6 +26,7 @@ from polyframe.model.money import price_units
 from polyframe.model.order import OrderRequest, OrderStatus, OrderType, Side
 from polyframe.recording.tape import base_units, shares
 from polyframe.report.ledgers import ledger_report
+from polyframe.report.values import Report
 from polyframe.shared import SharedService
 from polyframe.strategy import Strategy
 from polyframe.testing.run import run_strategy
@@ -103,6 +105,31 @@ def test_a_back_test_is_the_same_whatever_the_program_has_set(
         assert [each.total for each in again.variants] == [each.total for each in swept.variants]
         assert repr(ledger_report(file)) == repr(told)
     assert repr(other) == repr(plain)
+
+
+def told_of(report: Report, swept: SweepResult, folder: Path) -> list[object]:
+    """Return what a report and a sweep say when they are asked, which they reckon only then."""
+    total = report.total
+    report.save_html(folder / "page.html")
+    figures = (total.maker_share, total.profit_per_share, total.profit_per_dollar)
+    texts = [report.text(), report.cycles_csv(), report.trades_csv(), report._repr_html_()]
+    more = [swept.csv(), swept.text(), swept.best("fees"), swept.best().text(), swept._repr_html_()]
+    shares = [(each.drawdown, each.hit_rate, each.figure("volume")) for each in swept.variants]
+    known = (report.known_profit, report.hit_rate, report.whole.hit_rate)
+    page = (folder / "page.html").read_text()
+    return [*figures, *texts, *more, *shares, *known, swept.table().to_pylist(), page]
+
+
+@pytest.mark.parametrize("context", ROUGH, ids=str)
+def test_a_report_says_the_same_whatever_the_program_has_set(
+    context: Context, tmp_path: Path
+) -> None:
+    """Sums, parts, texts, tables and pages are made in the program, and reckoned with as the run was."""
+    pytest.importorskip("plotly")
+    report, swept = run_backtest(Eager(3), data=small(), models=MODELS), eager_sweep()
+    plain = told_of(report, swept, tmp_path)
+    with localcontext(context):
+        assert told_of(report, swept, tmp_path) == plain
 
 
 def test_what_is_remembered_of_sizes_is_exact() -> None:

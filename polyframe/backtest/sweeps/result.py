@@ -26,6 +26,7 @@ from polyframe.backtest.sweeps.tables import (
 from polyframe.backtest.sweeps.variantresult import VariantResult
 from polyframe.backtest.sweeps.variants import text
 from polyframe.errors import ConfigError
+from polyframe.model.exact import exactly
 from polyframe.model.money import ZERO
 from polyframe.recording.files import replacing
 from polyframe.report.render import number
@@ -57,6 +58,7 @@ class Best:
     median: Decimal
     above: int
 
+    @exactly()
     def text(self) -> str:
         """Return a plain statement."""
         tried = f"{_counted(self.tried, 'variant')} {'was' if self.tried == 1 else 'were'}"
@@ -98,6 +100,7 @@ class SweepResult:
         """The variants that failed."""
         return tuple(each for each in self.variants if each.failure is not None)
 
+    @exactly()
     def best(self, by: str = "profit") -> Best:
         """Return the variant with the largest figure; of several the first.
 
@@ -132,6 +135,7 @@ class SweepResult:
 
     # ------------------------------------------------------------------ as a table
 
+    @exactly()
     def table(self, kind: Kind = "arrow") -> Any:
         """Return one row for each variant.
 
@@ -147,6 +151,7 @@ class SweepResult:
         """
         return as_table(self._columns(), kind)
 
+    @exactly()
     def cycles(self, kind: Kind = "arrow") -> Any:
         """Return one row for each cycle of each variant that did not fail.
 
@@ -166,10 +171,12 @@ class SweepResult:
             columns[name] = [rounded(getattr(cycle.figures, name)) for _, cycle in rows]
         return as_table(columns, kind)
 
+    @exactly()
     def csv(self) -> str:
         """Return the table as CSV."""
         return csv_table(self._columns())
 
+    @exactly()
     def text(self, by: str = "profit", rows: int = 10) -> str:
         """Return the best rows, what failed, and the statement about the best, for people.
 
@@ -200,6 +207,7 @@ class SweepResult:
             lines.append(str(error))
         return "\n".join(lines) + "\n"
 
+    @exactly()
     def _repr_html_(self) -> str:
         """Return the best rows as a small table, for notebooks."""
         shown = self._ranked("profit")[:20]

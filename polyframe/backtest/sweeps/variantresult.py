@@ -14,6 +14,7 @@ from polyframe.backtest.sweeps.tables import FIGURES
 from polyframe.backtest.sweeps.task import CycleFigures, Failure, TaskResult
 from polyframe.backtest.sweeps.variants import Settings, label
 from polyframe.errors import ConfigError
+from polyframe.model.exact import exactly
 from polyframe.model.money import ZERO
 from polyframe.report.values import Figures
 
@@ -50,6 +51,7 @@ class VariantResult:
         return None if self.total is None else self.total.profit
 
     @property
+    @exactly()
     def drawdown(self) -> Decimal | None:
         """The largest fall of the summed profits from their peak in USD, looked at when cycles end."""
         if self.total is None:
@@ -62,6 +64,7 @@ class VariantResult:
         return worst
 
     @property
+    @exactly()
     def hit_rate(self) -> Decimal | None:
         """The part of the cycles with trades that earned something; ``None`` without such cycles."""
         ended = [
@@ -76,6 +79,7 @@ class VariantResult:
         """Why it failed, ``""`` if it did not."""
         return "" if self.failure is None else f"{self.failure.kind}: {self.failure.text}"
 
+    @exactly()
     def figure(self, name: str) -> Decimal | None:
         """Return a figure by the name of its column, ``None`` if it is not known.
 

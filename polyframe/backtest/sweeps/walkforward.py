@@ -27,6 +27,7 @@ from polyframe.backtest.sweeps.task import SweepOptions
 from polyframe.backtest.sweeps.variantresult import VariantResult, together, variant_result
 from polyframe.backtest.sweeps.variants import make_variants, template_of
 from polyframe.errors import ConfigError
+from polyframe.model.exact import exactly
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
 from polyframe.report.render import number
@@ -197,6 +198,7 @@ class WalkForward:
     folds: tuple[Fold, ...]
 
     @property
+    @exactly()
     def total(self) -> Figures | None:
         """All tests together, ``None`` if there is none that did not fail."""
         totals = [f.tested.total for f in self.folds if f.tested is not None and f.tested.total]
@@ -209,6 +211,7 @@ class WalkForward:
             return None
         return None if self.total is None else self.total.profit
 
+    @exactly()
     def table(self, kind: Kind = "arrow") -> Any:
         """Return one row for each fold: what was chosen, and the profits of training and test.
 
@@ -240,6 +243,7 @@ class WalkForward:
         columns["error"] = [_trouble(fold) for fold in self.folds]
         return as_table(columns, kind)
 
+    @exactly()
     def text(self) -> str:
         """Return a line for each fold and a plain statement, for people."""
         lines = [
@@ -269,6 +273,7 @@ class WalkForward:
             )
         return "\n".join(lines) + "\n"
 
+    @exactly()
     def _repr_html_(self) -> str:
         """Return a small table, for notebooks."""
         head = ["fold", "chosen", "train profit", "test profit"]
