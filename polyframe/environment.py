@@ -117,6 +117,8 @@ class Environment:
         self.reconcile_settings = reconcile or ReconcileSettings()
         self.snapshots = None if snapshots is None else self._make_snapshots(snapshots)
         self._fields: dict[str, dict[str, msgspec.Raw]] = {}
+        own = exchange if isinstance(exchange, PositionContracts) else None
+        self._contracts = own if contracts is None else contracts
         self.settlement = Settlement(
             exchange=exchange,
             clock=self.clock,
@@ -124,9 +126,8 @@ class Environment:
             ledger=self.ledger,
             settings=self.reconcile_settings,
             snapshots=self.snapshots,
+            may_redeem=self._contracts is not None,
         )
-        own = exchange if isinstance(exchange, PositionContracts) else None
-        self._contracts = own if contracts is None else contracts
         self.recount = Recount(
             self.account,
             exchange=exchange,

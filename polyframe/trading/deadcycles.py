@@ -15,7 +15,7 @@ from polyframe.model.series import Series
 from polyframe.trading.state import CycleState
 
 KEPT = 16
-"""Settled cycles of each series that still take late events; older ones that owe nothing are let go."""
+"""Settled cycles of each series that still take late events; older ones are let go, but for claims."""
 
 
 @define(eq=False)
@@ -71,9 +71,14 @@ class DeadCycle:
 
 
 class DeadCycles:
-    """All dead cycles, oldest first; they are found by slug and by token."""
+    """All dead cycles, oldest first; they are found by slug and by token.
 
-    def __init__(self) -> None:
+    Args:
+        keeps_claims: Whether those that owe something are kept until they are redeemed.
+    """
+
+    def __init__(self, *, keeps_claims: bool) -> None:
+        self._keeps_claims = keeps_claims
         self._by_slug: dict[str, DeadCycle] = {}
         self._by_token: dict[str, DeadCycle] = {}
         self._settled: Counter[Series] = Counter()
@@ -118,7 +123,8 @@ class DeadCycles:
     def settle(self, cycle: DeadCycle) -> DeadCycle | None:
         """Take note that nothing more is expected of a cycle; return the one that is let go for it.
 
-        That is the oldest settled one of its series that owes nothing, without the last `KEPT`.
+        That is the oldest settled one of its series, without the last `KEPT`, and without those that
+        owe something as long as somebody may redeem it.
         """
         series = cycle.state.market.series
         cycle.is_forgettable = True
@@ -129,7 +135,7 @@ class DeadCycles:
             if one.is_forgettable and one.state.market.series == series
         )
         for one in islice(settled, max(self._settled[series] - KEPT, 0)):
-            if not one.claim:
+            if not (self._keeps_claims and one.claim):
                 self._settled[series] -= 1
                 self.remove(one)
                 return one

@@ -63,6 +63,7 @@ class Settlement:
         ledger: Where it is written down.
         settings: What becomes of orders that are accepted too late, and when questions are asked.
         snapshots: Are told when a dead cycle changed, and when nothing more can happen to it.
+        may_redeem: Whether somebody here redeems what markets owe; their cycles are kept until then.
 
     Attributes:
         own: All orders of the environment; those of dead cycles are added here.
@@ -77,6 +78,7 @@ class Settlement:
         ledger: Journal,
         settings: ReconcileSettings | None = None,
         snapshots: Snapshots | None = None,
+        may_redeem: bool = True,
     ) -> None:
         self._snapshots = snapshots
         self._exchange = exchange
@@ -84,7 +86,7 @@ class Settlement:
         self._counters = counters
         self._ledger = ledger
         self._settings = settings or ReconcileSettings()
-        self._cycles = DeadCycles()
+        self._cycles = DeadCycles(keeps_claims=may_redeem)
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
         self._changed = asyncio.Event()

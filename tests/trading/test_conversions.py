@@ -34,7 +34,7 @@ from polyframe.trading.reconcile import ReconcileSettings
 from polyframe.trading.snapshotstore import MemoryStore
 from polyframe.trading.state import CycleState
 from tests.support.contracts import ConvertingExchange
-from tests.support.fake import START, make_market, trade_report
+from tests.support.fake import START, FakeExchange, make_market, trade_report
 from tests.support.stage import Stage, play, settle
 from tests.trading.builders import dec
 
@@ -639,3 +639,36 @@ def test_the_chain_tells_nothing_when_it_could_be_either_or_neither() -> None:
         ApplyTradeReport(START, trade_report(FIRST, "t9", "v9", status=TradeStatus.MINED), 2)
     )
     assert judge(state, conversion, merged) is UNKNOWN
+
+
+def test_where_nobody_redeems_what_is_owed_is_kept_no_longer_than_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A program whose winnings are redeemed on the website runs for weeks: its memory has a bound."""
+    monkeypatch.setattr(deadcycles, "KEPT", 1)
+    exchange = FakeExchange()
+    exchange.redeems = False
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle()
+        order = await stage.trading.handle("me").buy(UP, price=dec("0.50"), size=Decimal(10))
+        for status in (TradeStatus.MATCHED, TradeStatus.CONFIRMED):
+            stage.env.router.on_user_message(
+                trade_report(
+                    FIRST,
+                    "t1",
+                    order.venue_id,
+                    UP,
+                    size=Decimal(10),
+                    price=dec("0.50"),
+                    status=status,
+                )
+            )
+        for number in range(1, 4):
+            await stage.open_cycle(START + 900 * number)
+            await asyncio.sleep(900 + 120)
+        assert stage.env.account.claimable
+        assert stage.env.settlement.state(FIRST.slug) is None
+        assert stage.env.settlement.claims() == []
+
+    play(act, exchange=exchange)
