@@ -374,6 +374,13 @@ class VirtualClock:
         timers: list[asyncio.TimerHandle] = self._loop_parts["_scheduled"]
         return bool(timers) and timers[0].when() < now
 
+    def _end_turn(self) -> None:
+        """Do what goes before the timers that are due: the loop takes those next, whatever kept it here."""
+        if self._is_amid:
+            self._work()
+        if self._alarm is not None:
+            self._is_timer_due()  # then it becomes one of them
+
     def _in_turn(self, place: int) -> Generator[None, None, None]:
         """Let the first `place` go who are ready, but not those who were woken after them."""
         ready = self._ready
@@ -417,6 +424,11 @@ class _VirtualSelector(selectors.BaseSelector):
 
     @override
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = self._select(timeout)
+        self._clock._end_turn()  # noqa: SLF001
+        return ready
+
+    def _select(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         clock = self._clock
         if timeout == 0:
             self._skipped += 1

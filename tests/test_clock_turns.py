@@ -22,7 +22,13 @@ STEPS = st.lists(
 )
 
 
-def story(habits: list[list[tuple[str, int]]], rings: list[list[int]], *, turns: bool) -> list[Any]:
+def story(
+    habits: list[list[tuple[str, int]]],
+    rings: list[list[int]],
+    *,
+    turns: bool,
+    is_debug: bool = False,
+) -> list[Any]:
     """Return what workers do in which order; `turns` says whether the clock takes turns.
 
     The loop alone has a timer for what is an alarm of the clock.
@@ -31,11 +37,14 @@ def story(habits: list[list[tuple[str, int]]], rings: list[list[int]], *, turns:
         habits: What each of them does in turn.
         rings: Whom idle work wakes, at one instant after the other.
         turns: False for the loop alone.
+        is_debug: As with ``python -X dev``, where the loop takes each turn itself.
     """
     clock, told, left = VirtualClock(), list[Any](), list(rings)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
+        loop.set_debug(is_debug)
+        loop.slow_callback_duration = inf
         bells: list[Doorbell] = [doorbell() for _ in range(4)]
 
         alarm_at, timers = inf, list[asyncio.TimerHandle]()
@@ -136,6 +145,20 @@ def test_a_timer_of_an_instant_of_the_recording_comes_after_all_that_it_led_to()
     told = story(habits, [[1, 0]], turns=True)
     assert told == story(habits, [[1, 0]], turns=False)
     assert told.index((0.5, 0, "end")) < told.index((0.5, 2, "end"))
+
+
+@pytest.mark.parametrize("is_debug", [False, True])
+def test_what_is_due_does_not_hang_on_how_many_turns_there_were_before(is_debug: bool) -> None:
+    """The clock takes so many turns for the loop; the last of them ends as the others do."""
+    way = ("way", 0)
+    for count in range(36):
+        instant = [[*[way] * count, ("wait", 0), *[way] * 3], [("wait", 0), *[way] * 3]]
+        for habits in (
+            [*instant, [("sleep", 1)], []],
+            [*instant, [("alarm", 1), *[way] * count], [("timer", 1), ("sleep", 1)]],
+        ):
+            told = story(habits, [[1, 0], [0]], turns=True, is_debug=is_debug)
+            assert told == story(habits, [[1, 0], [0]], turns=False)
 
 
 def test_an_alarm_that_is_set_anew_rings_once_and_at_its_new_place_among_timers() -> None:
