@@ -195,7 +195,7 @@ class Strategy:
 class _CycleLog(logging.LoggerAdapter[logging.Logger]):
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         told: Any = self.extra
-        kwargs["extra"] = {**kwargs.get("extra", {}), "market_time": told["clock"].time()}
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), "market_time": told["clock"].time()}
         return f"[{told['market']}] {msg}", kwargs
 
 

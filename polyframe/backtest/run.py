@@ -156,10 +156,11 @@ def _job(strategies: Sequence[Strategy], data: Recording, options: Options) -> _
             "run_backtest(One(), Other(), data=…)"
         )
         raise ConfigError(msg)
-    names = Counter(type(strategy).__name__ for strategy in strategies)
-    if (twice := names.most_common(1)[0])[1] > 1:
+    given: Sequence[object] = strategies  # whatever they are; the trader refuses what is none
+    names = Counter(type(one).__name__ for one in given if isinstance(one, Strategy))
+    if twice := next((name for name, count in names.items() if count > 1), None):
         msg = (
-            f"strategies: two would trade under one name, {twice[0]}; give one a class of its own, or "
+            f"strategies: two would trade under one name, {twice}; give one a class of its own, or "
             "compare settings with sweep(…)"
         )
         raise ConfigError(msg)

@@ -41,6 +41,10 @@ class _Fixed(Context):
         return MappingProxyType(dict(found)) if name == "traps" else found
 
     @override
+    def __reduce__(self) -> Any:
+        return self.copy().__reduce__()  # also of `deepcopy`: who copies it wants one of his own
+
+    @override
     def clear_traps(self) -> NoReturn:
         raise _refusal("clear_traps()")
 

@@ -18,7 +18,7 @@ from polyframe.backtest.run import _tell_outside, backtest, run_backtest
 from polyframe.backtest.sweeps.sweeping import sweep
 from polyframe.clock import VirtualClock, WallClock
 from polyframe.counters import Count, Counters
-from polyframe.errors import ConfigError, StrategyFailed
+from polyframe.errors import ConfigError, StrategyDefinitionError, StrategyFailed
 from polyframe.model.events import MarketMessage, PriceChanged, StreamState
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
@@ -269,6 +269,23 @@ def test_a_strategy_that_raises_ends_the_run_or_its_cycle_as_it_was_told_to() ->
     assert len(run_backtest(Raising(), data=data, on_error="skip_cycle").cycles) == 3
 
 
+@define
+class Telling(Strategy):
+    """Logs with fields of its own, and with what says that there are none."""
+
+    async def on_cycle_start(self) -> None:
+        for more in (None, {}, {"pace": 3}):
+            self.log.warning("begun", extra=more)
+
+
+def test_what_a_strategy_logs_has_the_time_of_its_market(caplog: pytest.LogCaptureFixture) -> None:
+    """Beside whatever fields it gives to its records."""
+    run_backtest(Telling(), data=wandering(1, cycles=1), on_error="raise")
+    found = [vars(one) for one in caplog.records if one.name.endswith("Telling")]
+    assert [one["market_time"] for one in found] == [START] * 3
+    assert found[2]["pace"] == 3
+
+
 def test_what_cannot_be_run_is_refused_by_name() -> None:
     """No strategy, no data, a series that was not recorded, a market twice, a loop, a wrong clock."""
     data = wandering(1, cycles=1)
@@ -286,6 +303,8 @@ def test_what_cannot_be_run_is_refused_by_name() -> None:
         run_backtest([Eager()], data=data)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"two would trade under one name, Eager; .* sweep\("):
         run_backtest(Eager(), Eager(), data=data)
+    with pytest.raises(StrategyDefinitionError, match="the class Eager: call it"):
+        run_backtest(Eager, Eager, data=data)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="has no markets"):
         run_backtest(Eager(), data=Made())
     with pytest.raises(ConfigError, match=r"such as ParquetRecording\(folder\), got 'recordings'"):

@@ -6,6 +6,7 @@ import asyncio
 import decimal
 import pickle
 from collections.abc import Callable
+from copy import deepcopy
 from decimal import Context, Decimal, Inexact, getcontext, localcontext, setcontext
 
 import pytest
@@ -72,8 +73,11 @@ def test_a_copy_is_ones_own() -> None:
 
 
 def test_it_may_travel() -> None:
-    """Pickled, as what is sent to another process may be, it is the same."""
-    assert repr(pickle.loads(pickle.dumps(EXACT))) == repr(EXACT)
+    """Pickled, as what is sent to another process may be, it is the same, and that one's own."""
+    for copied in (pickle.loads(pickle.dumps(EXACT)), deepcopy(EXACT)):
+        assert repr(copied) == repr(EXACT)
+        copied.prec = 3
+        assert EXACT.prec == 28
 
 
 @pytest.mark.parametrize("context", WEAK, ids=str)
