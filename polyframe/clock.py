@@ -375,8 +375,11 @@ class VirtualClock:
         return bool(timers) and timers[0].when() < now
 
     def _end_turn(self) -> None:
-        """Do what goes before the timers that are due: the loop takes those next, whatever kept it here."""
-        if self._is_amid:
+        """Do what goes before the timers that are due: the loop takes those next.
+
+        Whatever ended its turn here, but for callbacks that have had it for too long.
+        """
+        if self._is_amid and self._left > 0:
             self._work()
         if self._alarm is not None:
             self._is_timer_due()  # then it becomes one of them
