@@ -95,6 +95,7 @@ def test_a_class_in_a_module_of_the_current_directory(
 ) -> None:
     """A module name is looked up where the command was started, too."""
     monkeypatch.chdir(module.parent)
+    monkeypatch.delitem(sys.modules, module.stem, raising=False)  # of another test, as it may be
     assert type(load_strategy("mine:Mine")).__name__ == "Mine"
 
 
