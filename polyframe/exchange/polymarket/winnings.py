@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from polyframe.exchange.polymarket.checks import value
-from polyframe.exchange.polymarket.dataapi import DataClient
 from polyframe.model.conversion import Receipt, ReceiptState
+
+if TYPE_CHECKING:
+    from polyframe.exchange.polymarket.dataapi import DataClient
 
 ASK_FIRST, ASK_CAP = 1.0, 5.0
 """Seconds between two questions for a transaction: at first, and at most."""
