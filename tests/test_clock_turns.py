@@ -175,6 +175,30 @@ def test_an_alarm_that_is_set_anew_rings_once_and_at_its_new_place_among_timers(
     assert told.index((1.0, 1, "due")) < told.index((1.0, 2, "alarm"))
 
 
+@pytest.mark.parametrize("is_debug", [False, True])
+def test_an_alarm_is_among_the_timers_that_the_loop_takes_while_others_go_on(
+    is_debug: bool,
+) -> None:
+    """Also where the clock has left the turn to the loop before it looked at what is due."""
+    clock, told = VirtualClock(), list[str]()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_debug(is_debug)
+        loop.slow_callback_duration = inf
+        clock.when_idle(lambda: False)
+        clock.set_alarm(1.0, lambda: told.append("alarm"))
+        loop.call_at(1.0, told.append, "timer")
+        clock.pass_on(1.0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        told.append("others")
+        clock.when_idle(None)
+
+    clock.run(main())
+    assert told == ["alarm", "timer", "others"]
+
+
 def test_an_alarm_is_taken_back() -> None:
     """With no time it does not ring, also where it is a timer by then."""
     clock, rung = VirtualClock(), list[float]()
