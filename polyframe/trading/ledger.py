@@ -20,6 +20,7 @@ from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
 from polyframe.model.events import OrderChanged
+from polyframe.model.exact import exactly
 from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.order import Order
@@ -281,6 +282,7 @@ class Ledger:
         return len(self._records)
 
     @property
+    @exactly()
     def profit(self) -> Decimal:
         """Sum of the final profits of this run in USD."""
         return sum((r.profit for r in self if r.profit is not None), ZERO)

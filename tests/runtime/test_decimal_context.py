@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 
 from polyframe.backtest.run import backtest, run_backtest
 from polyframe.backtest.sweeps.result import SweepResult
@@ -30,6 +30,7 @@ from polyframe.report.values import Report
 from polyframe.shared import SharedService
 from polyframe.strategy import Strategy
 from polyframe.testing.run import run_strategy
+from polyframe.trading.ledger import Ledger
 from polyframe.venue.local import LocalVenue
 from tests.backtest.kit import MODELS, Eager
 from tests.backtest.sweepkit import eager_sweep, small
@@ -252,6 +253,16 @@ def test_what_a_program_asks_for_by_itself_is_exact() -> None:
         play(act, exchange=venue)
         assert getcontext().prec == 3
     assert venue.seen == dict.fromkeys(("open", "fetch_trades", "redeem", "close"), True)
+
+
+def test_the_profit_of_a_ledger_is_summed_exactly() -> None:
+    """Whoever asks for it."""
+    ledger = Ledger()
+    record = run_strategy(Taker(), cycles=1, seed=5).records[0]
+    for slug in ("one", "other"):
+        ledger.put(evolve(record, slug=slug, profit=Decimal("123.456789")))
+    with localcontext(Context(prec=3)):
+        assert str(ledger.profit) == "246.913578"
 
 
 def test_the_local_venue_serves_in_the_context_of_the_framework() -> None:
