@@ -482,6 +482,8 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         self.clock = clock
         self._timers_set = 0
         super().__init__(_VirtualSelector(clock))
+        # Hours of simulated time may pass within a step: in debug mode each would be told as slow.
+        self.slow_callback_duration = inf
 
     @override
     def time(self) -> float:

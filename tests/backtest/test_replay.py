@@ -269,6 +269,15 @@ def test_a_strategy_that_raises_ends_the_run_or_its_cycle_as_it_was_told_to() ->
     assert len(run_backtest(Raising(), data=data, on_error="skip_cycle").cycles) == 3
 
 
+def test_in_debug_mode_no_step_is_slow(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Market time that passes within a step of the loop is no time that it took."""
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    run_backtest(Eager(), data=wandering(1, cycles=1))
+    assert "took" not in caplog.text
+
+
 @define
 class Telling(Strategy):
     """Logs with fields of its own, and with what says that there are none."""
