@@ -8,6 +8,7 @@ from typing import cast
 from attrs import define, field
 
 from polyframe.clock import VirtualClock
+from polyframe.errors import ExchangeUnavailable
 from polyframe.exchange.polymarket.dataapi import DataClient
 from polyframe.exchange.polymarket.datarecords import RecordedPosition
 from polyframe.exchange.polymarket.winnings import redeem_earlier
@@ -55,6 +56,7 @@ class Contracts:
 
     ends: dict[str, list[ReceiptState]] = field(factory=dict)
     redeemed: list[str] = field(factory=list)
+    lost: int = 0
 
     async def redeem_condition(self, condition_id: str) -> Receipt:
         """Note it."""
@@ -62,7 +64,10 @@ class Contracts:
         return self._next(condition_id)
 
     async def fetch_receipt(self, transaction_id: str) -> Receipt:
-        """Say what comes next."""
+        """Say what comes next, once no more questions are lost."""
+        if self.lost:
+            self.lost -= 1
+            raise ExchangeUnavailable("lost")
         return self._next(transaction_id)
 
     def _next(self, name: str) -> Receipt:
@@ -118,6 +123,16 @@ def test_each_end_is_told() -> None:
         "unknown": S.UNKNOWN,
         "slow": S.SUBMITTED,
     }
+
+
+def test_a_lost_question_is_asked_again() -> None:
+    """What is on its way ends without it, and the next market is redeemed as well."""
+    contracts = Contracts(lost=2)
+    found = redeem([position("first"), position("next")], contracts)
+    assert found == {"first": S.CONFIRMED, "next": S.CONFIRMED}
+    assert contracts.redeemed == ["first", "next"]
+    silent = Contracts(lost=1000)
+    assert redeem([position("first")], silent) == {"first": S.SUBMITTED}
 
 
 def test_nothing_to_redeem() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Protocol
 
+from polyframe.errors import ExchangeError
 from polyframe.exchange.polymarket.checks import value
 from polyframe.model.conversion import Receipt, ReceiptState
 
 if TYPE_CHECKING:
     from polyframe.exchange.polymarket.dataapi import DataClient
+
+log = logging.getLogger(__name__)
 
 ASK_FIRST, ASK_CAP = 1.0, 5.0
 """Seconds between two questions for a transaction: at first, and at most."""
@@ -45,7 +49,8 @@ async def redeem_earlier(
         How it ended, by condition id; empty if there is nothing to redeem.
 
     Raises:
-        ExchangeError: The venue did not answer; what was redeemed before is redeemed.
+        ExchangeError: The venue did not answer when it was told to redeem, or which positions there are;
+            what was redeemed before is redeemed.
     """
     paying = (item for item in await records.positions() if item.is_redeemable and value(item) > 0)
     wanted = dict.fromkeys(item.condition_id for item in paying)  # each once: all shares go at once
@@ -58,5 +63,8 @@ async def _redeemed(condition_id: str, contracts: Redeems, timeout: float) -> Re
     while receipt.state is ReceiptState.SUBMITTED and asyncio.get_running_loop().time() < give_up:
         await asyncio.sleep(delay)
         delay = min(delay * 1.5, ASK_CAP)
-        receipt = await contracts.fetch_receipt(receipt.transaction_id)
+        try:
+            receipt = await contracts.fetch_receipt(receipt.transaction_id)
+        except ExchangeError as error:  # it is on its way, and the other markets wait
+            log.warning("%s: asking how its redemption ended failed: %s", condition_id, error)
     return receipt
