@@ -6,13 +6,15 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from polyframe.clock import VirtualClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import StaleCycleError
+from polyframe.exchange.base import Solo
 from polyframe.marketbooks import MISMATCH_LIMIT
 from polyframe.model.events import (
     BestQuote,
@@ -119,6 +121,10 @@ class Room:
 
     def count(self, name: Count, reason: str) -> int:
         return self.counters.get(name, reason)
+
+
+SOLO = cast("Solo", SimpleNamespace(is_over=False))
+"""What stands for the rows of a recording."""
 
 
 class Pace:
@@ -537,6 +543,20 @@ def test_who_unsubscribes_hears_no_more() -> None:
         room.session.unsubscribe(ear)
     room.stream.push(delta(MARKET, Outcome.UP, 5000, 7, is_bid=True))
     assert [] == room.ear.heard
+
+
+def test_only_who_alone_subscribes_is_given_rows() -> None:
+    """Neither one of two, nor one who has left while another stays, though that one is alone then."""
+    room, other = Room(), Ear()
+    room.session._take_solo = lambda: SOLO
+    room.know()
+    assert room.session.solo(room.ear) is SOLO
+    room.session.subscribe(other)
+    assert room.session.solo(room.ear) is None
+    room.session.unsubscribe(room.ear)
+    assert room.session.may_solo
+    assert room.session.solo(room.ear) is None
+    assert room.session.solo(other) is SOLO
 
 
 def test_a_subscriber_that_raises_does_not_stop_the_others(
