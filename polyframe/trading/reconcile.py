@@ -23,7 +23,8 @@ NOT_FOUND = "not_found"
 
 def _are_seconds(values: Any) -> bool:
     """Return whether these are some numbers above 0."""
-    return isinstance(values, tuple) and bool(values) and all(0 < value < inf for value in values)
+    are_numbers = isinstance(values, tuple) and all(isinstance(one, int | float) for one in values)
+    return are_numbers and bool(values) and all(0 < value < inf for value in values)
 
 
 @frozen(kw_only=True)

@@ -153,6 +153,7 @@ def test_a_report_can_be_read() -> None:
         ("soon", ()),
         ("soon", (1.0, 0.0)),
         ("soon", 1.0),
+        ("soon", ("1",)),
         ("open_interval", "3"),
         ("idle_interval", float("nan")),
         ("grace", -1.0),
