@@ -243,7 +243,6 @@ class _Job:
         tell: Tell,
     ) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        _notice_outside(self._loop)
         if self._is_cancelled:
             raise asyncio.CancelledError
         entries = {entry.market.slug: entry for found in chosen.values() for entry in found}
@@ -269,6 +268,7 @@ class _Job:
         for service in self.services:
             environment.provide(service)
         async with environment as env:
+            _notice_outside(self._loop)  # while services open, no time passes that matters
             await _until_failure(exchange, self._trade(env, chosen, settings))
             try:
                 async with asyncio.timeout(self.resolved_after + _PATIENCE):

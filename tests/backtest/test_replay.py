@@ -16,7 +16,7 @@ from polyframe.backtest.exchange import ReplayExchange
 from polyframe.backtest.progress import Progress
 from polyframe.backtest.run import _tell_outside, backtest, run_backtest
 from polyframe.backtest.sweeps.sweeping import sweep
-from polyframe.clock import VirtualClock, WallClock
+from polyframe.clock import Clock, VirtualClock, WallClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, StrategyDefinitionError, StrategyFailed
 from polyframe.model.events import MarketMessage, PriceChanged, StreamState
@@ -26,6 +26,7 @@ from polyframe.model.series import Series
 from polyframe.paper.models import ConstantLatency, PaperModels
 from polyframe.paper.queues import QueuePlace
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
+from polyframe.shared import SharedService
 from polyframe.strategy import Strategy
 from polyframe.trading.guards import EntryGuards
 from tests.backtest.kit import (
@@ -355,7 +356,14 @@ def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any], tex
 def test_who_waits_for_a_thread_is_told_what_that_does_to_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Once: market time does not wait for it. A strategy that computes in its hooks is told nothing."""
+    """Once: market time does not wait for it. Who computes in its hooks, or loads before, is told nothing."""
+
+    class Loads(SharedService):
+        async def open(self, clock: Clock, counters: Counters) -> None:
+            await asyncio.to_thread(sum, range(3))
+
+        async def close(self) -> None:
+            pass
 
     @define
     class Elsewhere(Strategy):
@@ -364,7 +372,7 @@ def test_who_waits_for_a_thread_is_told_what_that_does_to_time(
 
     data = wandering(1, cycles=2)
     _tell_outside.cache_clear()
-    run_backtest(Eager(), data=data)
+    run_backtest(Eager(), data=data, services=[Loads()])
     assert "awaits a thread" not in caplog.text
     run_backtest(Elsewhere(), data=data)
     assert 1 == caplog.text.count("awaits a thread, a process or a socket")
