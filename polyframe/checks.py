@@ -55,12 +55,11 @@ def number(expected: str, holds: Callable[[float], bool]) -> Check:
         expected: What the message says is expected, for example ``"seconds above 0"``.
         holds: Says whether a number is that.
     """
+    return must(expected, lambda value: _is_number(value) and -inf < value < inf and holds(value))
 
-    def is_right(value: Any) -> bool:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and -inf < value < inf and holds(value)
 
-    return must(expected, is_right)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def one_of(*words: str) -> Check:
@@ -79,3 +78,4 @@ not_negative = amount("at least 0", lambda value: value >= 0)
 a_price = amount("between 0 and 1", lambda value: 0 < value < 1)
 seconds = number("seconds, at least 0", lambda value: value >= 0)
 some_seconds = number("seconds above 0", lambda value: value > 0)
+a_time = must("seconds above 0, inf for no end", lambda value: _is_number(value) and value > 0)

@@ -21,7 +21,7 @@ from decimal import Decimal
 from attrs import define, field, frozen
 from typing_extensions import override
 
-from polyframe.checks import some_seconds
+from polyframe.checks import a_time
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError
@@ -55,10 +55,10 @@ class ReferenceSettings:
         plausible: How far the instant of a price may be from our clock.
     """
 
-    record_after: float = field(default=180.0, validator=some_seconds)
-    record_every: float = field(default=60.0, validator=some_seconds)
-    record_until: float = field(default=3600.0, validator=some_seconds)
-    plausible: float = field(default=300.0, validator=some_seconds)
+    record_after: float = field(default=180.0, validator=a_time)
+    record_every: float = field(default=60.0, validator=a_time)
+    record_until: float = field(default=3600.0, validator=a_time)
+    plausible: float = field(default=300.0, validator=a_time)
 
 
 @define(eq=False)

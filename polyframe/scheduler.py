@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from polyframe.checks import seconds, some_seconds
+from polyframe.checks import a_time, seconds
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ExchangeError
@@ -45,9 +45,9 @@ class ScheduleSettings:
             before it starts without them.
     """
 
-    prepare_ahead: float = field(default=60.0, validator=some_seconds)
-    retry_first: float = field(default=1.0, validator=some_seconds)
-    retry_cap: float = field(default=15.0, validator=some_seconds)
+    prepare_ahead: float = field(default=60.0, validator=a_time)
+    retry_first: float = field(default=1.0, validator=a_time)
+    retry_cap: float = field(default=15.0, validator=a_time)
     books_timeout: float = field(default=5.0, validator=seconds)
 
 

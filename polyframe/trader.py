@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from attrs import define, field, frozen
 
-from polyframe.checks import flag, instance, some_seconds
+from polyframe.checks import a_time, flag, instance
 from polyframe.counters import Count
 from polyframe.definition import check_definition
 from polyframe.environment import Environment
@@ -47,8 +47,8 @@ class TraderSettings:
         schedule: When the next market is looked for.
     """
 
-    cycle_end_timeout: float = field(default=3.0, validator=some_seconds)
-    shutdown_timeout: float = field(default=4.0, validator=some_seconds)
+    cycle_end_timeout: float = field(default=3.0, validator=a_time)
+    shutdown_timeout: float = field(default=4.0, validator=a_time)
     cancel_on_exit: bool = field(default=False, validator=flag)
     schedule: ScheduleSettings = field(
         factory=ScheduleSettings, validator=instance(ScheduleSettings)

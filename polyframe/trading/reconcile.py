@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from attrs import asdict, field, frozen
 
-from polyframe.checks import must, one_of, seconds, some_seconds
+from polyframe.checks import a_time, must, one_of, seconds
 from polyframe.errors import ConfigError
 from polyframe.model.order import OrderStatus
 
@@ -55,8 +55,8 @@ class ReconcileSettings:
         ConfigError: A value that cannot be.
     """
 
-    open_interval: float = field(default=3.0, validator=some_seconds)
-    idle_interval: float = field(default=30.0, validator=some_seconds)
+    open_interval: float = field(default=3.0, validator=a_time)
+    idle_interval: float = field(default=30.0, validator=a_time)
     soon: tuple[float, ...] = field(
         default=(1.0, 2.0, 5.0), validator=must("a tuple of seconds above 0", _are_seconds)
     )
@@ -66,7 +66,7 @@ class ReconcileSettings:
     )
     adopter: str = ""
     late_orders: LateOrders = field(default="cancel", validator=one_of("cancel", "leave"))
-    resolution_interval: float = field(default=5.0, validator=some_seconds)
+    resolution_interval: float = field(default=5.0, validator=a_time)
 
     def __attrs_post_init__(self) -> None:
         if (self.foreign_orders == "adopt") != bool(self.adopter):

@@ -291,7 +291,7 @@ def test_adding_to_a_running_trader_is_refused() -> None:
     play(act)
 
 
-NO_SECONDS: list[Any] = [-1.0, float("nan"), float("inf"), "5", None, True]
+NO_SECONDS: list[Any] = [-1.0, float("nan"), "5", None, True]
 
 
 @pytest.mark.parametrize("value", NO_SECONDS)
@@ -316,6 +316,12 @@ def test_trader_settings_are_checked(field: str, value: Any) -> None:
     """What cannot be meant is refused by name."""
     with pytest.raises(ConfigError, match=f"^{field}: expected "):
         TraderSettings(**{field: value})
+
+
+def test_a_time_may_have_no_end() -> None:
+    """Infinite seconds are for ever."""
+    assert TraderSettings(shutdown_timeout=float("inf")).shutdown_timeout == float("inf")
+    assert ScheduleSettings(prepare_ahead=float("inf")).prepare_ahead == float("inf")
 
 
 def test_an_old_order_does_not_reach_the_next_cycle() -> None:
