@@ -224,13 +224,8 @@ class PaperBook:
             behind = changes.behind(begin)
             if received[begin] < look_ms:
                 behind = changes.behind(bisect_left(received, look_ms, begin, end))
-            if behind == begin + 1 and not self._waiting:
-                place = changes.places[begin]
-                book.apply_change(place > 0, abs(place), changes.sizes[begin])
-                book.touch(changes.times[begin])
-            else:
-                self._let_wait(changes, begin, behind)
-                self._take_waiting()
+            self._let_wait(changes, begin, behind)
+            self._take_waiting()
             watcher.note(received[behind - 1], book.bid_units, book.ask_units)
             begin = behind
         if begin < end:
