@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from attrs import Attribute, field, frozen
 
+from polyframe.checks import must
 from polyframe.errors import ConfigError
 from polyframe.paper.queues import Power2, QueueModel
 
@@ -27,10 +28,10 @@ class Latency(Protocol):
         ...
 
 
-def _duration(_: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        msg = f"{attribute.name}: expected whole milliseconds of at least 0, got {value!r}"
-        raise ConfigError(msg)
+_duration = must(
+    "whole milliseconds of at least 0",
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+)
 
 
 def _to_samples(values: Iterable[int]) -> tuple[int, ...]:
@@ -81,22 +82,15 @@ class EmpiricalLatency:
         return self.samples_ms[int(chance.random() * len(self.samples_ms))]
 
 
-def _probability(_: object, attribute: Attribute[Any], value: float) -> None:
-    if not 0 <= value <= 1:
-        msg = f"{attribute.name}: expected a probability from 0 to 1, got {value!r}"
-        raise ConfigError(msg)
-
-
-def _latency(_: object, attribute: Attribute[Any], value: object) -> None:
-    if isinstance(value, type) or not hasattr(value, "sample_ms"):
-        msg = f"{attribute.name}: expected a latency, such as ConstantLatency(250), got {value!r}"
-        raise ConfigError(msg)
-
-
-def _queue(_: object, attribute: Attribute[Any], value: object) -> None:
-    if isinstance(value, type) or not hasattr(value, "join"):
-        msg = f"{attribute.name}: expected a model of queues, such as Power2(), got {value!r}"
-        raise ConfigError(msg)
+_probability = must("a probability from 0 to 1", lambda value: 0 <= value <= 1)
+_latency = must(
+    "a latency, such as ConstantLatency(250)",
+    lambda value: not isinstance(value, type) and hasattr(value, "sample_ms"),
+)
+_queue = must(
+    "a model of queues, such as Power2()",
+    lambda value: not isinstance(value, type) and hasattr(value, "join"),
+)
 
 
 @frozen
