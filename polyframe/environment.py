@@ -210,15 +210,21 @@ class Environment:
             slug: One market; by default all that owe something here.
 
         Returns:
-            How it ended, by slug.
+            How it ended, by slug. Where the venue did not answer, the receipt says so (``FAILED`` if
+            nothing was sent, ``UNKNOWN`` if it may have been); asking again is harmless.
 
         Raises:
             ConfigError: Nobody redeems here, or the market owes nothing.
-            ExchangeError: The venue did not answer; asking again is harmless.
         """
-        slugs = self.settlement.claims() if slug is None else [slug]
         with exactly():
-            return {one: await self.redemptions.redeem(one) for one in slugs}
+            if slug is not None:
+                return {slug: await self.redemptions.redeem(slug)}
+            receipts: dict[str, Receipt] = {}
+            for one in self.settlement.claims():
+                # Another call may have redeemed it meanwhile.
+                if self.settlement.claim(one) is not None:
+                    receipts[one] = await self.redemptions.redeem(one)
+            return receipts
 
     # ------------------------------------------------------------------ shared services
 

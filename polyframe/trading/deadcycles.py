@@ -8,14 +8,35 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
+from polyframe.model.market import Market, Outcome
 from polyframe.model.money import ZERO
 from polyframe.model.series import Series
+from polyframe.trading.account import Account
 from polyframe.trading.state import CycleState
 
 KEPT = 16
-"""Settled cycles of each series that still take late events; older ones are let go, but for claims."""
+"""Settled cycles of each series that still take late events; older ones are let go."""
+
+
+@frozen(eq=False)
+class Claim:
+    """What a resolved market still owes: all that redeeming it needs.
+
+    Attributes:
+        market: The market.
+        winner: Who won; shares of it are what pays.
+        account: Whose cash it becomes.
+        amount: USD.
+        is_coming: Whether its shares may not all be on chain yet: a trade is under way.
+    """
+
+    market: Market
+    winner: Outcome
+    account: Account
+    amount: Decimal
+    is_coming: bool
 
 
 @define(eq=False)
@@ -47,6 +68,13 @@ class DeadCycle:
         """USD that its resolved market still owes."""
         return self.state.payout - self.redeemed
 
+    def as_claim(self) -> Claim | None:
+        """Return what its resolved market still owes, ``None`` if that is nothing."""
+        state, amount = self.state, self.claim
+        if not amount or state.winner is None:
+            return None
+        return Claim(state.market, state.winner, state.account, amount, state.trades_under_way)
+
     def redeem(self, amount: Decimal) -> Decimal:
         """Book as cash what the market has paid, as far as it was owed; return how much that is."""
         # A trade may have failed meanwhile, which took its part of the claim.
@@ -74,11 +102,12 @@ class DeadCycles:
     """All dead cycles, oldest first; they are found by slug and by token.
 
     Args:
-        keeps_claims: Whether those that owe something are kept until they are redeemed.
+        keeps_claims: Whether what those owe that are let go is kept until it is redeemed.
     """
 
     def __init__(self, *, keeps_claims: bool) -> None:
         self._keeps_claims = keeps_claims
+        self._claims: dict[str, Claim] = {}
         self._by_slug: dict[str, DeadCycle] = {}
         self._by_token: dict[str, DeadCycle] = {}
         self._settled: Counter[Series] = Counter()
@@ -123,8 +152,9 @@ class DeadCycles:
     def settle(self, cycle: DeadCycle) -> DeadCycle | None:
         """Take note that nothing more is expected of a cycle; return the one that is let go for it.
 
-        That is the oldest settled one of its series, without the last `KEPT`, and without those that
-        owe something as long as somebody may redeem it.
+        That is the oldest settled one of its series, without the last `KEPT`. Of one that owes something
+        which somebody may redeem a `Claim` stays; if that may change yet (a trade never came to its end), the
+        cycle itself stays.
         """
         series = cycle.state.market.series
         cycle.is_forgettable = True
@@ -135,8 +165,37 @@ class DeadCycles:
             if one.is_forgettable and one.state.market.series == series
         )
         for one in islice(settled, max(self._settled[series] - KEPT, 0)):
-            if not (self._keeps_claims and one.claim):
-                self._settled[series] -= 1
-                self.remove(one)
-                return one
+            claim = one.as_claim() if self._keeps_claims else None
+            if claim is not None:
+                if one.state.in_motion:
+                    continue
+                self._claims[one.state.market.slug] = claim
+            self._settled[series] -= 1
+            self.remove(one)
+            return one
         return None
+
+    def claim(self, slug: str) -> Claim | None:
+        """Return what a resolved market still owes, ``None`` if that is nothing."""
+        cycle = self._by_slug.get(slug)
+        return self._claims.get(slug) if cycle is None else cycle.as_claim()
+
+    def claims(self) -> list[str]:
+        """Return the slugs of the resolved markets that still owe something, oldest first."""
+        return [*self._claims, *(slug for slug, one in self._by_slug.items() if one.claim)]
+
+    def redeem(self, slug: str, amount: Decimal) -> Decimal:
+        """Book as cash what a market has paid, as far as it was owed; return how much that is."""
+        cycle = self._by_slug.get(slug)
+        if cycle is not None:
+            return cycle.redeem(amount)
+        claim = self._claims.get(slug)
+        if claim is None:
+            return ZERO
+        amount = min(amount, claim.account.claimable, claim.amount)
+        claim.account.redeem(amount)
+        if amount < claim.amount:
+            self._claims[slug] = evolve(claim, amount=claim.amount - amount)
+        else:
+            del self._claims[slug]
+        return amount

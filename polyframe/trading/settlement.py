@@ -19,7 +19,6 @@ from polyframe.errors import ExchangeError
 from polyframe.exchange.base import Exchange, PlaceAnswer
 from polyframe.model.events import OrderReport, TradeReport, UserMessage
 from polyframe.model.market import Market, Outcome, Resolution
-from polyframe.model.money import ZERO
 from polyframe.model.order import Order, OrderStatus, PlaceResult
 from polyframe.trading.cancelling import Cancelling
 from polyframe.trading.commands import (
@@ -35,7 +34,7 @@ from polyframe.trading.commands import (
     Ignored,
     Reply,
 )
-from polyframe.trading.deadcycles import DeadCycle, DeadCycles
+from polyframe.trading.deadcycles import Claim, DeadCycle, DeadCycles
 from polyframe.trading.lateorders import LateOrders
 from polyframe.trading.ledger import CycleStatus, Journal, record_of
 from polyframe.trading.ownorders import OwnOrders
@@ -63,7 +62,7 @@ class Settlement:
         ledger: Where it is written down.
         settings: What becomes of orders that are accepted too late, and when questions are asked.
         snapshots: Are told when a dead cycle changed, and when nothing more can happen to it.
-        may_redeem: Whether somebody here redeems what markets owe; their cycles are kept until then.
+        may_redeem: Whether somebody here redeems what markets owe; it is kept until then.
 
     Attributes:
         own: All orders of the environment; those of dead cycles are added here.
@@ -292,18 +291,17 @@ class Settlement:
         self._note_late(cycle, f"receipt:{command.state.value}", command.conversion_id, reply)
         return reply
 
-    def claim(self, slug: str) -> Decimal:
-        """Return the USD that a resolved market still owes here."""
-        cycle = self._cycles.get(slug)
-        return ZERO if cycle is None else cycle.claim
+    def claim(self, slug: str) -> Claim | None:
+        """Return what a resolved market still owes here, ``None`` if that is nothing."""
+        return self._cycles.claim(slug)
 
     def claims(self) -> list[str]:
         """Return the slugs of the resolved markets that still owe something here, oldest first."""
-        return [cycle.state.market.slug for cycle in self._cycles if cycle.claim]
+        return self._cycles.claims()
 
     def redeemed(self, slug: str, amount: Decimal) -> Decimal:
         """Note that a resolved market has paid: its claim is cash now; return how much of it."""
-        return self._cycles[slug].redeem(amount)
+        return self._cycles.redeem(slug, amount)
 
     # ------------------------------------------------------------------ cancels of dead cycles
 

@@ -57,10 +57,14 @@ class Contracts:
     ends: dict[str, list[ReceiptState]] = field(factory=dict)
     redeemed: list[str] = field(factory=list)
     lost: int = 0
+    silent: frozenset[str] = frozenset()
 
     async def redeem_condition(self, condition_id: str) -> Receipt:
         """Note it."""
         self.redeemed.append(condition_id)
+        if condition_id in self.silent:
+            msg = "no answer"
+            raise ExchangeUnavailable(msg)
         return self._next(condition_id)
 
     async def fetch_receipt(self, transaction_id: str) -> Receipt:
@@ -133,6 +137,14 @@ def test_a_lost_question_is_asked_again() -> None:
     assert contracts.redeemed == ["first", "next"]
     silent = Contracts(lost=1000)
     assert redeem([position("first")], silent) == {"first": S.SUBMITTED}
+
+
+def test_one_that_fails_costs_no_receipt_of_another() -> None:
+    """Nobody answers for the second of three: its receipt says so, and the others are all told."""
+    contracts = Contracts(silent=frozenset({"second"}))
+    found = redeem([position(name) for name in ("first", "second", "third")], contracts)
+    assert found == {"first": S.CONFIRMED, "second": S.UNKNOWN, "third": S.CONFIRMED}
+    assert contracts.redeemed == ["first", "second", "third"]
 
 
 def test_nothing_to_redeem() -> None:

@@ -515,35 +515,6 @@ def test_only_what_is_on_chain_is_redeemed() -> None:
     play(act, exchange=exchange)
 
 
-def test_what_is_owed_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cycle is kept until it is redeemed, however many end after it; then it goes like any other."""
-    monkeypatch.setattr(deadcycles, "KEPT", 1)
-    exchange = ConvertingExchange()
-    exchange.redeems = False
-
-    async def act(stage: Stage) -> None:
-        await stage.open_cycle()
-        await give_pairs(stage)
-        settlement, slugs = stage.env.settlement, [FIRST.slug]
-        for number in range(1, 5):
-            slugs.append((await stage.open_cycle(START + 900 * number)).slug)
-            await asyncio.sleep(900 + 120)
-        kept = [slug for slug in slugs if settlement.state(slug) is not None]
-        assert kept == [FIRST.slug, slugs[3]]
-        assert settlement.claims() == [FIRST.slug]
-        exchange.on_chain[FIRST.slug] = {UP: Decimal(10), DOWN: Decimal(10)}
-        task = asyncio.create_task(stage.env.redeem())
-        await settle()
-        exchange.finish("0xtx1", CONFIRMED)
-        assert list(await task) == [FIRST.slug]
-        assert settlement.claims() == []
-        await stage.open_cycle(START + 900 * 5)
-        await asyncio.sleep(900 + 120)
-        assert settlement.state(FIRST.slug) is None
-
-    play(act, exchange=exchange)
-
-
 def test_shares_that_are_not_on_chain_yet_stay_a_claim() -> None:
     """A trade that is not mined gives nothing to redeem: it is told, and nothing is sent."""
     exchange = ConvertingExchange()

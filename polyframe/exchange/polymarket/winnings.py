@@ -46,11 +46,11 @@ async def redeem_earlier(
         timeout: Seconds to wait for each transaction; then its receipt says ``submitted``.
 
     Returns:
-        How it ended, by condition id; empty if there is nothing to redeem.
+        How it ended, by condition id; empty if there is nothing to redeem. Where nobody answered when told
+        to redeem, the receipt is ``UNKNOWN`` and has the words of the error: it may have been sent.
 
     Raises:
-        ExchangeError: The venue did not answer when it was told to redeem, or which positions there are;
-            what was redeemed before is redeemed.
+        ExchangeError: The venue did not say which positions there are; nothing was redeemed.
     """
     paying = (item for item in await records.positions() if item.is_redeemable and value(item) > 0)
     wanted = dict.fromkeys(item.condition_id for item in paying)  # each once: all shares go at once
@@ -58,7 +58,11 @@ async def redeem_earlier(
 
 
 async def _redeemed(condition_id: str, contracts: Redeems, timeout: float) -> Receipt:
-    receipt = await contracts.redeem_condition(condition_id)
+    try:
+        receipt = await contracts.redeem_condition(condition_id)
+    except ExchangeError as error:  # the other markets' receipts are not lost with it
+        log.warning("%s: redeeming it failed, it may have been sent: %s", condition_id, error)
+        return Receipt(ReceiptState.UNKNOWN, text=str(error))
     give_up, delay = asyncio.get_running_loop().time() + timeout, ASK_FIRST
     while receipt.state is ReceiptState.SUBMITTED and asyncio.get_running_loop().time() < give_up:
         await asyncio.sleep(delay)
