@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once.
+"""Ctrl-C, SIGTERM and the loss of the terminal: the first asks for an orderly end, a second ends at once.
 
 The process never outlives a deadline, whatever a strategy does: one that swallows its cancellation,
 blocks the thread or left a thread behind is left to its fate, after the report was printed.
@@ -23,6 +23,9 @@ even the report cannot be written)."""
 LINGER = 1.0
 """Real seconds that a finished command waits for tasks and threads that do not end."""
 
+HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""The terminal is gone, for example with its connection. Windows has no such signal."""
+
 
 class Stopper:
     """Turns signals into the cancellation of one task, and keeps the deadline.
@@ -40,6 +43,7 @@ class Stopper:
         self.last_words: Callable[[], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._terminals: list[int] = []
 
     @property
     def exit_code(self) -> int:
@@ -47,9 +51,13 @@ class Stopper:
         return 0 if self.signal is None else 128 + self.signal
 
     def install(self) -> None:
-        """Take over SIGINT and SIGTERM. Handlers of this kind also run while the loop is blocked."""
+        """Take over SIGINT, SIGTERM and SIGHUP. Such handlers also run while the loop is blocked."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
+        # Under nohup it is ignored, and has to be.
+        if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
+            self._terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+            signal.signal(HANG_UP, self._on_signal)
 
     def bind(self, task: asyncio.Task[Any]) -> None:
         """Cancel `task` at the first signal; at once if it came already."""
@@ -58,9 +66,22 @@ class Stopper:
             task.cancel()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if number == HANG_UP:
+            self._let_go_of_terminal()
+            if self.signal is not None:
+                return  # nobody insists: the system and the shell may both tell it
         if self.signal is not None:
             leave(128 + number)
         self.stop(signal.Signals(number))
+
+    def _let_go_of_terminal(self) -> None:
+        """Write to nowhere instead: each write to a terminal that is gone is an error."""
+        terminals, self._terminals = self._terminals, []
+        if terminals:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for number in terminals:
+                os.dup2(nowhere, number)
+            os.close(nowhere)
 
     def stop(self, why: signal.Signals) -> None:
         """Ask for an orderly end, as the first signal does; later calls change nothing."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import select
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -27,7 +32,7 @@ from polyframe.paper.exchange import PaperExchange
 from polyframe.strategies import Threshold
 from polyframe.trading.ledger import Ledger
 from polyframe.trading.limits import RiskLimits
-from tests.cli.command import Command, polyframe
+from tests.cli.command import LIMIT, Command, environment, polyframe
 from tests.support.fake import FakeExchange
 
 pytest.importorskip("starlette")
@@ -41,7 +46,7 @@ PROMPT = 20.0
 RESTING = """
 from decimal import Decimal
 from attrs import define, field
-from polyframe import Outcome, Strategy
+from polyframe import Strategy
 
 @define
 class Rest(Strategy):
@@ -49,9 +54,10 @@ class Rest(Strategy):
     has_begun: bool = field(init=False, default=False)
 
     async def on_price(self, event):
-        if event.known and not self.has_begun:
+        # The outcome that leads: late in the day the other one may be offered for a cent.
+        if (event.bid or 0) >= Decimal("0.4") and not self.has_begun:
             self.has_begun = True
-            await self.trading.buy(Outcome.UP, price=Decimal("0.01"), size=self.size, post_only=True)
+            await self.trading.buy(event.outcome, price=Decimal("0.01"), size=self.size, post_only=True)
             print("it rests", flush=True)
 """
 
@@ -140,7 +146,7 @@ def test_a_signal_in_mid_cycle_leaves_no_order(
         arguments = ("run", resting, "--on", series, "--plain", *more)
         with Command(*arguments, POLYMARKET_PRIVATE_KEY=KEY) as command:
             command.wait_line("^it rests$")
-            command.wait_line("BUY 100 Up at 0.01 post-only accepted")
+            command.wait_line("BUY 100 (Up|Down) at 0.01 post-only accepted")
             command.signal(number)
             assert command.wait(PROMPT) == 128 + number
             assert f"Stopped by {number.name}." in command.output
@@ -148,6 +154,46 @@ def test_a_signal_in_mid_cycle_leaves_no_order(
             assert "STILL OPEN" not in command.output
             assert "Traceback" not in command.errors
             assert KEY not in command.output + command.errors
+    assert orders(tmp_path / "local.sqlite") == ["cancelled"]
+
+
+_ON_ITS_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "polyframe", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals on Windows")
+def test_a_terminal_that_goes_away_leaves_no_order(resting: str, tmp_path: Path) -> None:
+    """Its loss ends a run as Ctrl-C does, also if it is told twice, and no write to it fails."""
+    series = "btc-updown-1d"
+    with local_venue("--series", series) as url:
+        more = ("--set", "size=100", "--venue", url, "--data", str(tmp_path))
+        terminal, inside = os.openpty()
+        with (tmp_path / "errors").open("wb") as errors:
+            run = subprocess.Popen(
+                [sys.executable, "-c", _ON_ITS_TERMINAL, "run", resting, "--on", series, *more],
+                stdin=inside,
+                stdout=inside,
+                stderr=errors,
+                env=environment(),
+                start_new_session=True,
+            )
+        os.close(inside)
+        try:
+            seen, deadline = b"", time.monotonic() + LIMIT
+            while b"accepted" not in seen:
+                assert time.monotonic() < deadline, seen
+                if select.select([terminal], [], [], 1.0)[0]:
+                    seen += os.read(terminal, 65536)
+            os.close(terminal)
+            run.send_signal(signal.SIGHUP)
+            assert run.wait(PROMPT) == 128 + signal.SIGHUP
+        finally:
+            run.kill()
+            run.wait()
+    assert "Traceback" not in (tmp_path / "errors").read_text()
     assert orders(tmp_path / "local.sqlite") == ["cancelled"]
 
 
