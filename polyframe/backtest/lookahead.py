@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from attrs import evolve, frozen
 from typing_extensions import Unpack, override
 
-from polyframe.backtest.run import Options, run_backtest
+from polyframe.backtest.run import Options, markets_of, run_backtest
 from polyframe.recording.excerpt import Excerpt
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket
@@ -78,11 +78,11 @@ def find_look_ahead(
         Each cut at which decisions differ; nothing if all is well.
 
     Raises:
-        ConfigError, StrategyFailed: As `run_backtest`.
+        ConfigError, StrategyFailed: As `run_backtest`; nothing to try it on is no proof either.
     """
     chance = random.Random(f"{seed}/look-ahead")  # noqa: S311 - not a secret
     found = []
-    for entry in data.markets():
+    for entry in markets_of(data, options.get("series")):
         window = entry.market.window
         whole = run_backtest(*strategies, data=CutOff(data, entry, None), **options)
         for _ in range(cuts):

@@ -422,7 +422,8 @@ def _chosen(
     for entry in data.markets():
         found.setdefault(entry.market.series, []).append(entry)
     if not found:
-        msg = "data: the recording has no markets"
+        told = ", ".join(f"{count} {reason}" for reason, count in data.skipped.items())
+        msg = f"data: the recording has no markets{f'; skipped: {told}' if told else ''}"
         raise ConfigError(msg)
     if series is None:
         return found

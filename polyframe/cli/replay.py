@@ -21,6 +21,7 @@ from polyframe.cli.outputs import check_file, check_folder, check_page
 from polyframe.errors import ConfigError
 from polyframe.paper.models import PaperModels
 from polyframe.recording.csvfiles import CsvRecording
+from polyframe.recording.files import open_shelf
 from polyframe.recording.parquet import ParquetRecording
 from polyframe.recording.reader import Recording
 from polyframe.recording.resolvedkit import ResolvedMarkets
@@ -160,7 +161,8 @@ def open_recording(name: str) -> Recording:
     if "://" not in name and not Path(name).is_dir():
         msg = f"data: {name} is no folder; name one with recordings, a URL, or {Source.REAL}"
         raise ConfigError(msg)
-    if "://" not in name and next(Path(name).rglob("*.parquet"), None) is None:
+    shelf = open_shelf(name)
+    if shelf.names(".csv") and not shelf.names(".parquet"):
         return CsvRecording(name)
     return ParquetRecording(name)
 

@@ -8,18 +8,19 @@ the market is in ``<slug>.json`` beside it.
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 from typing_extensions import override
 
-from polyframe.errors import ConfigError
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
-from polyframe.recording.files import Written, file_stamp, replacing
+from polyframe.recording.files import Written, open_shelf
 from polyframe.recording.reader import checked
 from polyframe.recording.rows import Row, RowReader, RowWriter
 from polyframe.recording.tape import TapeEvent, TapeMarket, base_units, file_name, shares
@@ -44,6 +45,9 @@ COLUMNS = (
     "reason",
 )
 _NEEDED = frozenset({"received_ms", "kind", "outcome"})
+_COMMAS = ",;\t"
+"""What may stand between columns. Where it is no comma, a comma is a decimal point: so spreadsheets
+write where people do."""
 
 _PRICES = {
     "price": "price_e4",
@@ -61,27 +65,26 @@ def write_csv(folder: str | Path, market: TapeMarket, events: Iterable[TapeEvent
     """Write the file of one market; it appears when it is complete, in place of an earlier one.
 
     Args:
-        folder: Made if it does not exist.
+        folder: Made if it does not exist; or a URL of fsspec.
         market: Goes into a file of its own, beside.
         events: In order of ``received_ms``; taken one by one.
 
     Raises:
+        ConfigError: What the URL needs is not installed.
         OSError: The disk is full, or the folder cannot be written; an earlier file is as it was.
     """
-    parent = Path(folder) / str(market.market.series)
-    parent.mkdir(parents=True, exist_ok=True)
-    path = parent / f"{file_name(market.market)}.csv"
+    shelf, name = open_shelf(folder), f"{market.market.series}/{file_name(market.market)}.csv"
     rows, count = RowWriter(market.market), 0
-    with replacing(path.with_suffix(".json")) as file:
+    with shelf.replacing(_beside(name)) as file:
         file.write(msgspec.json.format(_encode(market)) + b"\n")
-    with replacing(path) as file:
+    with shelf.replacing(name) as file:
         file.write(_line(COLUMNS))
         for event in events:
             found = rows.rows(event)
             count += bool(found)
             for row in found:
                 file.write(_line(_texts(row)))
-    return Written(str(path), count, dict(rows.skipped))
+    return Written(shelf.location(name), count, dict(rows.skipped))
 
 
 class CsvRecording:
@@ -89,27 +92,28 @@ class CsvRecording:
 
     Columns may be missing, and in any order, as long as there are ``received_ms``, ``kind`` and
     ``outcome``. Without ``message`` each row is a message of its own, without ``epoch`` all is one
-    epoch.
+    epoch. What a spreadsheet has written is read as well: semicolons or tabs between the columns, then
+    also commas within numbers.
 
-    *Files that are skipped* are counted when the markets are listed: ``unreadable``. *Rows that are
-    skipped:* ``bad_row`` (what a column says makes no sense), ``unknown_kind``. *Doubtful:*
-    ``time_went_back`` and ``crossed``, see `polyframe.recording.reader.checked`.
+    *Files that are skipped* are counted when the markets are listed: ``unreadable``, and ``duplicate``
+    (another file has this market). *Rows that are skipped:* ``bad_row`` (what a column says makes no
+    sense, or the row ends early; the log says what is wrong with the first one of a file),
+    ``unknown_kind``. *Doubtful:* ``time_went_back`` and ``crossed``, see
+    `polyframe.recording.reader.checked`.
 
     Args:
-        folder: Where to look, at any depth.
+        folder: Where to look, at any depth; a path or a URL of fsspec.
 
     Raises:
-        ConfigError: There is no such folder.
+        ConfigError: There is no such folder, or what the URL needs is not installed.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            msg = f"folder: {self.folder} is no folder; name the one that recordings are in"
-            raise ConfigError(msg)
+        self._folder = str(folder)
+        self._shelf = open_shelf(folder, must_exist=True)
         self._skipped: Counter[str] = Counter()
         self._doubtful: Counter[str] = Counter()
-        self._files: dict[str, tuple[TapeMarket, Path]] | None = None
+        self._files: dict[str, tuple[TapeMarket, str]] | None = None
 
     def markets(self) -> Sequence[TapeMarket]:
         """Return all markets in order of their windows; reads what is beside the files, once."""
@@ -129,14 +133,14 @@ class CsvRecording:
         Raises:
             KeyError: `market` is none of this recording.
         """
-        _, path = self._found()[file_name(market.market)]
-        name = path.relative_to(self.folder).as_posix()
-        return f"{name} {file_stamp(path)} {file_stamp(path.with_suffix('.json'))}"
+        _, name = self._found()[file_name(market.market)]
+        return f"{name} {self._shelf.stamp(name)} {self._shelf.stamp(_beside(name))}"
 
     @override
     def __reduce__(self) -> tuple[type[CsvRecording], tuple[str]]:
         # To another process goes where it is, not what was read: that process opens it anew.
-        return type(self), (str(self.folder.resolve()),)
+        is_url = "://" in self._folder
+        return type(self), (self._folder if is_url else str(Path(self._folder).resolve()),)
 
     @property
     def skipped(self) -> Mapping[str, int]:
@@ -148,42 +152,91 @@ class CsvRecording:
         """Events that looked wrong so far and were passed on, by reason."""
         return self._doubtful
 
-    def _found(self) -> dict[str, tuple[TapeMarket, Path]]:
+    def _found(self) -> dict[str, tuple[TapeMarket, str]]:
         if self._files is None:
-            found = []
-            for path in sorted(self.folder.rglob("*.csv")):
+            found: dict[str, tuple[TapeMarket, str]] = {}
+            for name in self._shelf.names(".csv"):
                 try:
-                    found.append((_read_market(path), path))
-                except (OSError, ValueError) as error:
-                    log.warning("%s: skipped, no recording: %s", path, error)
+                    tape = self._read_market(name)
+                except (OSError, ValueError, csv.Error) as error:
+                    log.warning("%s: skipped, no recording: %s", name, error)
                     self._skipped["unreadable"] += 1
-            found.sort(key=lambda item: (item[0].market.window, item[0].market.slug))
-            self._files = {file_name(tape.market): (tape, path) for tape, path in found}
+                    continue
+                if (known := found.get(file_name(tape.market))) is not None:
+                    log.warning("%s: skipped, %s has this market already", name, known[1])
+                    self._skipped["duplicate"] += 1
+                    continue
+                found[file_name(tape.market)] = tape, name
+            self._files = dict(
+                sorted(found.items(), key=lambda of: (of[1][0].market.window, of[0]))
+            )
         return self._files
 
-    def _events(self, market: TapeMarket, path: Path) -> Iterator[TapeEvent]:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = self._rows(csv.DictReader(file))
-            yield from checked(RowReader(market.market, self._skipped).events(rows), self._doubtful)
+    def _read_market(self, name: str) -> TapeMarket:
+        with self._opened(name) as (lines, _):
+            if missing := _NEEDED - set(lines.fieldnames or ()):
+                msg = f"expected a column {min(missing)}"
+                raise ValueError(msg)
+        with self._shelf.opened(_beside(name)) as file:
+            return _decode(file.read())
 
-    def _rows(self, lines: Iterable[dict[str, str]]) -> Iterator[Row]:
-        for number, line in enumerate(lines):
-            try:
-                yield _row(line, number)
-            except (ValueError, TypeError):
-                self._skipped["bad_row"] += 1
+    def _events(self, market: TapeMarket, name: str) -> Iterator[TapeEvent]:
+        with self._opened(name) as (lines, has_decimal_commas):
+            is_told = False
+
+            def on_bad(error: Exception) -> None:
+                nonlocal is_told
+                if not is_told:
+                    is_told = True
+                    log.warning("%s: line %d is skipped: %s", name, lines.line_num + 1, _why(error))
+
+            reader = RowReader(market.market, self._skipped, on_bad)
+            rows = _rows(lines, reader, has_decimal_commas=has_decimal_commas)
+            yield from checked(reader.events(rows), self._doubtful)
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[tuple[csv.DictReader[str], bool]]:
+        """Open a file; give its rows, and whether commas are decimal points in it."""
+        # A mark of the byte order is what some programs begin with. What is no UTF-8 spoils its row.
+        with (
+            self._shelf.opened(name) as file,
+            io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="") as text,
+        ):
+            head = text.readline()
+            between = max(_COMMAS, key=head.count)
+            columns = [name.strip() for name in next(csv.reader([head], delimiter=between), [])]
+            yield csv.DictReader(text, columns, delimiter=between), between != ","
 
     @override
     def __repr__(self) -> str:
-        return f"CsvRecording({str(self.folder)!r})"
+        return f"CsvRecording({self._folder!r})"
 
 
-def _read_market(path: Path) -> TapeMarket:
-    with path.open(newline="", encoding="utf-8") as file:
-        if missing := _NEEDED - set(next(csv.reader(file), [])):
-            msg = f"expected a column {min(missing)}"
-            raise ValueError(msg)
-    return _decode(path.with_suffix(".json").read_bytes())
+def _beside(name: str) -> str:
+    """Return the name of the file with what is known of the market."""
+    return f"{name.removesuffix('.csv')}.json"
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TypeError) or error.args == (None,):
+        return "a value that this kind of row needs is missing"
+    return f"{error} is unknown" if isinstance(error, KeyError) else str(error)
+
+
+def _rows(
+    lines: csv.DictReader[str], reader: RowReader, *, has_decimal_commas: bool
+) -> Iterator[Row]:
+    """Yield the rows of a file that can be understood."""
+    number = 0
+    while True:
+        try:
+            line = next(lines)
+            yield _row(line, number, has_decimal_commas=has_decimal_commas)
+        except StopIteration:
+            return
+        except (ValueError, TypeError, csv.Error) as error:
+            reader.bad(error)
+        number += 1
 
 
 def _line(values: Iterable[str]) -> bytes:
@@ -233,9 +286,16 @@ def _levels_text(prices: list[int] | None, sizes: list[int] | None) -> str | Non
     )
 
 
-def _row(line: Mapping[str, str | None], number: int) -> Row:
+def _row(line: Mapping[str, str | None], number: int, *, has_decimal_commas: bool) -> Row:
+    if None in line.values():  # what a value was cut to may look like one
+        msg = "it has fewer values than there are columns"
+        raise ValueError(msg)
+
     def of(name: str) -> str | None:
-        return (line.get(name) or "").strip() or None
+        text = (line.get(name) or "").strip()
+        if has_decimal_commas and name != "reason":
+            text = text.replace(",", ".")
+        return text or None
 
     message, epoch, time, size = of("message"), of("epoch"), of("time_ms"), of("size")
     row: Row = {name: of(name) for name in _WORDS}

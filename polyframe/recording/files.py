@@ -65,6 +65,14 @@ class Shelf(Protocol):
         """
         ...
 
+    def opened(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """Open the file to read its bytes.
+
+        Raises:
+            FileNotFoundError: There is none of that name.
+        """
+        ...
+
     def replacing(self, name: str) -> AbstractContextManager[IO[bytes]]:
         """Open a file that takes the place of `name` when all went well.
 
@@ -111,6 +119,9 @@ class _FolderShelf:
     def reading(self, name: str) -> Iterator[Any]:
         yield self._folder / name  # pyarrow reads paths faster than files of Python
 
+    def opened(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        return (self._folder / name).open("rb")
+
     @contextmanager
     def replacing(self, name: str) -> Iterator[IO[bytes]]:
         path = self._folder / name
@@ -155,8 +166,11 @@ class _RemoteShelf:
         told = [str(facts[word]) for word in _WRITTEN if facts.get(word) is not None]
         return " ".join([str(facts.get("size")), *told])
 
+    def reading(self, name: str) -> AbstractContextManager[Any]:
+        return self.opened(name)
+
     @contextmanager
-    def reading(self, name: str) -> Iterator[Any]:
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
         with self._system.open(self._path(name), "rb") as file:
             yield file
 

@@ -15,7 +15,7 @@ from polyframe.recording.batches import read_batches
 from polyframe.recording.changes import as_events
 from polyframe.recording.columns import ColumnReader
 from polyframe.recording.files import Written, open_shelf
-from polyframe.recording.reader import Checker, Piece, load_optional
+from polyframe.recording.reader import Checker, Piece, load_optional, naming
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 
@@ -171,6 +171,7 @@ class ParquetRecording:
 
         Raises:
             KeyError: `market` is none of this recording.
+            OSError: Its file cannot be read to its end.
         """
         return as_events(market.market, self.stretches(market))
 
@@ -179,6 +180,7 @@ class ParquetRecording:
 
         Raises:
             KeyError: `market` is none of this recording.
+            OSError: Its file cannot be read to its end.
         """
         self.markets()
         return self._pieces(market, (self._files or {})[file_name(market.market)])
@@ -220,7 +222,11 @@ class ParquetRecording:
             return None
 
     def _pieces(self, market: TapeMarket, path: str) -> Iterator[Piece]:
-        with self._shelf.reading(path) as source, self._parquet.ParquetFile(source) as file:
+        with (
+            naming(self._shelf.location(path)),
+            self._shelf.reading(path) as source,
+            self._parquet.ParquetFile(source) as file,
+        ):
             rows = RowReader(market.market, self._skipped)
             reader = ColumnReader(market.market, rows, Checker(self._doubtful))
             for block in reader.pieces(read_batches(file, _BATCH)):

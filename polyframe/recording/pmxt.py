@@ -32,7 +32,7 @@ from polyframe.model.events import (
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
 from polyframe.model.order import Side
 from polyframe.recording.files import file_stamp
-from polyframe.recording.reader import checked, load_optional
+from polyframe.recording.reader import checked, load_optional, naming
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 
 LEAD = 300
@@ -158,7 +158,7 @@ class PmxtArchive:
         import pyarrow.compute as pc
 
         condition, last = tape.market.condition_id.encode(), 0
-        with self._parquet.ParquetFile(path) as file:
+        with naming(str(path)), self._parquet.ParquetFile(path) as file:
             for group in _groups(file.metadata, market=condition, asset_id=token.encode()):
                 self.groups_read += 1
                 for batch in file.iter_batches(_BATCH, row_groups=[group], columns=_COLUMNS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -105,6 +106,23 @@ class Checker:
             bids, asks = book.bids, book.asks
             if bids and asks and max(bids)[0] >= min(asks)[0]:
                 self._doubtful["crossed"] += 1
+
+
+@contextmanager
+def naming(location: str) -> Iterator[None]:
+    """Have what goes wrong while a file is read name the file.
+
+    Args:
+        location: Its path or URL.
+
+    Raises:
+        OSError: It cannot be read to its end.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:  # Arrow has errors of both kinds
+        msg = f"{location} cannot be read to its end: {error}"
+        raise OSError(msg) from error
 
 
 def load_optional(module: str, what: str) -> Any:

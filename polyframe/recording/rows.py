@@ -148,11 +148,18 @@ class RowReader:
         market: The market.
         skipped: Counts rows that make no sense (``bad_row``) or are of a later version
             (``unknown_kind``).
+        on_bad: Called with what is wrong with a row that makes no sense.
     """
 
-    def __init__(self, market: Market, skipped: Counter[str]) -> None:
+    def __init__(
+        self,
+        market: Market,
+        skipped: Counter[str],
+        on_bad: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
         self._market = market
         self._skipped = skipped
+        self._on_bad = on_bad
         # Tables, because every row asks.
         self._tokens = {outcome.value: market.token(outcome) for outcome in Outcome}
         self._readers: dict[str, Callable[[Row, str, int], MarketMessage]] = {
@@ -183,18 +190,23 @@ class RowReader:
         """Return the change of a row of that kind; nothing, and a count, if it makes no sense."""
         try:
             return (self._change(row),)
-        except (TypeError, ValueError, KeyError):
-            self._skipped["bad_row"] += 1
+        except (TypeError, ValueError, KeyError) as error:
+            self.bad(error)
             return ()
 
     def event(self, row: Row) -> Sequence[TapeEvent]:
         """Return the event of a row of another kind; nothing, and a count, if it makes no sense."""
         try:
             found = self._event(row)
-        except (TypeError, ValueError, KeyError):
-            self._skipped["bad_row"] += 1
+        except (TypeError, ValueError, KeyError) as error:
+            self.bad(error)
             return ()
         return () if found is None else (found,)
+
+    def bad(self, error: Exception) -> None:
+        """Count a row that makes no sense."""
+        self._skipped["bad_row"] += 1
+        self._on_bad(error)
 
     def _delta(self, first: Row, changes: list[LevelChange]) -> Timed:
         message = BookDelta(self._market.condition_id, tuple(changes), first["time"] or 0)

@@ -11,10 +11,11 @@ from typing_extensions import override
 
 from polyframe.backtest.lookahead import find_look_ahead
 from polyframe.backtest.run import run_backtest
+from polyframe.errors import ConfigError
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType
 from polyframe.strategy import Strategy
-from tests.backtest.kit import Eager, Made, both, make_entry, wandering
+from tests.backtest.kit import Eager, Made, beside, both, make_entry, wandering
 from tests.backtest.test_favourite import Favourite
 
 
@@ -87,3 +88,18 @@ def test_the_resolution_is_not_told_before_its_time() -> None:
     run_backtest(Asking(), data=wandering(1, cycles=2), services=[answers])
     assert answers
     assert set(answers) == {None}
+
+
+def test_only_the_series_that_is_wanted_is_tried() -> None:
+    """With `series`, markets of others are passed over; nothing to try is refused, not called honest."""
+    data = wandering(1, cycles=2, rows=40)
+    other = beside(make_entry())
+    data.add(other, (0, both(other, 50, 51)), (100, both(other, 60, 61)))
+    data.add(make_entry(2), (0, both(make_entry(2), 50, 51)), (100, both(make_entry(2), 60, 61)))
+    found = find_look_ahead(Peeking(), data=data, cuts=2, series="eth-updown-5m")
+    assert {each.slug for each in found} <= {other.market.slug}
+    assert find_look_ahead(Eager(), data=data, cuts=1, series="btc-updown-5m") == ()
+    with pytest.raises(ConfigError, match="nothing was recorded of sol-updown-5m"):
+        find_look_ahead(Eager(), data=data, series="sol-updown-5m")
+    with pytest.raises(ConfigError, match="the recording has no markets"):
+        find_look_ahead(Eager(), data=Made())

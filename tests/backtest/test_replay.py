@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.series import Series
 from polyframe.paper.models import ConstantLatency, PaperModels
 from polyframe.paper.queues import QueuePlace
+from polyframe.recording.parquet import ParquetRecording
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 from polyframe.shared import SharedService
 from polyframe.strategy import Strategy
@@ -296,7 +298,7 @@ def test_what_a_strategy_logs_has_the_time_of_its_market(caplog: pytest.LogCaptu
     assert found[2]["pace"] == 3
 
 
-def test_what_cannot_be_run_is_refused_by_name() -> None:
+def test_what_cannot_be_run_is_refused_by_name(tmp_path: Path) -> None:
     """No strategy, no data, a series that was not recorded, a market twice, a loop, a wrong clock."""
     data = wandering(1, cycles=1)
     twice = Made([*data.rows, *data.rows])
@@ -315,8 +317,11 @@ def test_what_cannot_be_run_is_refused_by_name() -> None:
         run_backtest(Eager(), Eager(), data=data)
     with pytest.raises(StrategyDefinitionError, match="the class Eager: call it"):
         run_backtest(Eager, Eager, data=data)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="has no markets"):
+    with pytest.raises(ConfigError, match=r"has no markets$"):
         run_backtest(Eager(), data=Made())
+    (tmp_path / "mine.parquet").touch()
+    with pytest.raises(ConfigError, match="has no markets; skipped: 1 unreadable"):
+        run_backtest(Eager(), data=ParquetRecording(tmp_path))
     with pytest.raises(ConfigError, match=r"such as ParquetRecording\(folder\), got 'recordings'"):
         run_backtest(Eager(), data="recordings")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="nothing was recorded of eth-updown-5m"):

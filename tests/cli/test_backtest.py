@@ -13,9 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from polyframe import PaperModels, run_backtest, write_csv, write_market
+from polyframe import (
+    CsvRecording,
+    PaperModels,
+    ParquetRecording,
+    run_backtest,
+    write_csv,
+    write_market,
+)
 from polyframe.cli.app import run
 from polyframe.cli.loading import load_strategy
+from polyframe.cli.replay import open_recording
 from tests.backtest.kit import wandering
 from tests.cli.command import Command, polyframe
 from tests.cli.test_screen import CONTROL, terminal
@@ -66,6 +74,14 @@ def replay(place: Path, command: str, *more: str, data: str = "data") -> Sequenc
     """Return the arguments of a command on the strategy and the recordings."""
     strategy = f"{place / 'cheap.py'}:Cheap"
     return (command, strategy, "--data", str(place / data), *more)
+
+
+def test_a_url_is_opened_as_what_it_has(place: Path) -> None:
+    """Recordings at a URL are found as CSV or Parquet, as in a folder."""
+    for name, kind in (("csv", CsvRecording), ("data", ParquetRecording)):
+        recording = open_recording((place / name).as_uri())
+        assert isinstance(recording, kind)
+        assert len(recording.markets()) == 3
 
 
 def test_a_back_test_prints_its_report_and_writes_its_files(

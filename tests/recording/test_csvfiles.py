@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -117,6 +118,103 @@ def test_a_row_that_makes_no_sense_is_skipped(line: str, reason: str, tmp_path: 
     recording = bring(tmp_path, f"{header}\n{good}\n{line}\n{good}\n")
     assert len(list(recording.events(TAPE))) == 2
     assert recording.skipped == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (f"No,change,{START_MS},0.4,1,BUY,", "line 3 is skipped: 'No' is unknown"),
+        (f"Up,change,{START_MS},0.4,1,,", "line 3 is skipped: a value that this kind of row needs"),
+        (f"Up,change,{START_MS},,1,BUY,", "line 3 is skipped: a value that this kind of row needs"),
+        (f"Up,change,{START_MS},1,1,BUY,", "line 3 is skipped: price: expected 1 to 9999 units"),
+        ("Up,change,1.79E+12,0.4,1,BUY,", "line 3 is skipped: invalid literal for int()"),
+        (f"Up,change,{START_MS},0.4,1", "line 3 is skipped: it has fewer values than"),
+    ],
+)
+def test_the_first_bad_row_of_a_file_is_explained(
+    line: str, why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names line and reason of the first row that is skipped, once for a file."""
+    good = f"Up,trade,{START_MS},0.41,,,"
+    header = "outcome,kind,received_ms,price,size,side,bids"
+    recording = bring(tmp_path, f"{header}\n{good}\n{line}\n{line}\n")
+    assert len(list(recording.events(TAPE))) == 1
+    assert recording.skipped == {"bad_row": 2}
+    assert caplog.text.count("is skipped") == 1
+    assert f"{MARKET.slug}.csv: {why}" in caplog.text
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "with a mark of the byte order"])
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_what_a_spreadsheet_has_written_is_read(between: str, mark: str, tmp_path: Path) -> None:
+    """Semicolons, tabs, commas as decimal points, and what Excel begins a file with change nothing."""
+    gap = Gap(START_MS + 20, "gone, for a while")
+    path = Path(write_csv(tmp_path, TAPE, [*EXAMPLES, gap]).location)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if between != ",":
+        rows = [[*(each.replace(".", ",") for each in row[:-1]), row[-1]] for row in rows]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(mark)
+        csv.writer(file, delimiter=between).writerows(rows)
+    recording = CsvRecording(tmp_path)
+    assert list(recording.events(TAPE)) == [*EXAMPLES, gap]
+    assert recording.skipped == {}
+
+
+def test_a_file_that_was_cut_off_tells_nothing_that_was_not_there(tmp_path: Path) -> None:
+    """Wherever within a row a file ends, that row is left out: a half of a number is none."""
+    path = Path(write_csv(tmp_path, TAPE, EXAMPLES).location)
+    whole = path.read_bytes()
+    begin = whole.index(b"\n", whole.rindex(b"trade")) + 1
+    for end in range(begin, len(whole), 3):
+        path.write_bytes(whole[:end])
+        found = list(CsvRecording(tmp_path).events(TAPE))
+        assert found == list(EXAMPLES[: len(found)])
+
+
+def test_what_is_no_text_costs_its_row(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, and a field that no reader takes, cost their rows and no others."""
+    good = f"Up,trade,{START_MS},0.41,"
+    path = Path(write_csv(tmp_path, TAPE, ()).location)
+    lines = [
+        "outcome,kind,received_ms,price,bids",
+        good,
+        f"Up,book,{START_MS},," + "0.4:1 " * 30_000,
+    ]
+    text = "\n".join([*lines, good, f"\xdcp,trade,{START_MS},0.41,", good, ""])
+    path.write_bytes(text.encode("latin-1"))
+    recording = CsvRecording(tmp_path)
+    assert len(list(recording.events(TAPE))) == 3
+    assert recording.skipped == {"bad_row": 2}
+
+
+def test_a_market_that_is_there_twice_is_read_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two files with one market the first is taken, the other one counted and named."""
+    write_csv(tmp_path / "a", TAPE, EXAMPLES)
+    write_csv(tmp_path / "b", TAPE, ())
+    recording = CsvRecording(tmp_path)
+    assert recording.markets() == [TAPE]
+    assert list(recording.events(TAPE)) == list(EXAMPLES)
+    assert recording.skipped == {"duplicate": 1}
+    assert f"b/btc-updown-15m/{MARKET.slug}.csv: skipped, a/btc-updown-15m/" in caplog.text
+
+
+def test_files_may_be_at_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written to a URL is read from there, and travels as that URL; nothing is on the disk."""
+    monkeypatch.chdir(tmp_path)
+    url = "memory://csv files/märkte"
+    written = write_csv(url, TAPE, EXAMPLES)
+    assert written.location == f"{url}/btc-updown-15m/{MARKET.slug}.csv"
+    recording = pickle.loads(pickle.dumps(CsvRecording(url)))
+    assert recording.markets() == [TAPE]
+    assert list(recording.events(TAPE)) == list(EXAMPLES)
+    identity = recording.identity(TAPE)
+    write_csv(url, TAPE, ())
+    assert recording.identity(TAPE) != identity
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_looks_wrong_is_told(tmp_path: Path) -> None:

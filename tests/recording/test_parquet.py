@@ -16,6 +16,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyframe.backtest.run import run_backtest
 from polyframe.errors import ConfigError
 from polyframe.model.events import BookDelta, BookSnapshot, MarketMessage, TradePrint
 from polyframe.model.series import Series
@@ -24,6 +25,7 @@ from polyframe.recording import parquet as module
 from polyframe.recording.parquet import ParquetRecording, market_name, update_market, write_market
 from polyframe.recording.reader import Columnar, Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
+from tests.backtest.kit import Eager
 from tests.recording.kit import (
     CONDITION,
     EXAMPLES,
@@ -310,6 +312,19 @@ def test_metadata_of_a_file_with_other_types_may_be_rewritten(tmp_path: Path) ->
     update_market(tmp_path, evolve(TAPE, winner=None))
     assert ParquetRecording(tmp_path).markets()[0].winner is None
     assert read_back(tmp_path) == before == list(EXAMPLES)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    """A file whose rows are damaged is listed; who reads it is told which one, and where to look."""
+    path = Path(write_market(tmp_path, TAPE, EXAMPLES).location)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + bytes(200) + whole[204:])
+    recording = ParquetRecording(tmp_path)
+    assert recording.markets() == (TAPE,)
+    with pytest.raises(OSError, match=f"{MARKET.slug}.parquet cannot be read to its end: "):
+        list(recording.events(TAPE))
+    with pytest.raises(OSError, match=f"{MARKET.slug}.parquet cannot be read to its end: "):
+        run_backtest(Eager(), data=recording)
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -255,6 +255,14 @@ def test_other_types_and_orders_are_counted(tmp_path: Path) -> None:
     assert archive.doubtful == {"crossed": 1}
 
 
+def test_a_damaged_hour_is_named(tmp_path: Path) -> None:
+    """Who reads an hour that is damaged is told which file it is."""
+    path = write_hour(tmp_path, [change(START_MS)])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(OSError, match=r"T09\.parquet cannot be read to its end: "):
+        messages(PmxtArchive(tmp_path, [TAPE]))
+
+
 def test_a_folder_without_hours_is_named(tmp_path: Path) -> None:
     """A wrong folder is an error that shows what the files are called."""
     with pytest.raises(ConfigError, match=r"folder: .*missing is no folder"):
