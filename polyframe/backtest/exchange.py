@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
-from attrs import define
+from attrs import define, evolve
 
 from polyframe.backtest.blotter import Blotter
 from polyframe.backtest.floor import VenueFloor
 from polyframe.backtest.player import Player
 from polyframe.backtest.streams import MarketStream, ResolutionStream, UserStream
 from polyframe.backtest.tape import Tape
+from polyframe.backtest.verdict import Verdict
 from polyframe.clock import Clock, VirtualClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
@@ -54,6 +55,7 @@ class _Stage:
     entry: TapeMarket
     tape: Tape
     floor: VenueFloor
+    verdict: Verdict | None
 
 
 class ReplayExchange(ConvertsOnPaper):
@@ -189,8 +191,10 @@ class ReplayExchange(ConvertsOnPaper):
             clock, _, player = self._parts()
             self._venue.add_market(market)
             floor = VenueFloor(self._venue, market, self._changed)
-            tape = Tape(pieces_of(self._recording, entry), market, floor, player)
-            stage = _Stage(entry, tape, floor)
+            pieces = pieces_of(self._recording, entry)
+            verdict = Verdict(pieces, market) if entry.winner is None else None
+            tape = Tape(pieces if verdict is None else verdict, market, floor, player)
+            stage = _Stage(entry, tape, floor, verdict)
             self._stages[market.slug] = stage
             player.add(stage.tape)
             left = market.window.end - clock.time()
@@ -203,16 +207,20 @@ class ReplayExchange(ConvertsOnPaper):
         _, _, player = self._parts()
         player.catch_up()
         stage.tape.stop()
-        slug = stage.entry.market.slug
+        slug, left = stage.entry.market.slug, self._resolved_after
+        if (verdict := stage.verdict) is not None:
+            verdict.read_on()
+            left = max(left, verdict.told_ms / 1000 - stage.entry.market.window.end)
         self.paths[slug] = stage.floor.path
         del self._stages[slug]
         self._venue.advance(player.now_ms())
         self._changed()
-        asyncio.get_running_loop().call_later(
-            self._resolved_after, self._safely, self._pay_out, stage
-        )
+        asyncio.get_running_loop().call_later(left, self._safely, self._pay_out, stage)
 
     def _pay_out(self, stage: _Stage) -> None:
+        if stage.verdict is not None:
+            stage.entry = evolve(stage.entry, winner=stage.verdict.winner)
+            self._markets[stage.entry.market.series, stage.entry.market.window] = stage.entry
         winner, market = stage.entry.winner, stage.entry.market
         if winner is not None:
             now_ms = self._parts()[2].now_ms()

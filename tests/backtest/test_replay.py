@@ -20,7 +20,7 @@ from polyframe.backtest.sweeps.sweeping import sweep
 from polyframe.clock import Clock, VirtualClock, WallClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, StrategyDefinitionError, StrategyFailed
-from polyframe.model.events import MarketMessage, PriceChanged, StreamState
+from polyframe.model.events import MarketMessage, MarketResolved, PriceChanged, StreamState
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.series import Series
@@ -39,6 +39,7 @@ from tests.backtest.kit import (
     Made,
     beside,
     both,
+    level,
     make_entry,
     wandering,
 )
@@ -452,6 +453,58 @@ def test_a_market_without_a_winner_leaves_the_others_theirs() -> None:
     report = run_backtest(Eager(), data=data)
     assert [cycle.winner is None for cycle in report.cycles] == [False, True]
     assert report.profit is None
+
+
+@define
+class Curious(Strategy):
+    """Buys Up in the first cycle; asks from then on who has won it."""
+
+    done: bool = field(init=False, default=False)
+
+    @override
+    async def on_book(self, outcome: Outcome) -> None:
+        """Buy, or ask."""
+        found = self.env.get(list)
+        found.append(self.market) if not found else None
+        if self.market != found[0]:
+            answer = await self.env.exchange.fetch_resolution(found[0])
+            found.append((round(self.clock.time() - START - LENGTH), answer and answer.winner))
+        elif not self.done:
+            self.done = True
+            price = self.session.price(Outcome.UP).ask
+            assert price is not None
+            await self.trading.buy(
+                Outcome.UP, price=price, size=Decimal(10), order_type=OrderType.FAK
+            )
+
+
+@pytest.mark.parametrize(
+    ("at", "due"), [(150, 60), (330, 60), (400, 100)], ids=["within", "behind", "late"]
+)
+def test_rows_say_who_won_where_nothing_else_does(at: float, due: int) -> None:
+    """A row of the resolution settles a market without a winner: when it was told, at the earliest."""
+    first, second = make_entry(0, winner=None), make_entry(1)
+    foreign = MarketResolved(first.market.condition_id, "somebody else's", 0)
+    row = MarketResolved(first.market.condition_id, first.market.up_token, 0)
+    asked = [
+        (float(after), [level(second, Outcome.UP, 40, after, is_bid=True)])
+        for after in (30, 59, 61, 99, 101)
+    ]
+    data = Made().add(first, (0, both(first, 50, 51)), (at, [row]), (at + 1, [foreign]))
+    data.add(second, (0, both(second, 50, 51)), *asked)
+    found: list[Any] = []
+    report = run_backtest(Curious(), data=data, models=MODELS, services=[found])
+    assert [after for after, winner in found[1:] if winner is Outcome.UP] == [
+        after for after in (61, 99, 101) if after > due
+    ]
+    assert {winner for after, winner in found[1:] if after < due} == {None}
+    (cycle, _) = report.cycles
+    fee = Decimal("0.17493")
+    assert (cycle.winner, cycle.figures.profit) == (Outcome.UP, Decimal("4.9") - fee)
+    # What is known of the market goes before what was heard of it.
+    data.rows[0] = (evolve(first, winner=Outcome.DOWN), data.rows[0][1])
+    report = run_backtest(Curious(), data=data, models=MODELS, services=[[]])
+    assert report.cycles[0].winner is Outcome.DOWN
 
 
 def test_guards_of_a_strategy_hold_in_a_back_test() -> None:
