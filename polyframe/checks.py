@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from attrs import Attribute
@@ -71,6 +73,22 @@ def instance(of: type) -> Check:
     """Return a validator of a value of one class."""
     return must(of.__name__, lambda value: isinstance(value, of))
 
+
+def local_path(name: str, path: str | Path, advice: str = "name a path of this machine") -> Path:
+    """Return a path that is to be written to.
+
+    Raises:
+        ConfigError: It is a URL, which would become a folder of that name here.
+    """
+    found = Path(path)
+    # A path has lost one of the two slashes; one letter is a drive of Windows.
+    if found.parts and _SCHEME.fullmatch(found.parts[0]):
+        msg = f"{name}: {path} is a URL, and cannot be written to; {advice}"
+        raise ConfigError(msg)
+    return found
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 flag = must("True or False", lambda value: isinstance(value, bool))
 positive = amount("above 0", lambda value: value > 0)

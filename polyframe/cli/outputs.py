@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from polyframe.checks import local_path
 from polyframe.errors import ConfigError
 from polyframe.report.html import load_plotly
 
@@ -17,6 +18,7 @@ def check_folder(name: str, path: Path | None) -> None:
     """
     if path is None:
         return
+    local_path(name, path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

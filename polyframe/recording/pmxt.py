@@ -31,7 +31,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
 from polyframe.model.order import Side
-from polyframe.recording.files import file_stamp
+from polyframe.recording.files import Shelf, open_shelf
 from polyframe.recording.reader import checked, load_optional, naming
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 
@@ -82,7 +82,8 @@ class PmxtArchive:
     best ask.
 
     Args:
-        folder: Where the hourly files are.
+        folder: Where the hourly files are; a path or a URL of fsspec, of which only what is needed is
+            fetched.
         markets: Which markets are wanted, and what is known of them.
 
     Attributes:
@@ -90,13 +91,15 @@ class PmxtArchive:
             opened; each counts once per token.
 
     Raises:
-        ConfigError: There is no such folder, it has no such file, or pyarrow is not installed.
+        ConfigError: There is no such folder, it has no such file, or pyarrow (or what the URL needs) is
+            not installed.
     """
 
     def __init__(self, folder: str | Path, markets: Sequence[TapeMarket]) -> None:
-        self.folder = Path(folder)
         self._parquet = load_optional("pyarrow.parquet", "PmxtArchive")
-        self._files = _hourly_files(self.folder)
+        self._folder = str(folder)
+        self._shelf = open_shelf(folder, must_exist=True)
+        self._files = _hourly_files(self._shelf, self._folder)
         self._markets = tuple(sorted(markets, key=lambda tape: tape.market.window))
         self._skipped: Counter[str] = Counter()
         self._doubtful: Counter[str] = Counter()
@@ -118,13 +121,15 @@ class PmxtArchive:
 
     def identity(self, market: TapeMarket) -> str:
         """Return what changes when the hours of `market` change: names, sizes and times."""
-        paths = [self._files[hour] for hour in _hours(market) if hour in self._files]
-        return " ".join(f"{path.name} {file_stamp(path)}" for path in paths)
+        names = [self._files[hour] for hour in _hours(market) if hour in self._files]
+        return " ".join(f"{name} {self._shelf.stamp(name)}" for name in names)
 
     @override
     def __reduce__(self) -> tuple[type[PmxtArchive], tuple[str, tuple[TapeMarket, ...]]]:
         # To another process goes where it is, not what was read: that process opens it anew.
-        return type(self), (str(self.folder.resolve()), self._markets)
+        is_url = "://" in self._folder
+        folder = self._folder if is_url else str(Path(self._folder).resolve())
+        return type(self), (folder, self._markets)
 
     @property
     def skipped(self) -> Mapping[str, int]:
@@ -139,26 +144,30 @@ class PmxtArchive:
     def _events(self, tape: TapeMarket) -> Iterator[TapeEvent]:
         start, end = _span_ms(tape)
         for hour in _hours(tape):
-            path = self._files.get(hour)
-            if path is None:
+            name = self._files.get(hour)
+            if name is None:
                 self._skipped["missing_hour"] += 1
                 yield Gap(max(hour * 1000, start), "missing_hour")
                 continue
             rows = [
-                self._rows(path, tape, token)
+                self._rows(name, tape, token)
                 for token in (tape.market.up_token, tape.market.down_token)
             ]
             merged = heapq.merge(*rows, key=lambda row: row["timestamp_received"])
             wanted = (row for row in merged if start <= row["timestamp_received"] < end)
             yield from self._messages(tape.market.condition_id, wanted)
 
-    def _rows(self, path: Path, tape: TapeMarket, token: str) -> Iterator[Row]:
+    def _rows(self, name: str, tape: TapeMarket, token: str) -> Iterator[Row]:
         """Yield the rows of one token, in order of time."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         condition, last = tape.market.condition_id.encode(), 0
-        with naming(str(path)), self._parquet.ParquetFile(path) as file:
+        with (
+            naming(self._shelf.location(name)),
+            self._shelf.reading(name) as source,
+            self._parquet.ParquetFile(source) as file,
+        ):
             for group in _groups(file.metadata, market=condition, asset_id=token.encode()):
                 self.groups_read += 1
                 for batch in file.iter_batches(_BATCH, row_groups=[group], columns=_COLUMNS):
@@ -195,18 +204,15 @@ class PmxtArchive:
 
     @override
     def __repr__(self) -> str:
-        return f"PmxtArchive({str(self.folder)!r}, {len(self._files)} hours)"
+        return f"PmxtArchive({self._folder!r}, {len(self._files)} hours)"
 
 
-def _hourly_files(folder: Path) -> dict[int, Path]:
-    if not folder.is_dir():
-        msg = f"folder: {folder} is no folder; name the one that the archive's files are in"
-        raise ConfigError(msg)
-    found: dict[int, Path] = {}
-    for path in folder.iterdir():
-        if match := _FILE.fullmatch(path.name):
+def _hourly_files(shelf: Shelf, folder: str) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for name in shelf.names(".parquet"):
+        if match := _FILE.fullmatch(name):
             hour = datetime.strptime(match[1], "%Y-%m-%dT%H").replace(tzinfo=UTC)
-            found[int(hour.timestamp())] = path
+            found[int(hour.timestamp())] = name
     if not found:
         msg = f"folder: {folder} has no file like polymarket_orderbook_2026-09-28T09.parquet"
         raise ConfigError(msg)

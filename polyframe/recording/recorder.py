@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 from typing_extensions import override
 
-from polyframe.checks import seconds
+from polyframe.checks import local_path, seconds
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError, PolyframeError
@@ -81,7 +81,8 @@ class Recorder(SharedService):
         cycles: Windows to record of each series, the present one included; all by default.
 
     Raises:
-        ConfigError: The frames of this exchange cannot be tapped, no series, or no cycles.
+        ConfigError: The frames of this exchange cannot be tapped, no series, no cycles, or `folder` is
+            a URL.
     """
 
     def __init__(
@@ -103,7 +104,8 @@ class Recorder(SharedService):
         if cycles is not None and cycles < 1:
             msg = f"cycles: expected at least 1, got {cycles}"
             raise ConfigError(msg)
-        self.folder = Path(folder)
+        advice = "frames need a folder of this machine, finished files may go to a URL (files)"
+        self.folder = local_path("folder", folder, advice)
         self.files = folder if files is None else files
         self.series = tuple(dict.fromkeys(map(Series.parse, series)))
         self._exchange = exchange

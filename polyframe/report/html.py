@@ -19,6 +19,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyframe.checks import local_path
 from polyframe.errors import ConfigError
 from polyframe.report.payload import payload
 from polyframe.report.render import IDLE, NOT_RECORDED, is_idle, number
@@ -46,8 +47,9 @@ def save(report: Report, path: Path) -> None:
     """Write the page; its folder is made if need be.
 
     Raises:
-        ConfigError: The extra ``report`` is not installed.
+        ConfigError: The extra ``report`` is not installed, or the path is a URL.
     """
+    local_path("path", path)
     content = page(report).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

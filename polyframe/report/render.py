@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyframe.checks import local_path
 from polyframe.model.market import Outcome
 
 if TYPE_CHECKING:
@@ -87,8 +88,12 @@ def trades_csv(report: Report) -> str:
 
 
 def write(report: Report, folder: str | Path) -> None:
-    """Write ``report.txt``, ``cycles.csv`` and ``trades.csv`` into a folder, made if need be."""
-    place = Path(folder)
+    """Write ``report.txt``, ``cycles.csv`` and ``trades.csv`` into a folder, made if need be.
+
+    Raises:
+        ConfigError: The folder is a URL.
+    """
+    place = local_path("folder", folder)
     place.mkdir(parents=True, exist_ok=True)
     for name, content in (
         ("report.txt", text(report)),

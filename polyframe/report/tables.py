@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyframe.checks import local_path
 from polyframe.recording.reader import load_optional
 from polyframe.report.prices import UNKNOWN
 
@@ -33,11 +34,11 @@ def write(report: Report, folder: str | Path) -> None:
     The folder is made if need be. What is not known, or was not recorded, is null.
 
     Raises:
-        ConfigError: The extra ``data`` is not installed.
+        ConfigError: The extra ``data`` is not installed, or the folder is a URL.
     """
     pa: Any = load_optional("pyarrow", "write_parquet")
     parquet: Any = load_optional("pyarrow.parquet", "write_parquet")
-    place = Path(folder)
+    place = local_path("folder", folder)
     place.mkdir(parents=True, exist_ok=True)
     for name, schema, rows in (
         ("cycles", _cycle_schema(pa), _cycles(report)),

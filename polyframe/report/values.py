@@ -232,7 +232,11 @@ class Report:
 
     @exactly()
     def write(self, folder: str | Path) -> None:
-        """Write ``report.txt``, ``cycles.csv`` and ``trades.csv`` into a folder, made if need be."""
+        """Write ``report.txt``, ``cycles.csv`` and ``trades.csv`` into a folder, made if need be.
+
+        Raises:
+            ConfigError: The folder is a URL.
+        """
         render.write(self, folder)
 
     @exactly()
@@ -240,7 +244,7 @@ class Report:
         """Write cycles, orders, fills and prices as Parquet files into a folder, made if need be.
 
         Raises:
-            ConfigError: The extra ``data`` is not installed.
+            ConfigError: The extra ``data`` is not installed, or the folder is a URL.
         """
         from polyframe.report import tables
 
@@ -253,7 +257,7 @@ class Report:
         Its folder is made if need be.
 
         Raises:
-            ConfigError: The extra ``report`` is not installed.
+            ConfigError: The extra ``report`` is not installed, or the path is a URL.
         """
         from polyframe.report import html
 

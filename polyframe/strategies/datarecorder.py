@@ -14,6 +14,7 @@ from typing import IO, Any
 from attrs import Attribute, define, field
 from typing_extensions import override
 
+from polyframe.checks import local_path
 from polyframe.errors import ConfigError
 from polyframe.model.events import CycleEndReason, PriceChanged
 from polyframe.model.market import Outcome
@@ -42,6 +43,10 @@ COLUMNS = (
 
 CLOSE_SECONDS = 1.0
 """Seconds that the end of a cycle waits for the disk, at most."""
+
+
+def _to_folder(value: str | Path) -> Path:
+    return local_path("folder", value, "rows are added to a file of this machine")
 
 
 def _check_every(_: object, attribute: Attribute[Any], value: Any) -> None:
@@ -73,7 +78,7 @@ class DataRecorder(Strategy):
         every: Market seconds between two rows; ``None`` for a row whenever something changed.
     """
 
-    folder: Path = field(default=Path("prices"), converter=Path)
+    folder: Path = field(default=Path("prices"), converter=_to_folder)
     every: float | None = field(default=None, validator=_check_every)
     _prices: ReferencePrices | None = field(init=False, default=None)
     _writer: FrameWriter | None = field(init=False, default=None)

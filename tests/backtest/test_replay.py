@@ -486,7 +486,7 @@ def test_rows_say_who_won_where_nothing_else_does(at: float, due: int) -> None:
     first, second = make_entry(0, winner=None), make_entry(1)
     foreign = MarketResolved(first.market.condition_id, "somebody else's", 0)
     row = MarketResolved(first.market.condition_id, first.market.up_token, 0)
-    asked = [
+    asked: list[tuple[float, list[MarketMessage]]] = [
         (float(after), [level(second, Outcome.UP, 40, after, is_bid=True)])
         for after in (30, 59, 61, 99, 101)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import pickle
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -255,9 +256,19 @@ def test_other_types_and_orders_are_counted(tmp_path: Path) -> None:
     assert archive.doubtful == {"crossed": 1}
 
 
+def test_hours_may_be_at_a_url(tmp_path: Path) -> None:
+    """An archive at a URL says the same as in a folder, and travels as that URL."""
+    write_hour(tmp_path, [change(1), change(5, DOWN)])
+    here, there = (PmxtArchive(each, [TAPE]) for each in (tmp_path, tmp_path.as_uri()))
+    assert messages(there) == messages(here) != []
+    again = pickle.loads(pickle.dumps(there))
+    assert repr(again) == f"PmxtArchive('{tmp_path.as_uri()}', 1 hours)"
+    assert there.identity(TAPE).startswith("polymarket_orderbook_2026-09-28T09.parquet ")
+
+
 def test_a_damaged_hour_is_named(tmp_path: Path) -> None:
     """Who reads an hour that is damaged is told which file it is."""
-    path = write_hour(tmp_path, [change(START_MS)])
+    path = write_hour(tmp_path, [change(1)])
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(OSError, match=r"T09\.parquet cannot be read to its end: "):
         messages(PmxtArchive(tmp_path, [TAPE]))

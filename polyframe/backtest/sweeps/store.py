@@ -11,6 +11,7 @@ import msgspec
 
 from polyframe.backtest.sweeps.keys import FORMAT
 from polyframe.backtest.sweeps.task import TaskResult
+from polyframe.checks import local_path
 from polyframe.errors import ConfigError
 from polyframe.filelock import lock_file
 from polyframe.recording.files import replacing
@@ -28,11 +29,11 @@ class RunFolder:
         folder: Made if it does not exist.
 
     Raises:
-        ConfigError: It cannot be written, or another program uses it.
+        ConfigError: It cannot be written, is a URL, or another program uses it.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = local_path("folder", folder)
         self._tasks = self.folder / "tasks"
         try:
             self._tasks.mkdir(parents=True, exist_ok=True)
