@@ -230,13 +230,10 @@ class StrategyRun:
             # The switch came between an answer and its caller: no mistake of the strategy's.
             if not self._is_over:
                 self._fail(label or self._hook, error)
-        except SystemExit as error:
-            # It would break the event loop off, with all that others are about; the trader ends in order.
-            ended = RuntimeError(f"sys.exit({error.code!r}) was called, which ends the run")
-            ended.__cause__ = error
-            self._fail(label or self._hook, ended)
-        except Exception as error:  # noqa: BLE001
-            self._fail(label or self._hook, error)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001
+            self._fail(label or self._hook, as_failure(error))
         return None
 
     def _fail(self, where: str, error: Exception) -> None:
@@ -398,6 +395,23 @@ class StrategyRun:
             self._counters.add(Count.EVENTS_DISCARDED, "market_trade", len(self._prints))
         self._own.clear()
         self._prints.clear()
+
+
+def as_failure(error: BaseException) -> Exception:
+    """Return what a strategy's own code raised as something that the trader can deal with.
+
+    ``sys.exit`` would break the event loop off, with all that others are about; the trader ends in
+    order. Of anything else that is no `Exception`, such as the panic of an extension in another
+    language, nobody would ever hear: it would end with its task.
+    """
+    if isinstance(error, Exception):
+        return error
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):
+        text = f"sys.exit({error.code!r}) was called, which ends the run"
+    failure = RuntimeError(text)
+    failure.__cause__ = error
+    return failure
 
 
 async def _wait(tasks: set[asyncio.Task[Any]], timeout: float) -> None:

@@ -22,7 +22,7 @@ from polyframe.model.series import Series
 from polyframe.scheduler import MarketScheduler, ScheduleSettings
 from polyframe.session import ExchangeSession, SessionState
 from polyframe.strategy import Strategy, fresh
-from polyframe.strategyrun import ErrorPolicy, StrategyRun
+from polyframe.strategyrun import ErrorPolicy, StrategyRun, as_failure
 from polyframe.tasks import see_through
 from polyframe.trading.flatten import Flattener
 from polyframe.trading.guards import EntryGuards
@@ -344,10 +344,14 @@ class Trader:
             if not mount.is_halted:
                 try:
                     self._start(desk, mount, session)
-                except Exception as error:
+                except (KeyboardInterrupt, GeneratorExit):
+                    raise
+                except BaseException as raised:
                     # Its constructor raised: that is its own trouble, by its own policy.
+                    error, name = as_failure(raised), mount.name
                     self._env.counters.add(Count.STRATEGY_ERRORS, "construction")
-                    log.exception("strategy %s cannot be made for %s", mount.name, session.slug)
+                    text = "strategy %s cannot be made for %s"
+                    log.error(text, name, session.slug, exc_info=error)
                     self._apply_policy(mount, "its construction", error)
 
     def _start(self, desk: _Desk, mount: _Mount, session: ExchangeSession) -> None:

@@ -227,6 +227,49 @@ def test_a_hook_that_calls_exit_stops_the_trader_in_order(policy: ErrorPolicy) -
     play(act, Exits(), on_error=policy)
 
 
+class PanicError(BaseException):
+    """What an extension in another language raises when it panics: no `Exception`."""
+
+
+@define
+class Panics(Recorder):
+    """Panics at one place."""
+
+    place: str
+
+    def _panic(self, place: str) -> None:
+        if self.place == place:
+            raise PanicError(place)
+
+    async def _boom(self) -> None:
+        self._panic("task")
+
+    async def on_cycle_start(self) -> None:
+        await Recorder.on_cycle_start(self)
+        self.spawn(self._boom(), "task")
+
+    async def on_price(self, event: PriceChanged) -> None:
+        self._panic("on_price")
+
+    async def run(self) -> None:
+        self._panic("run")
+
+
+@pytest.mark.parametrize("place", ["task", "on_price", "run"])
+def test_what_is_no_exception_ends_the_cycle_all_the_same(place: str) -> None:
+    """A panic is told, counted and dealt with by policy, and the next cycle begins afresh."""
+
+    async def act(stage: Stage) -> None:
+        await stage.open_cycle(FIRST.generation)
+        assert {place: 1} == stage.env.counters.reasons(Count.STRATEGY_ERRORS)
+        ends = [value for _, value in stage.diary.of(FIRST.generation, "end")]
+        assert [CycleEndReason.ERROR] == ends
+        await stage.open_cycle(SECOND.generation)
+        assert {place: 2} == stage.env.counters.reasons(Count.STRATEGY_ERRORS)
+
+    play(act, Panics(place))
+
+
 @define
 class Tiny(Strategy):
     """Orders what nobody may order."""
@@ -850,8 +893,18 @@ def test_add_names_the_wrong_argument(kwargs: dict[str, Any], text: str) -> None
     play(act)
 
 
-@pytest.mark.parametrize("policy", ["skip_cycle", "raise"])
-def test_a_strategy_that_cannot_be_made_is_its_own_trouble(policy: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "raised"),
+    [
+        ("skip_cycle", ValueError("no more")),
+        ("raise", ValueError("no more")),
+        ("skip_cycle", PanicError("no more")),
+        ("skip_cycle", SystemExit("no more")),  # means the program, whatever the policy
+    ],
+)
+def test_a_strategy_that_cannot_be_made_is_its_own_trouble(
+    policy: str, raised: BaseException
+) -> None:
     """A constructor that raises in a later cycle follows that strategy's policy; others go on."""
     made = {"count": 0}
 
@@ -859,8 +912,7 @@ def test_a_strategy_that_cannot_be_made_is_its_own_trouble(policy: str) -> None:
         made["count"] += 1
         # The template, the check when it is mounted, the first cycle; then it fails.
         if made["count"] > 3:
-            msg = "no more"
-            raise ValueError(msg)
+            raise raised
         return 0
 
     @define
@@ -869,7 +921,7 @@ def test_a_strategy_that_cannot_be_made_is_its_own_trouble(policy: str) -> None:
 
     async def act(stage: Stage) -> None:
         stage.trader.add(Touchy(), on=stage.series, on_error=policy)  # type: ignore[arg-type]
-        if policy == "raise":
+        if policy == "raise" or isinstance(raised, SystemExit):
             with pytest.raises(StrategyFailed, match="its construction"):
                 await stage.trader.run(cycles=2)
         else:

@@ -124,6 +124,30 @@ def test_the_end_of_a_process_unlocks_its_folder(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.parametrize("end", ["s.close()", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_worker_that_was_forked_keeps_no_lock(tmp_path: Path, end: str) -> None:
+    """However the program ends, its folder is free, whatever processes it has left behind."""
+    code = (
+        "import os, signal, sys; from polyframe.trading.snapshotstore import FolderStore; "
+        f"s = FolderStore({str(tmp_path / 'kept')!r}); s.open(); there, here = os.pipe()\n"
+        "if not os.fork(): os.write(here, b'.'); sys.stdin.read(); os._exit(0)\n"
+        f"os.read(there, 1); {end}; print('ended', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as program:
+        assert program.stdout is not None
+        assert program.stdin is not None
+        if "kill" in end:
+            program.wait(30)
+        else:
+            assert b"ended" in program.stdout.readline()
+        store = FolderStore(tmp_path / "kept")
+        store.open()
+        store.close()
+        program.stdin.close()  # with which the worker ends
+
+
 def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
     """A file, or a folder in no folder, is an error before anything is opened."""
     (tmp_path / "file").write_text("")
