@@ -217,8 +217,10 @@ class MarketScheduler:
                 self._counters.add(Count.MARKET_WAITS, "error")
                 log.exception("%s: asking for the next market failed", self.series)
             else:
-                if market is not None:
+                if market is not None and not self._is_taken(market, level):
                     return market
+                if market is not None:
+                    level = logging.INFO
             now = self._clock.time()
             if now >= last_call:
                 break
@@ -232,6 +234,16 @@ class MarketScheduler:
                 delay = min(delay * 1.5, self._settings.retry_cap)
         log.warning("%s: no market came for %s", self.series, self.series.slug(window))
         return None
+
+    def _is_taken(self, market: Market, level: int) -> bool:
+        """Return whether a market has ids of another cycle's: what is told of them would reach both."""
+        rival = self._trading.rival(market)
+        if rival is None:
+            return False
+        self._counters.add(Count.MARKET_WAITS, "taken_ids")
+        text = "%s: the venue gives %s the ids of %s; it is asked again"
+        log.log(level, text, self.series, market.slug, rival.slug)
+        return True
 
     # ------------------------------------------------------------------ the switch
 

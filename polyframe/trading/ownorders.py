@@ -46,6 +46,16 @@ class OwnOrders:
                 return state.market
         return None
 
+    def rival(self, market: Market) -> Market | None:
+        """Return the market of another cycle that is kept and has an id of `market`."""
+        ids = {market.condition_id, market.up_token, market.down_token}
+        for state in self.states():
+            other = state.market
+            is_same = other.slug == market.slug
+            if not is_same and {other.condition_id, other.up_token, other.down_token} & ids:
+                return other
+        return None
+
     # ------------------------------------------------------------------ requests
 
     def sent(self, venue_id: str) -> None:

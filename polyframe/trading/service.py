@@ -289,6 +289,10 @@ class TradingService:
         """Give up what is not answered yet; what became of those orders is then not known."""
         await self._requests.abandon()
 
+    def rival(self, market: Market) -> Market | None:
+        """Return the market of another cycle, of any series, that has an id of `market`."""
+        return self._own.rival(market)
+
     def has_traded(self, window: Window) -> bool:
         """Return whether the cycle of `window` was traded in this environment before."""
         slug = self.series.slug(window)

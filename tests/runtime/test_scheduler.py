@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from attrs import evolve
 from typing_extensions import override
 
 from polyframe.clock import VirtualClock
@@ -19,7 +20,14 @@ from polyframe.exchange.base import MarketSink
 from polyframe.model.market import Market, Outcome
 from polyframe.scheduler import ScheduleSettings
 from polyframe.trader import Trader, TraderSettings
-from tests.support.fake import START, FakeExchange, FakeStream, make_market
+from tests.support.fake import (
+    START,
+    FakeExchange,
+    FakeStream,
+    make_market,
+    order_report,
+    trade_report,
+)
 from tests.support.stage import Diary, Recorder, Stage, play, settle
 
 FIRST, SECOND, THIRD = (make_market(start=START + i * 900) for i in range(3))
@@ -131,6 +139,32 @@ def test_a_market_that_never_appears_is_skipped() -> None:
         await settle()
         assert [FIRST.slug, THIRD.slug] == starts(stage)
         assert stage.diary.of(THIRD.generation, "price")
+        await run
+
+    play(act, exchange=exchange)
+
+
+@pytest.mark.parametrize("name", ["condition_id", "up_token", "down_token"])
+def test_a_market_with_ids_of_another_cycle_is_not_begun(name: str) -> None:
+    """An answer with ids of the market that ends is none: asked again, and nothing of the one reaches both."""
+    exchange = FakeExchange()
+    exchange.instead[SECOND.slug] = evolve(SECOND, **{name: getattr(FIRST, name)})
+
+    async def act(stage: Stage) -> None:
+        run = asyncio.create_task(stage.trader.run(cycles=2))
+        await stage.env.clock.sleep_until(START + 890)
+        assert exchange.user is not None
+        exchange.user.push(order_report(FIRST, "0xforeign"))
+        await settle()
+        assert stage.diary.of(FIRST.generation, "order")
+        await stage.env.clock.sleep_until(START + 950)
+        assert stage.trading.market is None
+        exchange.user.push(trade_report(FIRST, "t1", "0xforeign"))
+        exchange.instead.clear()
+        await stage.env.clock.sleep_until(START + 970)
+        assert SECOND.slug == stage.session.slug
+        assert not stage.diary.of(SECOND.generation, "order", "trade")
+        assert stage.env.counters.get(Count.MARKET_WAITS, "taken_ids") > 1
         await run
 
     play(act, exchange=exchange)

@@ -177,6 +177,8 @@ class FakeExchange:
         self.balance = Decimal(1000)
         self.missing: set[str] = set()
         self.failing: set[str] = set()
+        self.instead: dict[str, Market] = {}
+        """Markets that the venue names where it should name others, by the slug that is asked for."""
         self.auto_books = True
         self.streams: dict[str, FakeStream] = {}
         self.all_streams: list[FakeStream] = []
@@ -228,7 +230,7 @@ class FakeExchange:
         if market.slug in self.missing:
             self._counters.add(Count.MARKET_WAITS, "not_found")
             return None
-        return market
+        return self.instead.get(market.slug, market)
 
     async def fetch_resolution(self, market: Market) -> Resolution | None:
         assert self._clock is not None

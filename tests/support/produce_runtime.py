@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 
 from polyframe.counters import Count, Counters
 from polyframe.errors import (
@@ -38,6 +38,7 @@ from tests.support.produce_events import (
     EVENTS,
     FIRST,
     PRINT,
+    SECOND,
     TEN,
     TRADE,
     UP,
@@ -435,10 +436,23 @@ def _venue_does_not_answer() -> Counters:
     return play(main, exchange=exchange)
 
 
+def _ids_are_taken() -> Counters:
+    exchange = FakeExchange()
+
+    async def main(stage: Stage) -> Counters:
+        await stage.open_cycle()
+        exchange.instead[SECOND.slug] = evolve(SECOND, up_token=FIRST.up_token)
+        await stage.scheduler._find(SECOND.window)
+        return stage.env.counters
+
+    return play(main, exchange=exchange)
+
+
 CYCLES: dict[tuple[Count, str], Producer] = {
     (Count.SWITCHES, "opened"): market_case(),
     (Count.SWITCHES, "paused"): _paused,
     (Count.MARKET_WAITS, "error"): _venue_does_not_answer,
+    (Count.MARKET_WAITS, "taken_ids"): _ids_are_taken,
     (Count.STRATEGY_ERRORS, "<hook>"): partial(staged, lambda _: settle(), Raises()),
     (Count.STRATEGY_ERRORS, "subscriber"): _failing_subscriber,
     (Count.TASKS_OVERDUE, "<strategy>"): _overdue,
