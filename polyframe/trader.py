@@ -352,6 +352,7 @@ class Trader:
                     self._env.counters.add(Count.STRATEGY_ERRORS, "construction")
                     text = "strategy %s cannot be made for %s"
                     log.error(text, name, session.slug, exc_info=error)
+                    self._note_failure(mount, "its construction", error, session)
                     self._apply_policy(mount, "its construction", error)
 
     def _start(self, desk: _Desk, mount: _Mount, session: ExchangeSession) -> None:
@@ -413,7 +414,15 @@ class Trader:
             log.warning(
                 "%s sits out the rest of %s and of the run (on_error: halt)", mount.name, slug
             )
+        self._note_failure(mount, f"{where}()", error, run.session)
         self._apply_policy(mount, where, error)
+
+    def _note_failure(
+        self, mount: _Mount, where: str, error: Exception, session: ExchangeSession
+    ) -> None:
+        # What a cycle earned is half a story if one of its strategies sat out the rest of it.
+        data = {"strategy": mount.name, "hook": where, "error": type(error).__name__}
+        self._env.ledger.note("strategy_failed", {**data, "text": str(error)}, session.market)
 
     def _apply_policy(self, mount: _Mount, where: str, error: Exception) -> None:
         if mount.on_error == "halt":

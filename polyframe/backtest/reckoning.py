@@ -18,6 +18,8 @@ from polyframe.model.market import Market
 from polyframe.paper.models import PaperModels
 from polyframe.recording.tape import TapeMarket
 from polyframe.report.conversions import NOTE, confirmed
+from polyframe.report.failures import NOTE as FAILED
+from polyframe.report.failures import failure
 from polyframe.report.orders import ReportedOrder
 from polyframe.report.prices import PricePath
 from polyframe.report.reckoning import Life, reckon
@@ -33,6 +35,7 @@ class ReplayLedger(Ledger):
         owners: Name of the strategy, by the venue's id of the order.
         conversions: Splits and merges that were confirmed, by slug.
         refusals: How often each strategy was refused for what reason, by slug.
+        failures: In how many cycles a strategy failed, by whose error it was of which kind.
     """
 
     def __init__(self, path: str | Path | None, *, limit: int) -> None:
@@ -42,6 +45,7 @@ class ReplayLedger(Ledger):
         self.refusals: defaultdict[str, defaultdict[str, Counter[str]]] = defaultdict(
             lambda: defaultdict(Counter)
         )
+        self.failures: Counter[str] = Counter()
         self._time: Callable[[], float]
 
     @override
@@ -61,6 +65,8 @@ class ReplayLedger(Ledger):
             found = confirmed(data, int(self._time() * 1000))
             if found is not None:
                 self.conversions[market.slug].append(found)
+        if kind == FAILED and isinstance(data, Mapping):
+            self.failures[failure(data)] += 1
         super().note(kind, data, market)
 
     @override
@@ -105,6 +111,7 @@ def make_report(
         cash=cash,
         models=models,
         decisions=blotter.decisions,
+        failures=ledger.failures,
         skipped=skipped,
         doubtful=doubtful,
     )

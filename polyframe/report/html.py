@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from polyframe.checks import local_path
 from polyframe.errors import ConfigError
 from polyframe.report.payload import payload
-from polyframe.report.render import IDLE, NOT_RECORDED, is_idle, number
+from polyframe.report.render import IDLE, NOT_RECORDED, failed_text, is_idle, number
 
 if TYPE_CHECKING:
     from polyframe.report.values import Part, Report
@@ -139,6 +139,8 @@ def _json(data: Mapping[str, Any]) -> str:
 def _body(report: Report) -> Iterable[str]:
     yield f"<h1>{escape(_heading(report))}</h1>"
     yield f'<p class="soft">{escape(_about(report))}</p>'
+    if report.failures:
+        yield f'<p class="note">{escape(failed_text(report))}</p>'
     yield '<div class="cards">'
     for label, value, note, shade in _cards(report):
         yield (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from attrs import evolve
@@ -18,6 +19,8 @@ from polyframe.paper.book import PaperBook
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket, Timed
 from polyframe.report.conversions import NOTE, confirmed
+from polyframe.report.failures import NOTE as FAILED
+from polyframe.report.failures import failure
 from polyframe.report.orders import Level, ReportedOrder
 from polyframe.report.prices import PathWriter, view_of
 from polyframe.report.reckoning import Life, reckon
@@ -61,6 +64,7 @@ def ledger_report(
         tapes = {} if data is None else {tape.market.slug: tape for tape in data.markets()}
         shared = Counter(entry.record.slug for entry in ledger.cycles())
         converted = _conversions(ledger)
+        failures = _failures(ledger, run, mode, {entry.record.slug for entry in cycles})
         lives: list[Life] = []
         for entry in cycles:
             # Two runs that both have a record of a cycle had it one after the other, each with its
@@ -75,6 +79,7 @@ def ledger_report(
         source=source,
         cash=None,
         models=None,
+        failures=failures,
         skipped=after[0] - before[0],
         doubtful=after[1] - before[1],
     )
@@ -173,6 +178,15 @@ def _conversions(ledger: LedgerReader) -> dict[str, list[tuple[int, Conversion]]
         if conversion is not None and note.slug is not None:
             found.setdefault(note.slug, []).append((note.run, conversion))
     return found
+
+
+def _failures(
+    ledger: LedgerReader, run: int | None, mode: str | None, slugs: AbstractSet[str]
+) -> Counter[str]:
+    """Return in how many of these cycles strategies failed, by what a note says of it."""
+    runs = {each.run for each in ledger.runs() if mode in (None, each.mode)}
+    notes = (note for note in ledger.notes(FAILED, run=run) if note.run in runs)
+    return Counter(failure(note.data) for note in notes if note.slug in slugs)
 
 
 def _order(order: Order, fills: Iterable[Fill]) -> ReportedOrder:

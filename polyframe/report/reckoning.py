@@ -58,6 +58,7 @@ def reckon(
     cash: Decimal | None,
     models: PaperModels | None,
     decisions: Iterable[Decision] = (),
+    failures: Mapping[str, int] | None = None,
     skipped: Mapping[str, int] | None = None,
     doubtful: Mapping[str, int] | None = None,
 ) -> Report:
@@ -93,6 +94,7 @@ def reckon(
         cash=cash,
         models=models,
         decisions=tuple(decisions),
+        failures=dict(sorted((failures or {}).items())),
         skipped=dict(sorted((skipped or {}).items())),
         doubtful=dict(sorted((doubtful or {}).items())),
     )

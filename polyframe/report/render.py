@@ -110,6 +110,12 @@ IDLE = (
 )
 
 
+def failed_text(report: Report) -> str:
+    """Return which strategies failed, and how often."""
+    told = ", ".join(f"{name} {count}" for name, count in report.failures.items())
+    return f"strategies failed and sat out the rest of their cycles: {told}"
+
+
 def is_idle(report: Report) -> bool:
     """Return whether cycles were lived in which nobody did anything, which is no result but a question."""
     return bool(report.cycles) and not report.strategies
@@ -158,6 +164,7 @@ def text(report: Report) -> str:
     lines += [f"ran {strategy}" for strategy in report.ran]
     if report.models is not None:
         lines.append(f"modelled with {report.models}")
+    lines += [failed_text(report)] if report.failures else []
     lines += _counts("refused", figures.refusals.items())
     lines += _counts("rows skipped", report.skipped.items())
     lines += _counts("rows doubtful", report.doubtful.items())

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from polyframe.model.money import ZERO
-from polyframe.report.render import IDLE, NOT_RECORDED, amount, is_idle, number
+from polyframe.report.render import IDLE, NOT_RECORDED, amount, failed_text, is_idle, number
 
 if TYPE_CHECKING:
     from polyframe.report.values import Report
@@ -33,6 +33,8 @@ def html(report: Report) -> str:
         ("ran", "; ".join(report.ran) or NOT_RECORDED),
         ("modelled with", NOT_RECORDED if report.models is None else str(report.models)),
     )
+    if report.failures:
+        rows = (("failed", failed_text(report)), *rows)
     if is_idle(report):
         rows = (("strategies", IDLE), *rows)
     cells = "".join(

@@ -154,6 +154,8 @@ class Report:
         skipped, doubtful: What the recording left out, or passed on although it looks wrong.
         bracket: Of `run_bracket`: what the same came to under each queue model, by its name.
         ran: Each strategy that ran, with its settings; empty where nobody recorded them.
+        failures: In how many cycles a strategy failed and sat out the rest, by its name, the kind of its
+            error and the hook; empty out of a ledger of an earlier version of polyframe.
     """
 
     source: str
@@ -168,6 +170,7 @@ class Report:
     doubtful: Mapping[str, int] = field(factory=dict, hash=False)
     bracket: Mapping[str, Part] = field(factory=dict, hash=False)
     ran: tuple[str, ...] = ()
+    failures: Mapping[str, int] = field(factory=dict, hash=False)
 
     @property
     def orders(self) -> tuple[ReportedOrder, ...]:

@@ -20,13 +20,14 @@ from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType
 from polyframe.model.trade import TradeStatus
 from polyframe.recording.tape import Gap, TapeEvent
+from polyframe.report.html import page
 from polyframe.report.ledgers import ledger_report
 from polyframe.report.values import Figures, Report
 from polyframe.strategies import Arbitrage
 from polyframe.strategy import Strategy
 from polyframe.testing import Regime, RegimeMarkets
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
-from tests.backtest.kit import SERIES, Eager, Made, make_entry, wandering
+from tests.backtest.kit import LENGTH, SERIES, START, Eager, Made, make_entry, wandering
 
 UNKNOWN_TO_A_LEDGER = {"slippage_mid", "slippage_touch", "marked_drawdown"}
 
@@ -100,6 +101,44 @@ def test_a_ledger_says_what_its_back_test_said(
     assert [order.levels for order in told.orders] == [order.levels for order in run.orders]
     assert [order.result for order in told.orders] == [order.result for order in run.orders]
     assert (told.cash, told.models, told.decisions) == (None, None, ())
+
+
+@define
+class Clumsy(Strategy):
+    """Raises in each cycle but the first, at its begin or half way."""
+
+    @override
+    async def run(self) -> None:
+        """Raise."""
+        number = (self.market.window.start - START) // LENGTH
+        if number == 1:
+            raise LookupError("no <luck>")
+        if number > 1:
+            await self.clock.sleep(LENGTH / 2)
+            raise ZeroDivisionError
+
+
+def test_reports_tell_of_strategies_that_failed(path: Path) -> None:
+    """Who sits out cycles earns nothing there: text, page, notebook and ledger say so, and who it was."""
+    data = wandering(1, cycles=4, rows=30)
+    run = run_backtest(Eager(3), Clumsy(), data=data, ledger=path, on_error="skip_cycle")
+    told = ledger_report(path)
+    for report in (run, told):
+        assert report.failures == {
+            "Clumsy: LookupError in run()": 1,
+            "Clumsy: ZeroDivisionError in run()": 2,
+        }
+        text = (
+            "strategies failed and sat out the rest of their cycles: "
+            "Clumsy: LookupError in run() 1, Clumsy: ZeroDivisionError in run() 2"
+        )
+        assert text in report.text()
+        assert f'<p class="note">{text}</p>' in page(report)
+        assert text in report._repr_html_()
+    assert ledger_report(path, series=SERIES, mode="paper").failures == run.failures
+    halted = run_backtest(Clumsy(), data=data, on_error="halt")
+    assert halted.failures == {"Clumsy: LookupError in run()": 1}
+    assert "sat out" not in run_backtest(Eager(3), data=data).text()
 
 
 def test_both_reports_know_which_strategy_was_refused(path: Path) -> None:
