@@ -52,6 +52,10 @@ class SendingDesk(Protocol):
         """Take an answer that came after its cycle's end."""
         ...
 
+    def give_up(self, market: Market, client_id: str) -> None:
+        """Take note that no answer to an order will come."""
+        ...
+
     def look_soon(self) -> None:
         """Compare with the venue in a moment."""
         ...
@@ -125,7 +129,14 @@ class Sender:
         return [answer for task in tasks for answer in task.result()]
 
     async def _send_batch(self, market: Market, batch: Sequence[Sending]) -> list[PlaceAnswer]:
-        answers = await self._ask([sending.prepared for sending in batch])
+        try:
+            answers = await self._ask([sending.prepared for sending in batch])
+        except asyncio.CancelledError:
+            # Nobody waits for the answer any more. Whether they arrived has to be found out all the same.
+            for sending in batch:
+                self._own.answered(sending.prepared.venue_id, is_lost=True)
+                self._desk.give_up(market, sending.client_id)
+            raise
         told: dict[str, tuple[PlaceResult, str]] = {}
         for sending, answer in zip(batch, answers, strict=True):
             is_lost = answer.result is PlaceResult.UNKNOWN

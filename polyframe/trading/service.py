@@ -507,6 +507,15 @@ class TradingService:
             answer = PlaceAnswer(command.answer, command.code, command.text)
             await self._settlement.take_place_answer(market.slug, command.client_id, answer)
 
+    def give_up(self, market: Market, client_id: str) -> None:
+        """Take note that no answer to an order will come: what became of it is not known."""
+        text, unknown = "the answer was not waited for", PlaceResult.UNKNOWN
+        command = ApplyPlaceAnswer(
+            market.generation, client_id, unknown, "given_up", text, self._now_ms()
+        )
+        if isinstance(self.submit(command), Stale):
+            self._settlement.take_lost_answer(market.slug, command)
+
     def look_soon(self) -> None:
         """Compare with the venue in a moment, because the fate of an order is open."""
         self.reconciler.soon()

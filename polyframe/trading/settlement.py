@@ -268,6 +268,14 @@ class Settlement:
             if cycle.state.orders[client_id].is_open:
                 self._find_out(cycle, [order])
 
+    def take_lost_answer(self, slug: str, command: ApplyPlaceAnswer) -> None:
+        """Take note that no answer to an order of a dead cycle will come, and find out about it."""
+        self._counters.add(Count.LATE_ANSWERS, command.answer.value)
+        if cycle := self._cycles.get(slug):
+            reply = self._apply(cycle, command)
+            self._note_late(cycle, f"answer:{command.answer.value}", command.client_id, reply)
+            self._find_out(cycle, [cycle.state.orders[command.client_id]])
+
     def take_cancel_answer(self, slug: str, command: ApplyCancelAnswer) -> None:
         """Apply the answer to a cancel that came after its cycle's end."""
         self._counters.add(Count.LATE_ANSWERS, "cancel")

@@ -75,6 +75,11 @@ def test_the_end_does_not_wait_longer_than_its_deadline(caplog: pytest.LogCaptur
         with pytest.raises(asyncio.CancelledError):
             await run
         assert stage.env.clock.time() < START + 4
+        # The environment is still open: what was given up is looked for, and cancelled.
+        assert not stage.env.settlement.own.any_under_way
+        await stage.env.clock.sleep(10)
+        assert ["0xorder1"] == stage.exchange.cancelled
+        assert 0 == stage.env.account.reserved
 
     with caplog.at_level(logging.ERROR):
         play(act, Buys(), exchange=Pensive(60), settings=TraderSettings(shutdown_timeout=2))
