@@ -1,9 +1,9 @@
-"""Validators of settings: each names the field, what it expects, and what it got."""
+"""Checks of settings and arguments: each names the field, what it expects, and what it got."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from math import inf
 from pathlib import Path
@@ -15,6 +15,79 @@ from polyframe.errors import ConfigError
 from polyframe.model.money import is_sane
 
 Check = Callable[[Any, "Attribute[Any]", Any], None]
+
+
+def expect(name: str, value: object, expected: str, *, is_right: bool) -> None:
+    """Refuse an argument that is not right. A class where an object was meant never is.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        expected: What the message says is expected, for example ``"Counters()"``.
+        is_right: Whether `value` is that.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not is_right or isinstance(value, type):
+        msg = f"{name}: expected {expected}, got {value!r}"
+        raise ConfigError(msg)
+
+
+def expect_count(name: str, value: object, *, or_none: str = "") -> None:
+    """Refuse what is no whole number from 1 on.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        or_none: What ``None`` means, where that is allowed: ``"for no end"``.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    is_right = (or_none and value is None) or _is_count(value)
+    told = f", or None {or_none}" if or_none else ""
+    expect(name, value, f"a whole number from 1 on{told}", is_right=bool(is_right))
+
+
+def expect_list(name: str, value: object, expected: str) -> None:
+    """Refuse what is no list, nor anything else that can be gone through; a text or a mapping is none.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    expect(name, value, expected, is_right=is_list)
+
+
+def expect_some_seconds(name: str, value: object) -> None:
+    """Refuse what is no finite number of seconds above 0.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    is_right = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
+    expect(name, value, "seconds above 0", is_right=is_right)
+
+
+def expect_path(name: str, value: object, expected: str = "the name of a folder") -> None:
+    """Refuse what names no file or folder.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    is_path = isinstance(value, str) or hasattr(value, "__fspath__")
+    expect(name, value, expected, is_right=is_path and value != "")
+
+
+def expect_recording(name: str, value: object) -> None:
+    """Refuse what is no recording, such as the name of its folder.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    is_right = hasattr(value, "markets")
+    expect(name, value, "a recording, such as ParquetRecording(folder)", is_right=is_right)
 
 
 def must(expected: str, holds: Callable[[Any], bool]) -> Check:
@@ -33,31 +106,49 @@ def must(expected: str, holds: Callable[[Any], bool]) -> Check:
     return check
 
 
-def amount(expected: str, holds: Callable[[Decimal], bool], *, or_none: bool = False) -> Check:
-    """Return a validator of a ``Decimal`` that can be reckoned with, or ``None`` if that is allowed.
+def amount(expected: str, holds: Callable[[Decimal], bool], *, none: str = "") -> Check:
+    """Return a validator of a ``Decimal`` that can be reckoned with.
 
     Args:
         expected: What the message says of the number, for example ``"above 0"``.
         holds: Says whether a number is that.
-        or_none: Whether ``None`` passes.
+        none: What ``None`` means, for example ``"for no limit"``; by default it does not pass.
     """
 
     def is_right(value: Any) -> bool:
-        if value is None:
-            return or_none
         return isinstance(value, Decimal) and is_sane(value) and holds(value)
 
-    return must(f"a Decimal, {expected}{', or None' if or_none else ''}", is_right)
+    return _or_none(f"a Decimal, {expected}", is_right, none)
 
 
-def number(expected: str, holds: Callable[[float], bool]) -> Check:
+def number(expected: str, holds: Callable[[float], bool], *, none: str = "") -> Check:
     """Return a validator of a finite number that is no money: seconds, a volatility.
 
     Args:
         expected: What the message says is expected, for example ``"seconds above 0"``.
         holds: Says whether a number is that.
+        none: As for `amount`.
     """
-    return must(expected, lambda value: _is_number(value) and -inf < value < inf and holds(value))
+
+    def is_right(value: Any) -> bool:
+        return _is_number(value) and -inf < value < inf and holds(value)
+
+    return _or_none(expected, is_right, none)
+
+
+def count(*, none: str = "") -> Check:
+    """Return a validator of a whole number from 1 on; `none` as for `amount`."""
+    return _or_none("a whole number from 1 on", _is_count, none)
+
+
+def _or_none(expected: str, is_right: Callable[[Any], bool], none: str) -> Check:
+    if not none:
+        return must(expected, is_right)
+    return must(f"{expected}, or None {none}", lambda value: value is None or is_right(value))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
 
 
 def _is_number(value: Any) -> bool:
@@ -66,12 +157,15 @@ def _is_number(value: Any) -> bool:
 
 def one_of(*words: str) -> Check:
     """Return a validator of a word."""
-    return must(f"one of {', '.join(words)}", lambda value: value in words)
+    return must(
+        f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words
+    )
 
 
-def instance(of: type) -> Check:
-    """Return a validator of a value of one class."""
-    return must(of.__name__, lambda value: isinstance(value, of))
+def instance(of: type, *, or_none: bool = False) -> Check:
+    """Return a validator of a value of one class, or ``None`` if that is allowed."""
+    told = f"{of.__name__}, or None" if or_none else of.__name__
+    return must(told, lambda value: isinstance(value, of) or (or_none and value is None))
 
 
 def local_path(name: str, path: str | Path, advice: str = "name a path of this machine") -> Path:
@@ -96,4 +190,8 @@ not_negative = amount("at least 0", lambda value: value >= 0)
 a_price = amount("between 0 and 1", lambda value: 0 < value < 1)
 seconds = number("seconds, at least 0", lambda value: value >= 0)
 some_seconds = number("seconds above 0", lambda value: value > 0)
+a_wait = must("at least 0 seconds", lambda value: _is_number(value) and value >= 0)
 a_time = must("seconds above 0, inf for no end", lambda value: _is_number(value) and value > 0)
+duration_ms = must(
+    "whole milliseconds of at least 0", lambda value: type(value) is int and value >= 0
+)

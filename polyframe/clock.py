@@ -99,7 +99,7 @@ class ScaledClock:
             msg = f"speed: expected a finite number above 0, got {speed!r}"
             raise ConfigError(msg)
         self.speed = float(speed)
-        self._start = time.time() if start is None else float(start)
+        self._start = time.time() if start is None else _start(start)
         self._released = asyncio.Event()
         self._origin = time.monotonic()
         if not held:
@@ -130,6 +130,13 @@ class ScaledClock:
     @override
     def __repr__(self) -> str:
         return f"ScaledClock(speed={self.speed:g})"
+
+
+def _start(start: Any) -> float:
+    if not isinstance(start, int | float) or isinstance(start, bool) or not -inf < start < inf:
+        msg = f"start: expected epoch seconds, got {start!r}"
+        raise ConfigError(msg)
+    return float(start)
 
 
 async def _sleep_until(clock: Clock, when: float, nap: float = inf) -> None:
@@ -172,7 +179,7 @@ class VirtualClock:
     """
 
     def __init__(self, start: float = 0.0) -> None:
-        self.start = float(start)
+        self.start = _start(start)
         self.elapsed = 0.0
         self._idle_work: IdleWork | None = None
         self._idle_context = copy_context()

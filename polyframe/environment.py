@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from polyframe.checks import expect
 from polyframe.clock import Clock, WallClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
@@ -104,8 +105,11 @@ class Environment:
         _expect("risk", risk, isinstance(risk, RiskLimits), "RiskLimits(max_run_loss=Decimal(50))")
         is_settings = isinstance(reconcile, ReconcileSettings)
         _expect("reconcile", reconcile, is_settings, "ReconcileSettings()")
-        is_store = isinstance(snapshots, str | Path) or hasattr(snapshots, "keys")
+        is_store = hasattr(snapshots, "keys") and hasattr(snapshots, "write")
+        is_store |= isinstance(snapshots, str | Path) and snapshots != ""
         _expect("snapshots", snapshots, is_store, "'snapshots', the name of a folder")
+        does_convert = isinstance(contracts, PositionContracts)
+        _expect("contracts", contracts, does_convert, "SdkContracts(…), or what does as it does")
         self.exchange = exchange
         self.clock: Clock = clock or WallClock()
         self.counters = counters or Counters()
@@ -216,6 +220,12 @@ class Environment:
         Raises:
             ConfigError: Nobody redeems here, or the market owes nothing.
         """
+        expect(
+            "slug",
+            slug,
+            "the slug of one market, or None for all",
+            is_right=isinstance(slug, str | None),
+        )
         with exactly():
             if slug is not None:
                 return {slug: await self.redemptions.redeem(slug)}
@@ -237,7 +247,8 @@ class Environment:
             ConfigError: Something of this type was provided already, or the environment is open and
                 this is a `SharedService`.
         """
-        key = as_type or type(service)
+        key = type(service) if as_type is None else as_type
+        _expect_type("as_type", key)
         if isinstance(service, SharedService) and self._was_opened:
             msg = f"provide: give a {key.__name__} before the environment opens; it opens with it"
             raise ConfigError(msg)
@@ -252,6 +263,7 @@ class Environment:
         Raises:
             ConfigError: Nothing was provided as `kind`.
         """
+        _expect_type("kind", kind)
         try:
             found: T = self._services[kind]
         except KeyError:
@@ -421,6 +433,11 @@ def _fields_source(strategy: Strategy) -> Callable[[], msgspec.Raw]:
 
 
 def _expect(name: str, value: object, is_right: bool, example: str) -> None:
-    if (value is not None or name == "exchange") and (not is_right or isinstance(value, type)):
-        msg = f"{name}: expected something such as {example}, got {value!r}"
+    if value is not None or name == "exchange":
+        expect(name, value, f"something such as {example}", is_right=is_right)
+
+
+def _expect_type(name: str, value: object) -> None:
+    if not isinstance(value, type):
+        msg = f"{name}: expected a class, such as that of the service, got {value!r}"
         raise ConfigError(msg)

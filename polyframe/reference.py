@@ -21,7 +21,7 @@ from decimal import Decimal
 from attrs import define, field, frozen
 from typing_extensions import override
 
-from polyframe.checks import a_time
+from polyframe.checks import a_time, expect
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError
@@ -89,6 +89,10 @@ class ReferencePrices(SharedService):
         *series: str | Series,
         settings: ReferenceSettings | None = None,
     ) -> None:
+        does_tell = hasattr(venue, "reference_streams")
+        expect("venue", venue, "an exchange that tells reference prices", is_right=does_tell)
+        is_settings = isinstance(settings, ReferenceSettings | None)
+        expect("settings", settings, "ReferenceSettings(…)", is_right=is_settings)
         if not series:
             msg = 'series: name at least one, for example "btc-updown-15m"'
             raise ConfigError(msg)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from attrs import define, field, frozen
 
-from polyframe.checks import a_time, flag, instance
+from polyframe.checks import a_time, expect, expect_count, flag, instance
 from polyframe.counters import Count
 from polyframe.definition import check_definition
 from polyframe.environment import Environment
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 SOCKETS_TIMEOUT = 0.5
 """Network seconds for closing the sockets after a shutdown that took too long."""
 
-_POLICIES = ("skip_cycle", "halt", "raise")
+POLICIES = ("skip_cycle", "halt", "raise")
 
 
 @frozen
@@ -102,9 +102,10 @@ class Trader:
         *,
         rng: random.Random | None = None,
     ) -> None:
-        if not isinstance(env, Environment):
-            msg = f"env: expected an Environment, got {env!r}"
-            raise ConfigError(msg)
+        expect("env", env, "an Environment", is_right=isinstance(env, Environment))
+        is_settings = isinstance(settings, TraderSettings | None)
+        expect("settings", settings, "TraderSettings(…)", is_right=is_settings)
+        expect("rng", rng, "random.Random(…)", is_right=isinstance(rng, random.Random | None))
         self._env = env
         self._rng = rng
         self._settings = settings or TraderSettings()
@@ -144,13 +145,9 @@ class Trader:
             msg = "add: the trader is running; mount strategies before run()"
             raise ConfigError(msg)
         check_definition(strategy)
-        if on_error not in _POLICIES:
-            msg = f"on_error: expected one of {', '.join(_POLICIES)}, got {on_error!r}"
-            raise ConfigError(msg)
+        expect("on_error", on_error, f"one of {', '.join(POLICIES)}", is_right=on_error in POLICIES)
         guards = EntryGuards() if guards is None else guards
-        if not isinstance(guards, EntryGuards):
-            msg = f"guards: expected EntryGuards(…), got {guards!r}"
-            raise ConfigError(msg)
+        expect("guards", guards, "EntryGuards(…)", is_right=isinstance(guards, EntryGuards))
         label: object = type(strategy).__name__ if name is None else name
         if not isinstance(label, str) or not label.strip():
             msg = f"name: expected some text, got {label!r}"
@@ -232,9 +229,7 @@ class Trader:
         if not self._desks:
             msg = "run: no strategy is mounted; call trader.add(MyStrategy(), on='btc-updown-15m')"
             raise ConfigError(msg)
-        if cycles is not None and cycles < 1:
-            msg = f"cycles: expected at least 1, got {cycles}"
-            raise ConfigError(msg)
+        expect_count("cycles", cycles, or_none="for no end")
         if self._failure is not None:
             msg = "run: this trader is running already"
             raise ConfigError(msg)

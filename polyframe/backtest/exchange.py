@@ -16,6 +16,7 @@ from polyframe.backtest.player import Player
 from polyframe.backtest.streams import MarketStream, ResolutionStream, UserStream
 from polyframe.backtest.tape import Tape
 from polyframe.backtest.verdict import Verdict
+from polyframe.checks import expect, expect_recording
 from polyframe.clock import Clock, VirtualClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
@@ -92,6 +93,9 @@ class ReplayExchange(ConvertsOnPaper):
         cash: Decimal = Decimal(10_000),
         resolved_after: float = RESOLVED_AFTER,
     ) -> None:
+        expect_recording("recording", recording)
+        is_models = isinstance(models, PaperModels | None)
+        expect("models", models, "PaperModels(…)", is_right=is_models)
         self.blotter = Blotter()
         self.paths: dict[str, PricePath] = {}
         self.failure: asyncio.Future[None] | None = None

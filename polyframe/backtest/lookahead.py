@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 from typing_extensions import Unpack, override
 
 from polyframe.backtest.run import Options, markets_of, run_backtest
+from polyframe.checks import expect_count, expect_recording
 from polyframe.recording.excerpt import Excerpt
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket
@@ -80,6 +81,8 @@ def find_look_ahead(
     Raises:
         ConfigError, StrategyFailed: As `run_backtest`; nothing to try it on is no proof either.
     """
+    expect_recording("data", data)
+    expect_count("cuts", cuts)
     chance = random.Random(f"{seed}/look-ahead")  # noqa: S311 - not a secret
     found = []
     for entry in markets_of(data, options.get("series")):

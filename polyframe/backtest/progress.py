@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from attrs import evolve, frozen
 
+from polyframe.checks import expect
 from polyframe.errors import ConfigError
 
 
@@ -31,6 +32,16 @@ class Progress:
 
 
 Tell = Callable[[Progress], None]
+
+
+def check_progress(progress: object) -> None:
+    """Refuse what says nothing of how progress is to be told, see `listener`.
+
+    Raises:
+        ConfigError: It is neither a callable, nor ``True``, ``False`` or ``None``.
+    """
+    is_right = callable(progress) or isinstance(progress, bool | None)
+    expect("progress", progress, "a callable, True, False or None", is_right=is_right)
 
 
 class Meter:

@@ -17,14 +17,16 @@ from attrs import define, evolve, field
 from typing_extensions import Unpack, override
 
 from polyframe.backtest.exchange import RESOLVED_AFTER, ReplayExchange
-from polyframe.backtest.progress import Meter, Tell, listener
+from polyframe.backtest.progress import Meter, Tell, check_progress, listener
 from polyframe.backtest.reckoning import ReplayLedger, make_report
+from polyframe.checks import expect, expect_list, expect_path, expect_recording
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
 from polyframe.errors import ConfigError
 from polyframe.model.exact import exactly
 from polyframe.model.series import Series, Window
+from polyframe.paper.account import start_cash
 from polyframe.paper.models import PaperModels
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket
@@ -33,7 +35,7 @@ from polyframe.scheduler import MarketScheduler
 from polyframe.session import ExchangeSession
 from polyframe.strategy import Strategy, described
 from polyframe.strategyrun import ErrorPolicy
-from polyframe.trader import Trader, TraderSettings
+from polyframe.trader import POLICIES, Trader, TraderSettings
 from polyframe.trading.guards import EntryGuards
 from polyframe.trading.ledger import CycleRecord, CycleStatus
 from polyframe.trading.limits import RiskLimits
@@ -176,9 +178,15 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name, kind in _KINDS.items():
         value = options.get(name)
-        if value is not None and not isinstance(value, kind):
-            msg = f"{name}: expected {kind.__name__}(…), got {value!r}"
-            raise ConfigError(msg)
+        is_right = value is None or isinstance(value, kind)
+        expect(name, value, f"{kind.__name__}(…)", is_right=is_right)
+    start_cash(options.get("cash", CASH))
+    policy = options.get("on_error", "raise")
+    expect("on_error", policy, f"one of {', '.join(POLICIES)}", is_right=policy in POLICIES)
+    expect_list("services", options.get("services", ()), "a list of objects")
+    if options.get("ledger") is not None:
+        expect_path("ledger", options["ledger"], "the name of a file, or None for none")
+    check_progress(options.get("progress"))
     after = options.get("resolved_after", RESOLVED_AFTER)
     # Before the end nobody may know who has won.
     if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after < inf:
@@ -415,9 +423,7 @@ def _chosen(
     Raises:
         ConfigError: Nothing was recorded of one, or at all; or `data` is no recording, such as a path.
     """
-    if not hasattr(data, "markets"):
-        msg = f"data: expected a recording, such as ParquetRecording(folder), got {data!r}"
-        raise ConfigError(msg)
+    expect_recording("data", data)
     found: dict[Series, list[TapeMarket]] = {}
     for entry in data.markets():
         found.setdefault(entry.market.series, []).append(entry)
@@ -427,7 +433,12 @@ def _chosen(
         raise ConfigError(msg)
     if series is None:
         return found
-    wanted = [series] if isinstance(series, str | Series) else list(series)
+    wanted = (
+        list(series) if isinstance(series, Iterable) and not isinstance(series, str) else [series]
+    )
+    if not wanted:
+        msg = "series: expected at least one, for example 'btc-updown-15m', or None for all"
+        raise ConfigError(msg)
     parsed = list(dict.fromkeys(Series.parse(item) for item in wanted))
     for one in parsed:
         if one not in found:

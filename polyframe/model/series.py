@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
@@ -66,7 +66,8 @@ class Series:
     PERIODS: ClassVar[tuple[str, ...]] = ("5m", "15m", "1h", "4h", "1d")
 
     def __attrs_post_init__(self) -> None:
-        if not _ASSET.fullmatch(self.asset):
+        given: Any = self.asset
+        if not isinstance(given, str) or not _ASSET.fullmatch(given):
             msg = f'asset: expected a lower-case word such as "btc" or "eth", got {self.asset!r}'
             raise ConfigError(msg)
         if self.period not in self.PERIODS:

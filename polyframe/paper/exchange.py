@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from typing_extensions import override
 
+from polyframe.checks import expect
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError, ExchangeUnavailable
@@ -85,6 +86,9 @@ class PaperExchange(ConvertsOnPaper):
         models: PaperModels | None = None,
         store: Store | str | Path | None = None,
     ) -> None:
+        expect("inner", inner, "an exchange", is_right=hasattr(inner, "fetch_market"))
+        is_models = isinstance(models, PaperModels | None)
+        expect("models", models, "PaperModels(…)", is_right=is_models)
         start = start_cash(cash)
         self.inner = inner
         self.name = f"paper on {inner.name}"
@@ -397,6 +401,8 @@ def _answer(future: asyncio.Future[T], answer: T) -> None:
 def _as_store(store: Store | str | Path | None) -> Store | None:
     if isinstance(store, str | Path):
         return _named(lambda: FolderStore(store))
+    is_store = store is None or (hasattr(store, "keys") and hasattr(store, "write"))
+    expect("store", store, "the name of a folder, or a store", is_right=is_store)
     return store
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from attrs import Attribute, field, frozen
 
-from polyframe.checks import must
+from polyframe.checks import duration_ms, flag, must, number
 from polyframe.errors import ConfigError
 from polyframe.paper.queues import Power2, QueueModel
 
@@ -28,13 +28,10 @@ class Latency(Protocol):
         ...
 
 
-_duration = must(
-    "whole milliseconds of at least 0",
-    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-)
-
-
-def _to_samples(values: Iterable[int]) -> tuple[int, ...]:
+def _to_samples(values: object) -> tuple[int, ...]:
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes):
+        msg = f"samples_ms: expected a list of whole milliseconds, got {values!r}"
+        raise ConfigError(msg)
     return tuple(values)
 
 
@@ -43,7 +40,7 @@ def _samples(_: object, attribute: Attribute[Any], value: tuple[int, ...]) -> No
         msg = f"{attribute.name}: expected at least one measured duration"
         raise ConfigError(msg)
     for sample in value:
-        _duration(None, attribute, sample)
+        duration_ms(None, attribute, sample)
 
 
 @frozen
@@ -57,7 +54,7 @@ class ConstantLatency:
         ConfigError: Not whole milliseconds of at least 0.
     """
 
-    ms: int = field(validator=_duration)
+    ms: int = field(validator=duration_ms)
 
     def sample_ms(self, chance: Chance) -> int:  # noqa: ARG002 - leaves nothing to chance
         """Return the duration."""
@@ -82,7 +79,8 @@ class EmpiricalLatency:
         return self.samples_ms[int(chance.random() * len(self.samples_ms))]
 
 
-_probability = must("a probability from 0 to 1", lambda value: 0 <= value <= 1)
+_probability = number("a probability from 0 to 1", lambda value: 0 <= value <= 1)
+_seed = must("a whole number or a text", lambda value: isinstance(value, int | str))
 _latency = must(
     "a latency, such as ConstantLatency(250)",
     lambda value: not isinstance(value, type) and hasattr(value, "sample_ms"),
@@ -122,10 +120,10 @@ class PaperModels:
     order_latency: Latency = field(default=ConstantLatency(60), validator=_latency)
     feed_latency: Latency = field(default=ConstantLatency(40), validator=_latency)
     queue: QueueModel = field(factory=Power2, validator=_queue)
-    taker_delay_ms: int = field(default=50, validator=_duration)
+    taker_delay_ms: int = field(default=50, validator=duration_ms)
     mined: Latency = field(default=ConstantLatency(2_000), validator=_latency)
     confirmed: Latency = field(default=ConstantLatency(2_000), validator=_latency)
     failed: float = field(default=0.0, validator=_probability)
-    stale_ms: int = field(default=30_000, validator=_duration)
-    buys_in_shares: bool = False
-    seed: int | str = 0
+    stale_ms: int = field(default=30_000, validator=duration_ms)
+    buys_in_shares: bool = field(default=False, validator=flag)
+    seed: int | str = field(default=0, validator=_seed)

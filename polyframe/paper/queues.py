@@ -23,6 +23,8 @@ from typing import ClassVar, Protocol
 from attrs import define, field, frozen
 from typing_extensions import override
 
+from polyframe.checks import duration_ms
+
 RELABEL_MS = 800
 """Milliseconds for which a drop waits for its print, and a print for its drop."""
 
@@ -70,7 +72,7 @@ class _Relabelling(ABC):
 
     name: ClassVar[str]
 
-    relabel_ms: int = RELABEL_MS
+    relabel_ms: int = field(default=RELABEL_MS, validator=duration_ms)
 
     def join(self, size: int) -> QueuePlace:
         """Return the place of an order that joins behind `size`."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
+from polyframe.checks import expect_list
 from polyframe.model.book import Book
 from polyframe.model.events import BestQuote, BookDelta, BookSnapshot, LevelChange, TickSizeChange
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
@@ -51,6 +52,7 @@ def check_tape(events: Iterable[TapeEvent]) -> TapeCheck:
     Args:
         events: Of one market, in order, as ``Recording.events`` yields them.
     """
+    expect_list("events", events, "the events of one market, as Recording.events yields them")
     checker = _Checker()
     for event in events:
         checker.take(event)

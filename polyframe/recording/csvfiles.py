@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 from typing_extensions import override
 
+from polyframe.checks import expect, expect_list
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
 from polyframe.recording.files import Written, open_shelf
 from polyframe.recording.reader import checked
@@ -73,6 +74,8 @@ def write_csv(folder: str | Path, market: TapeMarket, events: Iterable[TapeEvent
         ConfigError: What the URL needs is not installed.
         OSError: The disk is full, or the folder cannot be written; an earlier file is as it was.
     """
+    expect("market", market, "a TapeMarket(…)", is_right=isinstance(market, TapeMarket))
+    expect_list("events", events, "the events of one market, in order")
     shelf, name = open_shelf(folder), f"{market.market.series}/{file_name(market.market)}.csv"
     rows, count = RowWriter(market.market), 0
     with shelf.replacing(_beside(name)) as file:
@@ -109,8 +112,8 @@ class CsvRecording:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._folder = str(folder)
         self._shelf = open_shelf(folder, must_exist=True)
+        self._folder = str(folder)
         self._skipped: Counter[str] = Counter()
         self._doubtful: Counter[str] = Counter()
         self._files: dict[str, tuple[TapeMarket, str]] | None = None

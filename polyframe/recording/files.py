@@ -13,6 +13,7 @@ from typing import IO, Any, Protocol
 
 from attrs import field, frozen
 
+from polyframe.checks import expect_path
 from polyframe.errors import ConfigError
 
 _PART = ".part"
@@ -89,6 +90,7 @@ def open_shelf(root: str | Path, *, must_exist: bool = False) -> Shelf:
         ConfigError: It does not exist although it must, fsspec is not installed, or it has no such
             kind of URL.
     """
+    expect_path("folder", root)
     if isinstance(root, str) and "://" in root:
         return _RemoteShelf(root)
     folder = Path(root)

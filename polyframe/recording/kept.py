@@ -10,6 +10,7 @@ from decimal import Decimal
 from attrs import define, field
 from typing_extensions import override
 
+from polyframe.checks import expect_recording
 from polyframe.errors import ConfigError
 from polyframe.model.events import BookDelta, BookSnapshot
 from polyframe.model.stretch import Changes, Stretch
@@ -71,9 +72,7 @@ class KeptRecording:
     """
 
     def __init__(self, recording: Recording, megabytes: float | None = None) -> None:
-        if not hasattr(recording, "markets"):
-            msg = f"recording: expected one, such as ParquetRecording(folder), got {recording!r}"
-            raise ConfigError(msg)
+        expect_recording("recording", recording)
         is_bound = isinstance(megabytes, int | float) and megabytes >= 0
         if megabytes is not None and not is_bound:
             msg = f"megabytes: expected at least 0, or None for no bound, got {megabytes!r}"

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
+from polyframe.checks import expect, expect_list
 from polyframe.recording.batches import read_batches
 from polyframe.recording.changes import as_events
 from polyframe.recording.columns import ColumnReader
@@ -55,6 +56,8 @@ def write_market(folder: str | Path, market: TapeMarket, events: Iterable[TapeEv
         ConfigError: pyarrow, or what the URL needs, is not installed.
         OSError: The disk is full, or the folder cannot be written; an earlier file is as it was.
     """
+    expect("market", market, "a TapeMarket(…)", is_right=isinstance(market, TapeMarket))
+    expect_list("events", events, "the events of one market, in order")
     pa = load_optional("pyarrow", "write_market")
     shelf, name = open_shelf(folder), market_name(market)
     columns = schema(pa).with_metadata(_metadata(market))
@@ -139,8 +142,8 @@ class ParquetRecording:
 
     def __init__(self, folder: str | Path) -> None:
         self._parquet = load_optional("pyarrow.parquet", "ParquetRecording")
-        self._folder = str(folder)
         self._shelf = open_shelf(folder, must_exist=True)
+        self._folder = str(folder)
         self._skipped: Counter[str] = Counter()
         self._doubtful: Counter[str] = Counter()
         self._files: dict[str, str] | None = None

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 from typing_extensions import override
 
+from polyframe.checks import expect, expect_list
 from polyframe.errors import ConfigError
 from polyframe.model.events import (
     BookDelta,
@@ -96,9 +97,12 @@ class PmxtArchive:
     """
 
     def __init__(self, folder: str | Path, markets: Sequence[TapeMarket]) -> None:
+        expect_list("markets", markets, "a list of TapeMarket(…)")
+        for one in markets:
+            expect("markets", one, "TapeMarket(…) in it", is_right=isinstance(one, TapeMarket))
         self._parquet = load_optional("pyarrow.parquet", "PmxtArchive")
-        self._folder = str(folder)
         self._shelf = open_shelf(folder, must_exist=True)
+        self._folder = str(folder)
         self._files = _hourly_files(self._shelf, self._folder)
         self._markets = tuple(sorted(markets, key=lambda tape: tape.market.window))
         self._skipped: Counter[str] = Counter()

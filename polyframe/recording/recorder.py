@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 from typing_extensions import override
 
-from polyframe.checks import local_path, seconds
+from polyframe.checks import expect, expect_count, expect_list, expect_path, local_path, seconds
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError, PolyframeError
@@ -96,14 +96,19 @@ class Recorder(SharedService):
         cycles: int | None = None,
     ) -> None:
         if not isinstance(exchange, TapsFrames):
-            msg = f"exchange: the frames of {exchange.name} cannot be tapped; use a PolymarketExchange"
+            name = getattr(exchange, "name", repr(exchange))
+            msg = f"exchange: the frames of {name} cannot be tapped; use a PolymarketExchange"
             raise ConfigError(msg)
+        expect_list("series", series, 'a list, for example ["btc-updown-15m"]')
         if not series:
             msg = 'series: expected at least one, for example "btc-updown-15m"'
             raise ConfigError(msg)
-        if cycles is not None and cycles < 1:
-            msg = f"cycles: expected at least 1, got {cycles}"
-            raise ConfigError(msg)
+        expect_path("folder", folder)
+        if files is not None:
+            expect_path("files", files)
+        is_settings = isinstance(settings, RecorderSettings | None)
+        expect("settings", settings, "RecorderSettings(…)", is_right=is_settings)
+        expect_count("cycles", cycles, or_none="for no end")
         advice = "frames need a folder of this machine, finished files may go to a URL (files)"
         self.folder = local_path("folder", folder, advice)
         self.files = folder if files is None else files

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import evolve
 
+from polyframe.checks import expect_path, expect_recording
 from polyframe.errors import ConfigError
 from polyframe.model.conversion import Conversion
 from polyframe.model.exact import exactly
@@ -56,6 +57,9 @@ def ledger_report(
         ConfigError: There is no such file, run or series, it is no ledger, or it has runs with real
             money and on paper and `mode` does not say which ones.
     """
+    expect_path("path", path, "the name of a ledger's file")
+    if data is not None:
+        expect_recording("data", data)
     with Ledger.open(path) as ledger:
         source = _source(ledger, Path(path), run, mode)
         cycles = _wanted(ledger.cycles(run=run, mode=mode), Path(path), series)

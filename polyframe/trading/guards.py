@@ -10,54 +10,26 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import chain
 from math import inf
-from typing import Any
 
 import msgspec
-from attrs import Attribute, define, field, frozen
+from attrs import define, field, frozen
 
+from polyframe.checks import amount, count, flag, number
 from polyframe.errors import ConfigError
 from polyframe.model.events import PriceChanged
 from polyframe.model.market import Outcome
-from polyframe.model.money import ONE, ZERO, is_sane
+from polyframe.model.money import ONE, ZERO
 from polyframe.model.order import Order, OrderRequest, Side
 from polyframe.model.trade import Fill, TradeStatus
 from polyframe.trading.commands import Denied
 from polyframe.trading.view import CycleView
 
-
-def _refuse(attribute: Attribute[Any], value: object, expected: str) -> None:
-    msg = f"{attribute.name}: expected {expected}, got {value!r}"
-    raise ConfigError(msg)
-
-
-def _seconds(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (type(value) in {int, float} and 0 < value < inf):
-        _refuse(attribute, value, "market seconds above 0, or None for no such guard")
-
-
-def _amount(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (type(value) is Decimal and is_sane(value) and value > 0):
-        _refuse(attribute, value, "a Decimal above 0, or None for no such guard")
-
-
-def _price(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (type(value) is Decimal and is_sane(value) and 0 < value < 1):
-        _refuse(attribute, value, "a Decimal between 0 and 1, or None for no such guard")
-
-
-def _count(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (type(value) is int and value >= 1):
-        _refuse(attribute, value, "a whole number from 1 on, or None for no such guard")
-
-
-def _slippage(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if not (type(value) is Decimal and is_sane(value) and 0 <= value < 1):
-        _refuse(attribute, value, "a Decimal from 0 to below 1")
-
-
-def _flag(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if type(value) is not bool:
-        _refuse(attribute, value, "True or False")
+_NONE = "for no such guard"
+_seconds = number("market seconds above 0", lambda value: value > 0, none=_NONE)
+_amount = amount("above 0", lambda value: value > 0, none=_NONE)
+_price = amount("between 0 and 1", lambda value: 0 < value < 1, none=_NONE)
+_count = count(none=_NONE)
+_slippage = amount("from 0 to below 1", lambda value: 0 <= value < 1)
 
 
 @frozen(kw_only=True)
@@ -111,7 +83,7 @@ class EntryGuards:
     max_price: Decimal | None = field(default=None, validator=_price)
     max_unhedged: Decimal | None = field(default=None, validator=_amount)
     max_unhedged_seconds: float | None = field(default=None, validator=_seconds)
-    flatten_unhedged: bool = field(default=False, validator=_flag)
+    flatten_unhedged: bool = field(default=False, validator=flag)
     max_budget: Decimal | None = field(default=None, validator=_amount)
     flatten_before_end: float | None = field(default=None, validator=_seconds)
     flatten_slippage: Decimal = field(default=Decimal("0.02"), validator=_slippage)

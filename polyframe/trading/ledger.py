@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from attrs import field, frozen
 
+from polyframe.checks import expect_count, expect_path
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
@@ -166,6 +167,9 @@ class Ledger:
     """
 
     def __init__(self, path: str | Path | None = None, *, limit: int = 10_000) -> None:
+        if path is not None:
+            expect_path("path", path, "the name of a file, or None for memory only")
+        expect_count("limit", limit)
         self.path = None if path is None else Path(path)
         if self.path is not None:
             _check_place(self.path)

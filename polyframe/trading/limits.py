@@ -3,48 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from math import inf
 from typing import Any, Self
 
 import attrs
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
-from polyframe.errors import ConfigError
-from polyframe.model.money import is_sane
+from polyframe.checks import amount, count, number, seconds
 
-
-def _refuse(attribute: Attribute[Any], value: object, expected: str) -> None:
-    msg = f"{attribute.name}: expected {expected}; got {value!r}"
-    raise ConfigError(msg)
-
-
-def _amount(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (type(value) is Decimal and is_sane(value) and value > 0):
-        _refuse(attribute, value, "a Decimal above 0, or None for no limit")
-
-
-def _count(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (type(value) is int and value >= 1):
-        _refuse(attribute, value, "a whole number from 1 on, or None for no limit")
-
-
-def _pace(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (_is_number(value) and value > 0):
-        _refuse(attribute, value, "orders per second above 0, or None for no limit")
-
-
-def _seconds(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (_is_number(value) and value >= 0):
-        _refuse(attribute, value, "seconds from 0 on, or None for no limit")
-
-
-def _required(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is None:
-        _refuse(attribute, value, "a number; it cannot be switched off")
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in {int, float} and 0 <= value < inf
+_amount = amount("above 0", lambda value: value > 0, none="for no limit")
+_count = count(none="for no limit")
+_pace = number("orders per second above 0", lambda value: value > 0, none="for no limit")
+_seconds = number("seconds from 0 on", lambda value: value >= 0, none="for no limit")
+_burst = count()
 
 
 @frozen(kw_only=True)
@@ -99,14 +69,14 @@ class RiskLimits:
     max_run_loss: Decimal | None = field(default=Decimal(5000), validator=_amount)
     max_losing_cycles: int | None = field(default=100, validator=_count)
     max_orders_per_second: float | None = field(default=10.0, validator=_pace)
-    order_burst: int = field(default=100, validator=[_required, _count])
+    order_burst: int = field(default=100, validator=_burst)
     entry_after: float | None = field(default=None, validator=_seconds)
     entry_before_end: float | None = field(default=None, validator=_seconds)
     max_book_age: float | None = field(default=60.0, validator=_seconds)
     max_spread: Decimal | None = field(default=Decimal("0.5"), validator=_amount)
     breaker_errors: int | None = field(default=5, validator=_count)
-    breaker_cooldown: float = field(default=30.0, validator=[_required, _seconds])
-    intent_ttl: float = field(default=2.0, validator=[_required, _seconds])
+    breaker_cooldown: float = field(default=30.0, validator=seconds)
+    intent_ttl: float = field(default=2.0, validator=seconds)
 
     @classmethod
     def unlimited(cls) -> Self:

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from polyframe.checks import expect
 from polyframe.model.conversion import ConversionKind
 from polyframe.model.market import Outcome
 from polyframe.model.money import ZERO
@@ -103,6 +104,8 @@ class RiskGuard:
     """
 
     def __init__(self, limits: RiskLimits | None = None) -> None:
+        is_limits = isinstance(limits, RiskLimits | None)
+        expect("limits", limits, "RiskLimits(…)", is_right=is_limits)
         self.limits = limits = RiskLimits() if limits is None else limits
         self._state = RiskState.ACTIVE
         self._reason = ""

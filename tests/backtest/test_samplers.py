@@ -51,11 +51,14 @@ def _buyer() -> Any:
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: RandomSampler(SPACE, 0), "count: expected at least 1"),
+        (lambda: RandomSampler(SPACE, 0), "count: expected a whole number from 1 on"),
         (lambda: RandomSampler({}, 1), "space: expected settings by name"),
         (lambda: RandomSampler({"every": []}, 1), "space: expected settings by name"),
-        (lambda: OptunaSampler(None, dict, 0), "trials: expected at least 1"),
-        (lambda: OptunaSampler(None, dict, 1, round_size=0), "round_size: expected at least 1"),
+        (lambda: OptunaSampler(None, dict, 0), "trials: expected a whole number from 1 on"),
+        (
+            lambda: OptunaSampler(None, dict, 1, round_size=0),
+            "round_size: expected a whole number from 1 on",
+        ),
     ],
 )
 def test_samplers_that_cannot_be_are_refused(make: Any, match: str) -> None:

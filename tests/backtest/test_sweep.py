@@ -316,7 +316,7 @@ def test_a_grid_needs_lists(values: dict[str, Any]) -> None:
         ({"workers": 2}, "workers: expected at least 1, and no executor beside it"),
         ({"executor": None, "workers": 0}, "workers: expected at least 1"),
         ({"executor": 5}, "executor: expected a concurrent.futures.Executor, got 5"),
-        ({"chunk": 0}, "chunk: expected at least 1 market, got 0"),
+        ({"chunk": 0}, "chunk: expected a whole number from 1 on, or None for all markets, got 0"),
         ({"counters": 1}, "counters: no option of a sweep; there are: cash, models"),
         ({"series": "eth-updown-5m"}, "series: nothing was recorded of eth-updown-5m"),
         ({"data": Made()}, "data: the recording has no markets"),

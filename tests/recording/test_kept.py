@@ -397,7 +397,9 @@ def test_what_no_recording_has_is_refused(tmp_path: Path) -> None:
     for bound in (-1, float("nan"), "500"):
         with pytest.raises(ConfigError, match="megabytes: expected at least 0, or None for no"):
             KeptRecording(data, bound)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"recording: expected one, such as Parquet.*'tapes'"):
+    with pytest.raises(
+        ConfigError, match=r"recording: expected a recording, such as Parquet.*'tapes'"
+    ):
         KeptRecording("tapes")  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 from attrs import frozen
 
 import polyframe
-from polyframe.backtest.progress import Meter, Tell, listener
+from polyframe.backtest.progress import Meter, Tell, check_progress, listener
 from polyframe.backtest.run import check_options, markets_of
 from polyframe.backtest.sweeps import keys
 from polyframe.backtest.sweeps.packing import files_of, pack
@@ -23,6 +23,7 @@ from polyframe.backtest.sweeps.store import RunFolder
 from polyframe.backtest.sweeps.task import Failure, SweepOptions, Task, TaskResult
 from polyframe.backtest.sweeps.variants import Variant
 from polyframe.backtest.sweeps.workers import ExecutorRunner, ProcessRunner, Runner
+from polyframe.checks import expect, expect_count, expect_path
 from polyframe.errors import ConfigError
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeMarket, file_name
@@ -50,9 +51,11 @@ class Means:
     retry_failed: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.workers is not None and (self.executor is not None or self.workers < 1):
+        workers: object = self.workers
+        is_count = type(workers) is int and workers >= 1
+        if workers is not None and (self.executor is not None or not is_count):
             msg = (
-                f"workers: expected at least 1, and no executor beside it, got {self.workers!r}"
+                f"workers: expected at least 1, and no executor beside it, got {workers!r}"
                 f" and {self.executor!r}"
             )
             raise ConfigError(msg)
@@ -62,6 +65,11 @@ class Means:
                 "client: client.get_executor())"
             )
             raise ConfigError(msg)
+        if self.folder is not None:
+            expect_path("folder", self.folder, "the name of a folder, or None to keep nothing")
+        check_progress(self.progress)
+        is_flag = isinstance(self.retry_failed, bool)
+        expect("retry_failed", self.retry_failed, "True or False", is_right=is_flag)
 
 
 Job = tuple[Variant, tuple[TapeMarket, ...]]
@@ -242,7 +250,5 @@ def chunks(markets: Sequence[TapeMarket], size: int | None) -> tuple[tuple[TapeM
     """
     if size is None:
         return (tuple(markets),)
-    if size < 1:
-        msg = f"chunk: expected at least 1 market, got {size}"
-        raise ConfigError(msg)
+    expect_count("chunk", size, or_none="for all markets")
     return tuple(tuple(markets[at : at + size]) for at in range(0, len(markets), size))

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from attrs import frozen
+from attrs import field, frozen
 
+from polyframe.checks import amount, expect, expect_count
 from polyframe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class Sampler(Protocol):
         ...
 
 
+_bound = amount("a finite number", lambda _: True)
+
+
 @frozen
 class Between:
     """Steps from `low` to `high`, both included, for samplers.
@@ -44,9 +48,9 @@ class Between:
         ConfigError: They are no range.
     """
 
-    low: Decimal
-    high: Decimal
-    step: Decimal
+    low: Decimal = field(validator=_bound)
+    high: Decimal = field(validator=_bound)
+    step: Decimal = field(validator=_bound)
 
     def __attrs_post_init__(self) -> None:
         if not self.low <= self.high or self.step <= 0:
@@ -80,11 +84,13 @@ class RandomSampler:
     def __init__(
         self, space: Mapping[str, Sequence[Any] | Between], count: int, seed: int | str = 0
     ) -> None:
-        if count < 1:
-            msg = f"count: expected at least 1, got {count}"
-            raise ConfigError(msg)
-        if not space or not all(len(values) for values in space.values()):
-            msg = "space: expected settings by name, each with at least one value"
+        expect_count("count", count)
+        given: Any = space
+        values = list(given.values()) if isinstance(given, Mapping) else []
+        if not values or not all(
+            isinstance(one, Sequence | Between) and len(one) for one in values
+        ):
+            msg = f"space: expected settings by name, each with at least one value, got {space!r}"
             raise ConfigError(msg)
         self._space = dict(space)
         self._left = count
@@ -132,9 +138,13 @@ class OptunaSampler:
         by: str = "profit",
     ) -> None:
         for name, value in (("trials", trials), ("round_size", round_size)):
-            if value < 1:
-                msg = f"{name}: expected at least 1, got {value}"
-                raise ConfigError(msg)
+            expect_count(name, value)
+        for asked in ("ask", "tell"):
+            is_study = hasattr(study, asked)
+            expect("study", study, "optuna.create_study(…)", is_right=is_study)
+        if not callable(suggest):
+            msg = f"suggest: expected a callable that takes a trial, got {suggest!r}"
+            raise ConfigError(msg)
         try:
             from optuna.trial import TrialState
         except ModuleNotFoundError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
+from polyframe.checks import expect_list
 from polyframe.definition import check_definition
 from polyframe.errors import ConfigError
 from polyframe.strategy import Strategy
@@ -81,6 +82,7 @@ def make_variants(
         ConfigError: No variant at all, a setting that the strategy does not have, or a value of
             another type than the setting's.
     """
+    expect_list("variants", settings, "a list, for example grid(trigger=[…])")
     variants: dict[str, Variant] = {}
     for chosen in settings:
         if isinstance(chosen, Strategy):

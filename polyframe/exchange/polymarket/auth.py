@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import os
+from typing import Any
 
 from attrs import Attribute, field, frozen
 
@@ -17,9 +18,15 @@ def _masked(_: object) -> str:
     return "'***'"
 
 
-def _header_text(_: object, attribute: Attribute[str], value: str) -> None:
+def _header_text(_: object, attribute: Attribute[str], value: Any) -> None:
     # These go into HTTP headers: a stray line end would fail far from its cause.
-    if not value or not value.isascii() or not value.isprintable() or value != value.strip():
+    if (
+        not isinstance(value, str)
+        or not value
+        or not value.isascii()
+        or not value.isprintable()
+        or value != value.strip()
+    ):
         msg = f"{attribute.name}: expected plain text without blanks around it"
         raise ConfigError(msg)
 
@@ -32,7 +39,7 @@ def _secret_key(secret: str) -> bytes:
 def _base64_secret(_: object, attribute: Attribute[str], value: str) -> None:
     try:
         key = _secret_key(value)
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, TypeError):
         key = b""
     if not key:
         msg = f"{attribute.name}: expected the url-safe base64 text that came with the API key"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
 
+from polyframe.checks import must, number
 from polyframe.errors import ConfigError
 from polyframe.exchange.polymarket.proxy import check_proxy, shown_proxy
 
@@ -120,16 +120,10 @@ class PolymarketHosts:
         return is_loopback(self.live) or not self.is_loopback
 
 
-def _positive(_: object, attribute: Attribute[float], value: float) -> None:
-    if not 0 < value < math.inf:
-        msg = f"{attribute.name}: expected a number of seconds above 0, got {value!r}"
-        raise ConfigError(msg)
-
-
-def _at_least_one(_: object, attribute: Attribute[int], value: int) -> None:
-    if value < 1:
-        msg = f"{attribute.name}: expected a whole number of at least 1, got {value!r}"
-        raise ConfigError(msg)
+_positive = number("a number of seconds above 0", lambda value: value > 0)
+_at_least_one = must(
+    "a whole number of at least 1", lambda value: type(value) is int and value >= 1
+)
 
 
 @frozen(kw_only=True)

@@ -106,7 +106,8 @@ def checked_address(value: str, name: str) -> str:
     Raises:
         ConfigError: No address, or its capitals are those of another one; names the setting.
     """
-    if _ADDRESS.fullmatch(value) is None:
+    given: Any = value
+    if not isinstance(given, str) or _ADDRESS.fullmatch(given) is None:
         msg = f"{name}: expected an address, 0x and 40 hexadecimal digits, got {value!r}"
         raise ConfigError(msg)
     digits = value[2:].lower()

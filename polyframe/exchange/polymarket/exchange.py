@@ -9,7 +9,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import Attribute, define, evolve, field, setters
+from attrs.validators import optional
 
+from polyframe.checks import a_time, expect, flag, instance, number
 from polyframe.clock import Clock
 from polyframe.counters import Counters
 from polyframe.errors import ConfigError
@@ -54,17 +56,23 @@ _MAX_HEARTBEAT = 5.0
 """The venue cancels after about ten seconds without one: one may be lost on the way."""
 
 
-def _positive(_: object, attribute: Attribute[float], value: float) -> None:
-    if not value > 0:
-        msg = f"{attribute.name}: expected seconds above 0, got {value!r}"
+_heartbeat = optional(
+    number(
+        f"seconds above 0, at most {_MAX_HEARTBEAT:g}", lambda value: 0 < value <= _MAX_HEARTBEAT
+    )
+)
+
+
+def _credentials(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, Credentials | None):
+        # Whatever it is, it may be the secret.
+        msg = f"{attribute.name}: expected Credentials(…), or None, got {type(value).__name__}"
         raise ConfigError(msg)
 
 
-def _heartbeat(_: object, attribute: Attribute[float | None], value: float | None) -> None:
-    if value is not None and not 0 < value <= _MAX_HEARTBEAT:
-        msg = (
-            f"{attribute.name}: expected seconds above 0, at most {_MAX_HEARTBEAT:g}, got {value!r}"
-        )
+def _signer(_: object, attribute: Attribute[Any], value: object) -> None:
+    if value is not None and (isinstance(value, type) or not hasattr(value, "maker")):
+        msg = f"{attribute.name}: expected WalletSigner(…), or None, got {type(value).__name__}"
         raise ConfigError(msg)
 
 
@@ -126,14 +134,18 @@ class PolymarketExchange:
 
     # Whether real money moves follows from where the venue is, so that never changes afterwards.
     hosts: PolymarketHosts = field(factory=PolymarketHosts, on_setattr=setters.frozen)
-    credentials: Credentials | None = None
-    signer: Signer | None = None
-    redeems: bool = False
-    stream_settings: StreamSettings = field(factory=StreamSettings)
-    request_timeout: float = field(default=10.0, validator=_positive)
-    confirm_live: str = field(default="", kw_only=True)
+    credentials: Credentials | None = field(default=None, validator=_credentials)
+    signer: Signer | None = field(default=None, validator=_signer)
+    redeems: bool = field(default=False, validator=flag)
+    stream_settings: StreamSettings = field(
+        factory=StreamSettings, validator=instance(StreamSettings)
+    )
+    request_timeout: float = field(default=10.0, validator=a_time)
+    confirm_live: str = field(default="", kw_only=True, validator=instance(str))
     proxy: str | None = field(default=None, kw_only=True, validator=check_proxy, repr=shown_proxy)
-    rate_limits: RateLimits | None = field(default=None, kw_only=True)
+    rate_limits: RateLimits | None = field(
+        default=None, kw_only=True, validator=instance(RateLimits, or_none=True)
+    )
     heartbeat: float | None = field(default=None, kw_only=True, validator=_heartbeat)
     name: str = field(init=False, default="polymarket")
     is_live: bool = field(init=False, on_setattr=setters.frozen)
@@ -141,6 +153,9 @@ class PolymarketExchange:
 
     @is_live.default
     def _is_live(self) -> bool:
+        # The default is asked for before any validator runs.
+        is_hosts = isinstance(self.hosts, PolymarketHosts)
+        expect("hosts", self.hosts, "PolymarketHosts(…)", is_right=is_hosts)
         return not self.hosts.is_loopback
 
     def __attrs_post_init__(self) -> None:

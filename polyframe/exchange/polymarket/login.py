@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from polyframe.checks import expect, expect_some_seconds
 from polyframe.clock import Clock, WallClock
 from polyframe.errors import ConfigError, ExchangeError
 from polyframe.exchange.polymarket.auth import Credentials
@@ -69,9 +70,11 @@ async def create_or_derive_credentials(
         AuthenticationFailed: The venue did not accept the signature, or our clock is off.
         ExchangeError: No answer, or one without a key.
     """
-    if nonce < 0:
-        msg = f"nonce: expected a whole number of at least 0, got {nonce!r}"
-        raise ConfigError(msg)
+    expect("signer", type(signer).__name__, "WalletSigner(…)", is_right=hasattr(signer, "wallet"))
+    is_nonce = type(nonce) is int and nonce >= 0
+    expect("nonce", nonce, "a whole number of at least 0", is_right=is_nonce)
+    expect_some_seconds("timeout", timeout)
+    expect("clock", clock, "WallClock()", is_right=clock is None or hasattr(clock, "sleep"))
     base, time = PolymarketHosts(clob=host).clob, clock or WallClock()
     way = StreamSettings(proxy=proxy).proxy or (None if is_loopback(base) else proxy_from_env())
     http = HttpClient(time, None, timeout, proxy=way)

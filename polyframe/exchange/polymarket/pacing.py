@@ -11,10 +11,11 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
-from attrs import Attribute, define, field, frozen
+from attrs import define, field, frozen
 
+from polyframe.checks import a_wait, number, one_of
 from polyframe.counters import Count, Counters
-from polyframe.errors import ConfigError, RateLimited
+from polyframe.errors import RateLimited
 
 _log = logging.getLogger(__name__)
 
@@ -64,22 +65,8 @@ _CANCEL_SHARE = 0.1
 """The part of a service's total that only cancels may use."""
 
 
-def _tier(_: object, attribute: Attribute[str], value: str) -> None:
-    if value not in TIERS:
-        msg = f"{attribute.name}: expected one of {', '.join(TIERS)}, got {value!r}"
-        raise ConfigError(msg)
-
-
-def _share(_: object, attribute: Attribute[float], value: float) -> None:
-    if not 0 < value <= 1:
-        msg = f"{attribute.name}: expected a part above 0, at most 1, got {value!r}"
-        raise ConfigError(msg)
-
-
-def _not_negative(_: object, attribute: Attribute[float], value: float) -> None:
-    if not value >= 0:
-        msg = f"{attribute.name}: expected at least 0 seconds, got {value!r}"
-        raise ConfigError(msg)
+_tier = one_of(*TIERS)
+_share = number("a part above 0, at most 1", lambda value: 0 < value <= 1)
 
 
 @frozen(kw_only=True)
@@ -102,9 +89,9 @@ class RateLimits:
 
     tier: str = field(default="standard", validator=_tier)
     share: float = field(default=0.95, validator=_share)
-    order_wait: float = field(default=0.5, validator=_not_negative)
-    cancel_wait: float = field(default=1.0, validator=_not_negative)
-    read_wait: float = field(default=10.0, validator=_not_negative)
+    order_wait: float = field(default=0.5, validator=a_wait)
+    cancel_wait: float = field(default=1.0, validator=a_wait)
+    read_wait: float = field(default=10.0, validator=a_wait)
 
 
 @define(eq=False)

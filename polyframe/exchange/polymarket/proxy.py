@@ -14,13 +14,13 @@ PROXY_VARIABLE = "POLYMARKET_PROXY"
 on) are not read: orders and secrets take the way that is configured for them."""
 
 
-def check_proxy(_: object, attribute: Attribute[str | None], value: str | None) -> None:
+def check_proxy(_: object, attribute: Attribute[str | None], value: object) -> None:
     """Refuse what is no address of an HTTP proxy, without showing it: it may hold a password.
 
     Raises:
         ConfigError: It is none; names the setting.
     """
-    if value is not None and not _is_proxy(value):
+    if value is not None and not (isinstance(value, str) and _is_proxy(value)):
         msg = (
             f"{attribute.name}: expected http://host:port or https://host:port, with user:password@ "
             "before the host if the proxy wants them"

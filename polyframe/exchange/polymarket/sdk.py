@@ -19,6 +19,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from polyframe.checks import expect, expect_path, expect_some_seconds
 from polyframe.clock import Clock
 from polyframe.counters import Counters
 from polyframe.errors import ConfigError, ExchangeUnavailable
@@ -69,9 +70,22 @@ class SdkContracts(SharedService):
         timeout: float = 60.0,
         confirm_live: str = "",
     ) -> None:
-        if timeout <= 0:
-            msg = f"timeout: expected seconds above 0, got {timeout}"
-            raise ConfigError(msg)
+        texts = {
+            "private_key": private_key,
+            "relayer_key": relayer_key,
+            "relayer_address": relayer_address,
+            "wallet": wallet,
+            "rpc": rpc,
+            "confirm_live": confirm_live,
+        }
+        for name, text in texts.items():
+            if not isinstance(text, str):  # it may be a secret
+                msg = f"{name}: expected a text, got {type(text).__name__}"
+                raise ConfigError(msg)
+        is_hosts = isinstance(hosts, PolymarketHosts | None)
+        expect("hosts", hosts, "PolymarketHosts(…)", is_right=is_hosts)
+        expect_path("python", python, "the name of an interpreter")
+        expect_some_seconds("timeout", timeout)
         self._start: dict[str, Any] = {
             "key": private_key,
             "relayer_key": relayer_key,

@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
+
+from polyframe.checks import instance
 
 SIGNED_FIELDS = (
     "salt",
@@ -79,7 +81,7 @@ class LocalSigner:
         maker: Address of the account at the local venue.
     """
 
-    maker: str
+    maker: str = field(validator=instance(str))
 
     @property
     def address(self) -> str:

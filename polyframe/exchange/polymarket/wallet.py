@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 from typing_extensions import override
 
+from polyframe.checks import expect
 from polyframe.errors import ConfigError
 from polyframe.exchange.polymarket.eip712 import (
     DEPOSIT_WALLET,
@@ -58,7 +59,8 @@ class PrivateKey:
     __slots__ = ("_sign", "address")
 
     def __init__(self, secret: str) -> None:
-        secret = (secret or "").strip()  # a variable that is not set is None
+        given: Any = secret  # a variable that is not set is None
+        secret = given.strip() if isinstance(given, str) else ""
         if _KEY.fullmatch(secret) is None:
             msg = "private_key: expected 64 hexadecimal digits, with or without 0x before them"
             raise ConfigError(msg)
@@ -186,6 +188,9 @@ class WalletSigner:
         Raises:
             ConfigError: They do not fit; names them.
         """
+        expect(
+            "wallet", type(wallet).__name__, "PrivateKey(…)", is_right=hasattr(wallet, "address")
+        )
         own = checked_address(wallet.address, "wallet")
         funds = own if funder is None else checked_address(funder, "funder")
         if signature_type not in range(4):
@@ -200,6 +205,8 @@ class WalletSigner:
         if signature_type and funds == own:
             msg = f"funder: type {signature_type} spends a contract's funds; give its address"
             raise ConfigError(msg)
+        is_chain = type(chain_id) is int and chain_id > 0
+        expect("chain_id", chain_id, "the whole number of a chain", is_right=is_chain)
         self.__attrs_init__(wallet, own, funds, signature_type, chain_id)
 
     @classmethod
