@@ -34,20 +34,19 @@ def expect(name: str, value: object, expected: str, *, is_right: bool) -> None:
         raise ConfigError(msg)
 
 
-def expect_count(name: str, value: object, *, or_none: str = "") -> None:
+def expect_count(name: str, value: object, *, or_none: bool | str = False) -> None:
     """Refuse what is no whole number from 1 on.
 
     Args:
         name: Of the argument.
         value: What was given.
-        or_none: What ``None`` means, where that is allowed: ``"for no end"``.
+        or_none: As for `amount`.
 
     Raises:
         ConfigError: It is none.
     """
-    is_right = (or_none and value is None) or _is_count(value)
-    told = f", or None {or_none}" if or_none else ""
-    expect(name, value, f"a whole number from 1 on{told}", is_right=bool(is_right))
+    is_right = _is_count(value) or (or_none is not False and value is None)
+    expect(name, value, f"a whole number from 1 on{_told(or_none)}", is_right=is_right)
 
 
 def expect_list(name: str, value: object, expected: str) -> None:
@@ -106,45 +105,52 @@ def must(expected: str, holds: Callable[[Any], bool]) -> Check:
     return check
 
 
-def amount(expected: str, holds: Callable[[Decimal], bool], *, none: str = "") -> Check:
+def amount(
+    expected: str, holds: Callable[[Decimal], bool], *, or_none: bool | str = False
+) -> Check:
     """Return a validator of a ``Decimal`` that can be reckoned with.
 
     Args:
         expected: What the message says of the number, for example ``"above 0"``.
         holds: Says whether a number is that.
-        none: What ``None`` means, for example ``"for no limit"``; by default it does not pass.
+        or_none: Whether ``None`` passes; a text says what it means, for example ``"for no limit"``.
     """
 
     def is_right(value: Any) -> bool:
         return isinstance(value, Decimal) and is_sane(value) and holds(value)
 
-    return _or_none(f"a Decimal, {expected}", is_right, none)
+    return _or_none(f"a Decimal, {expected}", is_right, or_none)
 
 
-def number(expected: str, holds: Callable[[float], bool], *, none: str = "") -> Check:
+def number(expected: str, holds: Callable[[float], bool], *, or_none: bool | str = False) -> Check:
     """Return a validator of a finite number that is no money: seconds, a volatility.
 
     Args:
         expected: What the message says is expected, for example ``"seconds above 0"``.
         holds: Says whether a number is that.
-        none: As for `amount`.
+        or_none: As for `amount`.
     """
 
     def is_right(value: Any) -> bool:
         return _is_number(value) and -inf < value < inf and holds(value)
 
-    return _or_none(expected, is_right, none)
+    return _or_none(expected, is_right, or_none)
 
 
-def count(*, none: str = "") -> Check:
-    """Return a validator of a whole number from 1 on; `none` as for `amount`."""
-    return _or_none("a whole number from 1 on", _is_count, none)
+def count(*, or_none: bool | str = False) -> Check:
+    """Return a validator of a whole number from 1 on; `or_none` as for `amount`."""
+    return _or_none("a whole number from 1 on", _is_count, or_none)
 
 
-def _or_none(expected: str, is_right: Callable[[Any], bool], none: str) -> Check:
-    if not none:
+def _or_none(expected: str, is_right: Callable[[Any], bool], or_none: bool | str) -> Check:
+    if or_none is False:
         return must(expected, is_right)
-    return must(f"{expected}, or None {none}", lambda value: value is None or is_right(value))
+    told = f"{expected}{_told(or_none)}"
+    return must(told, lambda value: value is None or is_right(value))
+
+
+def _told(or_none: bool | str) -> str:
+    return f", or None {or_none}" if isinstance(or_none, str) else ", or None" if or_none else ""
 
 
 def _is_count(value: Any) -> bool:
@@ -162,10 +168,9 @@ def one_of(*words: str) -> Check:
     )
 
 
-def instance(of: type, *, or_none: bool = False) -> Check:
-    """Return a validator of a value of one class, or ``None`` if that is allowed."""
-    told = f"{of.__name__}, or None" if or_none else of.__name__
-    return must(told, lambda value: isinstance(value, of) or (or_none and value is None))
+def instance(of: type, *, or_none: bool | str = False) -> Check:
+    """Return a validator of a value of one class; `or_none` as for `amount`."""
+    return _or_none(of.__name__, lambda value: isinstance(value, of), or_none)
 
 
 def local_path(name: str, path: str | Path, advice: str = "name a path of this machine") -> Path:

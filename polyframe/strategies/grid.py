@@ -9,7 +9,7 @@ from typing import Any
 from attrs import Attribute, define, field
 from typing_extensions import override
 
-from polyframe.checks import a_price, amount, not_negative, positive, some_seconds
+from polyframe.checks import a_price, amount, count, not_negative, positive, some_seconds
 from polyframe.errors import ConfigError
 from polyframe.model.events import CycleEndReason, OrderChanged, PriceChanged, TradeChanged
 from polyframe.model.grid import Grid as PriceGrid
@@ -17,7 +17,7 @@ from polyframe.model.market import Outcome
 from polyframe.model.money import ONE, is_sane
 from polyframe.model.order import OrderRequest, Side
 from polyframe.strategies.blocks.levels import Levels
-from polyframe.strategies.blocks.pairdesk import PairDesk, at_least_size, before_closing, count
+from polyframe.strategies.blocks.pairdesk import PairDesk, at_least_size, before_closing
 from polyframe.strategies.blocks.pairplan import PairRules
 from polyframe.strategies.blocks.pairs import pair_size, taker_cost
 from polyframe.strategy import Strategy
@@ -87,8 +87,8 @@ class Grid(Strategy):
     stop: Decimal | None = field(
         default=Decimal("0.08"), validator=amount("above 0", lambda usd: usd > 0, or_none=True)
     )
-    tries: int = field(default=4, validator=count)
-    max_rounds: int = field(default=6, validator=count)
+    tries: int = field(default=4, validator=count())
+    max_rounds: int = field(default=6, validator=count())
     max_unhedged: Decimal = field(default=Decimal(15), validator=at_least_size)
     close_before_end: float = field(default=45.0, validator=some_seconds)
     cutoff: float = field(default=180.0, validator=before_closing)

@@ -9,13 +9,13 @@ from typing import Literal
 from attrs import define, field
 from typing_extensions import override
 
-from polyframe.checks import a_price, amount, must, not_negative, positive, some_seconds
+from polyframe.checks import a_price, amount, count, must, not_negative, positive, some_seconds
 from polyframe.model.events import CycleEndReason, OrderChanged, PriceChanged, TradeChanged
 from polyframe.model.market import Outcome
 from polyframe.model.money import ONE
 from polyframe.model.order import OrderRequest, Side
 from polyframe.strategies.blocks.mirror import Mirror
-from polyframe.strategies.blocks.pairdesk import PairDesk, at_least_size, before_closing, count
+from polyframe.strategies.blocks.pairdesk import PairDesk, at_least_size, before_closing
 from polyframe.strategies.blocks.pairplan import OnFail, PairRules
 from polyframe.strategies.blocks.pairs import pair_bids, pair_cost, pair_size
 from polyframe.strategy import Strategy
@@ -86,11 +86,11 @@ class PairLock(Strategy):
     stop: Decimal | None = field(
         default=Decimal("0.06"), validator=amount("above 0", lambda usd: usd > 0, or_none=True)
     )
-    tries: int = field(default=4, validator=count)
+    tries: int = field(default=4, validator=count())
     on_fail: OnFail = field(
         default="flatten", validator=must("flatten or pause", lambda f: f in ("flatten", "pause"))
     )
-    max_rounds: int = field(default=10, validator=count)
+    max_rounds: int = field(default=10, validator=count())
     cool_down: float = field(default=10.0, validator=some_seconds)
     max_unhedged: Decimal = field(default=Decimal(15), validator=at_least_size)
     slippage: Decimal = field(default=Decimal("0.01"), validator=not_negative)

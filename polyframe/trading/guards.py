@@ -25,10 +25,10 @@ from polyframe.trading.commands import Denied
 from polyframe.trading.view import CycleView
 
 _NONE = "for no such guard"
-_seconds = number("market seconds above 0", lambda value: value > 0, none=_NONE)
-_amount = amount("above 0", lambda value: value > 0, none=_NONE)
-_price = amount("between 0 and 1", lambda value: 0 < value < 1, none=_NONE)
-_count = count(none=_NONE)
+_seconds = number("market seconds above 0", lambda value: value > 0, or_none=_NONE)
+_amount = amount("above 0", lambda value: value > 0, or_none=_NONE)
+_price = amount("between 0 and 1", lambda value: 0 < value < 1, or_none=_NONE)
+_count = count(or_none=_NONE)
 _slippage = amount("from 0 to below 1", lambda value: 0 <= value < 1)
 
 

@@ -10,10 +10,10 @@ from attrs import field, frozen
 
 from polyframe.checks import amount, count, number, seconds
 
-_amount = amount("above 0", lambda value: value > 0, none="for no limit")
-_count = count(none="for no limit")
-_pace = number("orders per second above 0", lambda value: value > 0, none="for no limit")
-_seconds = number("seconds from 0 on", lambda value: value >= 0, none="for no limit")
+_amount = amount("above 0", lambda value: value > 0, or_none="for no limit")
+_count = count(or_none="for no limit")
+_pace = number("orders per second above 0", lambda value: value > 0, or_none="for no limit")
+_seconds = number("seconds from 0 on", lambda value: value >= 0, or_none="for no limit")
 _burst = count()
 
 

@@ -350,7 +350,7 @@ def test_a_file_alone_never_means_real_money(tmp_path: Path) -> None:
         (("threshold", "--on", "btc"), 'series: expected "<asset>-updown-<period>"'),
         (("threshold", "--set", "size=many"), "size: expected Decimal, got 'many'"),
         (("threshold", "--set", "sizes=1"), "sizes: Threshold has no such setting; it has: "),
-        (("threshold", "--limit", "max_run_loss=-1"), "max_run_loss: expected a Decimal above 0"),
+        (("threshold", "--limit", "max_run_loss=-1"), "max_run_loss: expected a Decimal, above 0"),
         (
             ("threshold", "--limit", "max_run_loss=1,2"),
             "limit: max_run_loss has 2 values; name one",

@@ -631,6 +631,6 @@ def test_no_limits_at_all() -> None:
 )
 def test_a_wrong_limit_names_its_field(field: str, value: Any) -> None:
     """The error says which field, what belongs there, and what was given."""
-    with pytest.raises(ConfigError, match=rf"^{field}: expected .*; got ") as caught:
+    with pytest.raises(ConfigError, match=rf"^{field}: expected .*, got ") as caught:
         RiskLimits(**{field: value})
     assert repr(value) in str(caught.value)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
 
-from polyframe.checks import must, number
+from polyframe.checks import count, number
 from polyframe.errors import ConfigError
 from polyframe.exchange.polymarket.proxy import check_proxy, shown_proxy
 
@@ -121,9 +121,6 @@ class PolymarketHosts:
 
 
 _positive = number("a number of seconds above 0", lambda value: value > 0)
-_at_least_one = must(
-    "a whole number of at least 1", lambda value: type(value) is int and value >= 1
-)
 
 
 @frozen(kw_only=True)
@@ -156,5 +153,5 @@ class StreamSettings:
     snapshot_timeout: float = field(default=10.0, validator=_positive)
     backoff_base: float = field(default=0.5, validator=_positive)
     backoff_cap: float = field(default=30.0, validator=_positive)
-    user_queue: int = field(default=4096, validator=_at_least_one)
+    user_queue: int = field(default=4096, validator=count())
     proxy: str | None = field(default=None, validator=check_proxy, repr=shown_proxy)

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import Attribute, define, evolve, field
 
-from polyframe.checks import must, some_seconds
+from polyframe.checks import some_seconds
 from polyframe.errors import (
     ConfigError,
     ExchangeError,
@@ -300,8 +300,6 @@ class PairDesk:
 
 
 # ------------------------------------------------------------------ settings of pair strategies
-
-count = must("a whole number of at least 1", lambda value: type(value) is int and value >= 1)
 
 
 def at_least_size(strategy: Any, attribute: Attribute[Any], value: Any) -> None:
