@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from math import inf
-from pathlib import Path
 from typing import Any
 
 from attrs import Attribute
@@ -172,22 +170,6 @@ def instance(of: type, *, or_none: bool | str = False) -> Check:
     """Return a validator of a value of one class; `or_none` as for `amount`."""
     return _or_none(of.__name__, lambda value: isinstance(value, of), or_none)
 
-
-def local_path(name: str, path: str | Path, advice: str = "name a path of this machine") -> Path:
-    """Return a path that is to be written to.
-
-    Raises:
-        ConfigError: It is a URL, which would become a folder of that name here.
-    """
-    found = Path(path)
-    # A path has lost one of the two slashes; one letter is a drive of Windows.
-    if found.parts and _SCHEME.fullmatch(found.parts[0]):
-        msg = f"{name}: {path} is a URL, and cannot be written to; {advice}"
-        raise ConfigError(msg)
-    return found
-
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 flag = must("True or False", lambda value: isinstance(value, bool))
 positive = amount("above 0", lambda value: value > 0)

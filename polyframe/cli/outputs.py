@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from polyframe.checks import local_path
 from polyframe.errors import ConfigError
+from polyframe.paths import local_path
 from polyframe.report.html import load_plotly
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 from typing_extensions import override
 
-from polyframe.checks import expect, expect_count, expect_list, expect_path, local_path, seconds
+from polyframe.checks import expect, expect_count, expect_list, expect_path, seconds
 from polyframe.clock import Clock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, ExchangeError, PolyframeError
@@ -19,6 +19,7 @@ from polyframe.exchange.base import Exchange, ReferenceVenue, TapsFrames
 from polyframe.model.events import MarketMessage, StreamState, TickSizeChange
 from polyframe.model.reference import PriceSource
 from polyframe.model.series import Series, Window
+from polyframe.paths import local_path
 from polyframe.recording.files import open_shelf
 from polyframe.recording.finalise import (
     finalise,

@@ -19,8 +19,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyframe.checks import local_path
 from polyframe.errors import ConfigError
+from polyframe.paths import local_path
 from polyframe.report.payload import payload
 from polyframe.report.render import IDLE, NOT_RECORDED, failed_text, is_idle, number
 

@@ -10,8 +10,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyframe.checks import local_path
 from polyframe.model.market import Outcome
+from polyframe.paths import local_path
 
 if TYPE_CHECKING:
     from polyframe.report.orders import ReportedOrder

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyframe.checks import local_path
+from polyframe.paths import local_path
 from polyframe.recording.reader import load_optional
 from polyframe.report.prices import UNKNOWN
 

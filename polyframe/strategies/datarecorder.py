@@ -14,10 +14,10 @@ from typing import IO, Any
 from attrs import Attribute, define, field
 from typing_extensions import override
 
-from polyframe.checks import local_path
 from polyframe.errors import ConfigError
 from polyframe.model.events import CycleEndReason, PriceChanged
 from polyframe.model.market import Outcome
+from polyframe.paths import local_path
 from polyframe.recording.frames import RawFrame
 from polyframe.recording.writer import FrameWriter
 from polyframe.reference import ReferencePrices

@@ -9,10 +9,10 @@ import pytest
 
 from polyframe.backtest.run import run_backtest
 from polyframe.backtest.sweeps.sweeping import sweep
-from polyframe.checks import local_path
 from polyframe.cli.outputs import check_file, check_folder
 from polyframe.errors import ConfigError
 from polyframe.exchange.polymarket import PolymarketExchange
+from polyframe.paths import local_path
 from polyframe.recording.recorder import Recorder
 from polyframe.strategies import DataRecorder
 from tests.backtest.kit import Eager, wandering

@@ -11,9 +11,9 @@ import msgspec
 
 from polyframe.backtest.sweeps.keys import FORMAT
 from polyframe.backtest.sweeps.task import TaskResult
-from polyframe.checks import local_path
 from polyframe.errors import ConfigError
 from polyframe.filelock import lock_file
+from polyframe.paths import local_path
 from polyframe.recording.files import replacing
 
 log = logging.getLogger(__name__)
