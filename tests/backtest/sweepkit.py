@@ -20,7 +20,7 @@ from polyframe.model.order import OrderType
 from polyframe.recording.reader import Recording
 from polyframe.recording.tape import TapeEvent, TapeMarket
 from polyframe.strategy import Strategy
-from tests.backtest.kit import MODELS, Eager, Made, wandering
+from tests.backtest.kit import LENGTH, MODELS, START, Eager, Made, wandering
 
 SETTINGS = [{"every": every} for every in (3, 5, 8, 13)]
 
@@ -56,6 +56,19 @@ class Odd(Strategy):
             raise LookupError("no <luck>")
         if self.number == 2:
             raise ValueError("two")
+
+
+@define
+class Shaky(Strategy):
+    """Raises in cycles behind the first `steady` ones."""
+
+    steady: int = 9
+
+    @override
+    async def on_cycle_start(self) -> None:
+        """Raise, or not."""
+        if (self.market.window.start - START) // LENGTH >= self.steady:
+            raise LookupError("not steady")
 
 
 @define

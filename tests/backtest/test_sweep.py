@@ -39,7 +39,16 @@ from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
 from polyframe.strategy import Strategy
 from polyframe.templates import read_settings
 from tests.backtest.kit import MODELS, Eager, Made, both, make_entry, wandering
-from tests.backtest.sweepkit import SETTINGS, Buyer, InRounds, Odd, eager_sweep, small, threads
+from tests.backtest.sweepkit import (
+    SETTINGS,
+    Buyer,
+    InRounds,
+    Odd,
+    Shaky,
+    eager_sweep,
+    small,
+    threads,
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +134,31 @@ def test_a_failed_variant_is_kept_with_its_error_and_the_others_go_on() -> None:
     assert "FAILED number=1: LookupError: no <luck>" in result.text()
     assert "LookupError: no &lt;luck&gt;" in result._repr_html_()
     assert "<luck>" not in result._repr_html_()
+
+
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_cycles_that_a_variant_sat_out_are_told(chunk: int | None, tmp_path: Path) -> None:
+    """With errors that cost a cycle only, text, table and file say of how many cycles a variant is."""
+    with threads() as executor:
+        result = sweep(
+            Shaky,
+            grid(steady=[9, 1]),
+            data=small(),
+            executor=executor,
+            chunk=chunk,
+            folder=tmp_path,
+            on_error="skip_cycle",
+        )
+    steady, shaky = result.variants
+    assert (steady.failures, shaky.failures) == (
+        {},
+        {"Shaky: LookupError in on_cycle_start()": 2},
+    )
+    assert result.table().column("failed_cycles").to_pylist() == [0, 2]
+    failed = "FAILED in cycles (Shaky: LookupError in on_cycle_start() 2): steady=1\n"
+    assert failed in result.text()
+    assert result.text().count("FAILED") == 1
+    assert SweepResult.load(tmp_path) == result
 
 
 def test_the_best_says_how_many_were_tried() -> None:

@@ -61,10 +61,10 @@ class Best:
     @exactly()
     def text(self) -> str:
         """Return a plain statement."""
-        tried = f"{_counted(self.tried, 'variant')} {'was' if self.tried == 1 else 'were'}"
+        tried = f"{counted(self.tried, 'variant')} {'was' if self.tried == 1 else 'were'}"
         known = self.tried - self.failed - self.unknown
         lines = [
-            f"{tried} tried on {_counted(self.markets, 'market')}, {self.failed} failed.",
+            f"{tried} tried on {counted(self.markets, 'market')}, {self.failed} failed.",
             f"Best by {self.by}: {number(self.value)} with {self.variant.label}.",
             f"Median of {known}: {number(self.median)}; {self.above} above 0.",
         ]
@@ -184,8 +184,8 @@ class SweepResult:
             by: As for `best`.
             rows: How many.
         """
-        variants = _counted(len(self.variants), "variant")
-        lines = [f"{self.strategy}: {variants} on {_counted(len(self.markets), 'market')}"]
+        variants = counted(len(self.variants), "variant")
+        lines = [f"{self.strategy}: {variants} on {counted(len(self.markets), 'market')}"]
         for variant in self._ranked(by)[:rows]:
             total = variant.total
             value = number(variant.figure(by))
@@ -194,7 +194,7 @@ class SweepResult:
             hits = number(variant.hit_rate) or "-"
             lines.append(
                 f"{by} {value or 'not known'}{told}, trades {trades}, hit rate {hits}, "
-                f"drawdown {number(variant.drawdown)}: {variant.label}"
+                f"drawdown {number(variant.drawdown)}{_sat_out(variant)}: {variant.label}"
             )
         if len(self.variants) - len(self.failures) > rows:
             lines.append(f"… {len(self.variants) - len(self.failures) - rows} more")
@@ -342,5 +342,11 @@ def _untagged(pair: Any) -> Any:
     return _TAGS[tag](told)
 
 
-def _counted(number: int, noun: str) -> str:
+def _sat_out(variant: VariantResult) -> str:
+    told = ", ".join(f"{name} {count}" for name, count in variant.failures.items())
+    return f", FAILED in cycles ({told})" if told else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -17,7 +17,7 @@ Kind = Literal["arrow", "pandas", "polars"]
 
 _STEP = Decimal("0.00001")
 _DIGITS = 30
-COUNTS = ("cycles", "traded", "orders", "trades", "fills", "refused")
+COUNTS = ("cycles", "traded", "orders", "trades", "fills", "refused", "failed_cycles")
 AMOUNTS = (
     *("shares", "volume", "maker_share", "fees", "realised", "settled", "profit"),
     *("profit_per_share", "profit_per_dollar", "exposure", "drawdown", "hit_rate"),

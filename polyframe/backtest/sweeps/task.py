@@ -6,7 +6,7 @@ import pickle
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
@@ -136,6 +136,7 @@ class TaskResult:
         total: All of them together.
         failure: Why it is not done.
         seconds: How long it took.
+        failures: In how many cycles the strategy failed and sat out the rest, see `Report.failures`.
     """
 
     key: str
@@ -144,6 +145,7 @@ class TaskResult:
     total: Figures | None = None
     failure: Failure | None = None
     seconds: float = 0.0
+    failures: Mapping[str, int] = field(factory=dict, hash=False)
 
 
 def run_task(task: Task) -> TaskResult:
@@ -155,7 +157,8 @@ def run_task(task: Task) -> TaskResult:
         options: dict[str, Any] = pickle.loads(task.options)  # noqa: S301
         # Before the run: a file that cannot be opened is no fault of the variant.
         if missing := set(task.names) - {file_name(tape.market) for tape in data.markets()}:
-            msg = f"data: {', '.join(sorted(missing))} not found"
+            some, others = ", ".join(sorted(missing)[:3]), len(missing) - 3
+            msg = f"data: {some}{f' and {others} more' if others > 0 else ''} not found by a worker"
             raise LookupError(msg)
     except Exception as error:  # noqa: BLE001 - the sweeping process tells it
         return TaskResult(task.key, "unable", failure=Failure.of(error))
@@ -167,7 +170,14 @@ def run_task(task: Task) -> TaskResult:
         state: State = "lost" if isinstance(error, OSError | MemoryError) else "failed"
         return TaskResult(task.key, state, failure=Failure.of(error), seconds=seconds)
     seconds = time.perf_counter() - began
-    return TaskResult(task.key, "done", _cycles(report, data), report.total, seconds=seconds)
+    return TaskResult(
+        task.key,
+        "done",
+        _cycles(report, data),
+        report.total,
+        seconds=seconds,
+        failures=report.failures,
+    )
 
 
 def _cycles(report: Report, data: Recording) -> tuple[CycleFigures, ...]:

@@ -32,6 +32,8 @@ class VariantResult:
         cycles: The cycles that were lived, in order; none of a variant that failed.
         total: All of them together, ``None`` of a variant that failed.
         failure: Why it failed.
+        failures: In how many cycles it failed and sat out the rest (``on_error``), by the strategy's name,
+            the kind of its error and the hook.
     """
 
     number: int
@@ -39,6 +41,7 @@ class VariantResult:
     cycles: tuple[CycleFigures, ...] = field(default=(), repr=False)
     total: Figures | None = None
     failure: Failure | None = None
+    failures: Mapping[str, int] = field(factory=dict, hash=False)
 
     @property
     def label(self) -> str:
@@ -95,6 +98,7 @@ class VariantResult:
             "cycles": lambda: len(self.cycles),
             "traded": lambda: sum(bool(cycle.figures.trades) for cycle in self.cycles),
             "refused": lambda: sum(self.total.refusals.values()) if self.total else 0,
+            "failed_cycles": lambda: sum(self.failures.values()),
             "drawdown": lambda: self.drawdown,
             "hit_rate": lambda: self.hit_rate,
         }
@@ -112,7 +116,11 @@ def variant_result(
     if failure is not None or not totals:
         return VariantResult(number, dict(settings), failure=failure)
     cycles = tuple(cycle for result in results for cycle in result.cycles)
-    return VariantResult(number, dict(settings), cycles, together(totals))
+    failures: Counter[str] = Counter()
+    for result in results:
+        failures.update(result.failures)
+    found = dict(sorted(failures.items()))
+    return VariantResult(number, dict(settings), cycles, together(totals), failures=found)
 
 
 def together(totals: Sequence[Figures]) -> Figures:

@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 
 from polyframe.backtest.progress import Tell
 from polyframe.backtest.sweeps.engine import Engine, Job, Means
-from polyframe.backtest.sweeps.result import SweepResult
+from polyframe.backtest.sweeps.result import SweepResult, counted
 from polyframe.backtest.sweeps.tables import (
     FIGURES,
     Kind,
@@ -248,28 +248,37 @@ class WalkForward:
         """Return a line for each fold and a plain statement, for people."""
         lines = [
             (
-                f"{self.strategy}: {len(self.folds)} folds, the best by {self.by} of "
-                f"{len(self.folds[0].trained.variants)} variants each"
+                f"{self.strategy}: {counted(len(self.folds), 'fold')}, the best by {self.by} of "
+                f"{counted(len(self.folds[0].trained.variants), 'variant')} each"
             )
         ]
         for count, fold in enumerate(self.folds, 1):
+            others = len(fold.split.test) - 1
             lines.append(
-                f"fold {count}: {fold.split.test[0].market.slug} and {len(fold.split.test) - 1} more "
+                f"fold {count}: {fold.split.test[0].market.slug}{f' and {others} more' * bool(others)} "
                 f"after {len(fold.split.train)} of training: {_told(fold)}"
             )
         total = self.total
         runs = sum(len(fold.trained.variants) for fold in self.folds)
         failed = sum(len(fold.trained.failures) for fold in self.folds)
-        lines.append(f"{runs} variants were tried in training, {failed} failed.")
+        lines.append(
+            f"{counted(runs, 'variant')} {'was' if runs == 1 else 'were'} tried in training, "
+            f"{failed} failed."
+        )
         trained = [fold.chosen.profit for fold in self.folds if fold.chosen is not None]
         known = [profit for profit in trained if profit is not None]
-        lines.append(f"Chosen ones in training: {number(sum(known, Decimal(0)))} USD.")
+        # Beside each other they would mislead without this: trainings are longer, and may overlap.
+        lines.append(
+            f"Chosen ones in training: {number(sum(known, Decimal(0)))} USD on "
+            f"{counted(sum(len(fold.split.train) for fold in self.folds), 'market')}."
+        )
         if total is None:
             lines.append("No test came to an end.")
         else:
             lines.append(
-                f"The same in their tests: {number(self.profit) or 'not known'} USD, "
-                f"{total.trades} trades."
+                f"The same in their tests: {number(self.profit) or 'not known'} USD on "
+                f"{counted(sum(len(fold.split.test) for fold in self.folds), 'market')}, "
+                f"{counted(total.trades, 'trade')}."
             )
         return "\n".join(lines) + "\n"
 
