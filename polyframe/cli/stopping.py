@@ -44,6 +44,7 @@ class Stopper:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._terminals: list[int] = []
+        self._process = 0
 
     @property
     def exit_code(self) -> int:
@@ -52,6 +53,7 @@ class Stopper:
 
     def install(self) -> None:
         """Take over SIGINT, SIGTERM and SIGHUP. Such handlers also run while the loop is blocked."""
+        self._process = os.getpid()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         # Under nohup it is ignored, and has to be.
@@ -66,6 +68,9 @@ class Stopper:
             task.cancel()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            # A worker that was forked off: the run and its report are not its own.
+            os._exit(128 + number)
         if number == HANG_UP:
             self._let_go_of_terminal()
             if self.signal is not None:

@@ -1,0 +1,43 @@
+"""Signals and processes: who is meant."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.command import LIMIT, environment
+
+FORKED = """
+import os, signal, time
+from polyframe.cli.stopping import Stopper
+stopper = Stopper(grace=30.0)
+stopper.last_words = lambda: print("the report")
+stopper.install()
+there, here = os.pipe()
+worker = os.fork()
+if not worker:
+    os.write(here, b".")
+    time.sleep(60)
+os.read(there, 1)
+os.kill(worker, signal.SIGTERM)
+_, status = os.waitpid(worker, 0)
+print(os.waitstatus_to_exitcode(status), stopper.signal)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_worker_that_was_forked_ends_at_once_and_reports_nothing() -> None:
+    """It has the handlers of the program, and a pool that ends its workers does not wait for them."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT / 3,  # less than the grace period and the worker's sleep
+        env=environment(),
+        check=False,
+    )
+    assert done.stdout.split() == [str(128 + signal.SIGTERM), "None"], done.stderr
