@@ -205,7 +205,8 @@ class Recorder(SharedService):
                     continue  # it is not over: whoever follows its series goes on with it
                 if not await asyncio.to_thread(is_written, self.files, tape):
                     await self._finish(tape, raw)
-                elif self._clock.time() < self._deadline(tape):
+                elif tape.winner is None or self._clock.time() < self._deadline(tape):
+                    # After the deadline once: who won is known by then, and without it a file is half.
                     await self._settle(tape, raw)
             except Exception as error:  # noqa: BLE001 - nor what was left over
                 self._failed(raw.name, error)

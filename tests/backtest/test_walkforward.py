@@ -193,6 +193,10 @@ def test_the_best_of_each_training_is_what_is_tested() -> None:
     text = found.text()
     assert "2 folds, the best by profit of 2 variants each" in text
     assert "4 variants were tried in training, 0 failed." in text
+    trained = sum(len(fold.split.train) for fold in found.folds)
+    tried = sum(len(fold.split.test) for fold in found.folds)
+    assert f"USD on {trained} markets.\n" in text
+    assert f"USD on {tried} markets, 4 trades.\n" in text
     assert "<td>side=Up</td>" in found._repr_html_()
 
 

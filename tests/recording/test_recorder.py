@@ -180,6 +180,23 @@ def test_a_winner_that_came_too_late_is_asked_for_by_the_next_start(tmp_path: Pa
     assert (tape.winner, tape.price_to_beat) == (Outcome.UP, None)
 
 
+def test_a_start_long_after_asks_once_who_won(tmp_path: Path) -> None:
+    """A file without a winner gets it from a start days later; one that nobody answers costs a question."""
+    exchange = TappedExchange()
+    exchange.unresolved.add(FIRST.slug)
+    asyncio.run(record(tmp_path, exchange))
+    later = START + 86_400
+    exchange.missing.add(make_market(SERIES, later).slug)
+    counters = asyncio.run(record(tmp_path, exchange, start=later + 200))
+    assert counters.reasons(Count.RECORDINGS) == {"unsettled": 1, "missed": 1}
+    exchange.unresolved.clear()
+    counters = asyncio.run(record(tmp_path, exchange, start=later + 200))
+    assert counters.reasons(Count.RECORDINGS) == {"settled": 1, "missed": 1}
+    assert ParquetRecording(tmp_path).markets()[0].winner is Outcome.UP
+    counters = asyncio.run(record(tmp_path, exchange, start=later + 200))
+    assert counters.reasons(Count.RECORDINGS) == {"missed": 1}
+
+
 def test_the_winner_does_not_wait_for_the_price(tmp_path: Path) -> None:
     """Who won goes into the file although the price to beat is not told, and the other way round."""
     exchange, counters = TappedExchange(), Counters()
