@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _STEP = Decimal("0.00001")
 """What is less than the venue's smallest fee has no meaning; mean costs have more digits."""
 
+_SHARE_STEP = Decimal("0.000001")
+"""Of shares every digit is real (PROTOCOL §2.8): who reckons with the tables gets the same."""
+
 _FIGURES = (
     *("orders", "trades", "fills", "shares", "volume", "maker_share", "fees", "realised"),
     *("settled", "profit", "profit_per_share", "profit_per_dollar", "exposure"),
@@ -45,13 +48,18 @@ _TRADE_COLUMNS = (
 )
 
 
-def number(value: Decimal | float | None) -> str:
+def number(value: Decimal | float | None, step: Decimal = _STEP) -> str:
     """Return a number without digits that mean nothing, ``""`` for none."""
     if value is None:
         return ""
-    rounded = Decimal(value).quantize(_STEP, ROUND_HALF_EVEN)
+    rounded = Decimal(value).quantize(step, ROUND_HALF_EVEN)
     text = f"{rounded:f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def shares(value: Decimal | None) -> str:
+    """Return shares, all their digits, ``""`` for none."""
+    return number(value, _SHARE_STEP)
 
 
 def amount(value: Decimal | None) -> str:
@@ -78,7 +86,8 @@ def trades_csv(report: Report) -> str:
             (
                 *(trade.slug, trade.strategy, trade.sent_ms, level.time_ms),
                 *(request.side, request.outcome),
-                *map(number, (request.price, level.price, level.size, level.fee)),
+                *(number(request.price), number(level.price), shares(level.size)),
+                number(level.fee),
                 int(level.is_taker),
                 *map(number, (trade.mid, trade.touch, trade.result)),
             )
@@ -123,7 +132,9 @@ def is_idle(report: Report) -> bool:
 
 def text(report: Report) -> str:
     """Return every trade, every cycle with trades, and the total."""
-    lines = [f"{len(report.cycles)} cycles, {sum(bool(c.trades) for c in report.cycles)} traded"]
+    traded = sum(bool(cycle.trades) for cycle in report.cycles)
+    cycles = "1 cycle" if len(report.cycles) == 1 else f"{len(report.cycles)} cycles"
+    lines = [f"{cycles}, {traded} traded; times are UTC"]
     lines += [IDLE] if is_idle(report) else []
     lines += [_trade_line(trade) for trade in report.trades]
     lines += [_cycle_line(cycle) for cycle in report.cycles if cycle.trades]
@@ -133,7 +144,7 @@ def text(report: Report) -> str:
     figures = report.total
     lines += [
         (
-            f"trades {figures.trades}, fills {figures.fills}, shares {number(figures.shares)}, "
+            f"trades {figures.trades}, fills {figures.fills}, shares {shares(figures.shares)}, "
             f"volume {number(figures.volume)} USD, maker share {number(figures.maker_share) or '-'}"
         ),
         (
@@ -178,7 +189,7 @@ def text(report: Report) -> str:
 
 def _trade_line(trade: ReportedOrder) -> str:
     request = trade.request
-    levels = " + ".join(f"{number(v.size)} @ {number(v.price)}" for v in trade.levels)
+    levels = " + ".join(f"{shares(v.size)} @ {number(v.price)}" for v in trade.levels)
     result = "open" if trade.result is None else number(trade.result)
     return (
         f"{_time(trade.sent_ms)} {trade.slug} {request.side} {request.outcome}: {levels}, "
@@ -210,7 +221,7 @@ def _counts(what: str, counts: Iterable[tuple[str, int]]) -> list[str]:
 
 
 def _figures(figures: Figures) -> list[str]:
-    told = [number(getattr(figures, name)) for name in _FIGURES]
+    told = [(shares if name == "shares" else number)(getattr(figures, name)) for name in _FIGURES]
     refusals = " ".join(f"{reason}={count}" for reason, count in figures.refusals.items())
     return [*told, refusals]
 

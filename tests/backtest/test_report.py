@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from polyframe.backtest.run import CASH, run_backtest
+from polyframe.model.events import BookSnapshot
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, Side
 from polyframe.strategy import Strategy
@@ -221,3 +222,26 @@ def test_a_report_says_what_ran(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert "Secretive(limit=0.45)" in page
     assert "hush" not in page
+
+
+def test_who_adds_up_the_table_of_trades_gets_the_profit_of_the_report() -> None:
+    """Sizes have all their six digits in the table of trades, in that of cycles and in the text."""
+    entry = make_entry(winner=UP)
+    one, other = Decimal("3.123456"), Decimal("1.000001")
+    asks = ((5100, one), (5200, other))
+    market = entry.market
+    snapshot = BookSnapshot(market.condition_id, market.up_token, ((4900, one),), asks)
+    down = tuple((10_000 - price, size) for price, size in asks)
+    mirrored = BookSnapshot(market.condition_id, market.down_token, down, ((5100, one),))
+    data = Made().add(entry, (-10, [snapshot, mirrored]))
+    plan = ((10.0, order(Side.BUY, "0.52", 10)),)
+    report = run_backtest(Script(plan), data=data, models=MODELS)
+    rows = list(csv.DictReader(io.StringIO(report.trades_csv())))
+    sizes = [Decimal(row["size"]) for row in rows]
+    assert sizes == [one, other]
+    paid = sum(Decimal(row["price"]) * Decimal(row["size"]) + Decimal(row["fee"]) for row in rows)
+    assert report.profit == sum(sizes) - paid
+    (cycle, total) = csv.DictReader(io.StringIO(report.cycles_csv()))
+    assert cycle["shares"] == total["shares"] == str(one + other)
+    assert "3.123456 @ 0.51 + 1.000001 @ 0.52" in report.text()
+    assert report.text().startswith("1 cycle, 1 traded; times are UTC\n")
