@@ -111,9 +111,13 @@ Raises:
 """
 
 
-_PRICES = tuple(
-    EXACT.normalize(EXACT.divide(units, PRICE_UNITS)) for units in range(PRICE_UNITS + 1)
-)
+def _all_prices() -> tuple[Decimal, ...]:
+    # Looked up once: that is most of what this would take, at each start of a program.
+    normalize, divide = EXACT.normalize, EXACT.divide
+    return tuple([normalize(divide(units, PRICE_UNITS)) for units in range(PRICE_UNITS + 1)])
+
+
+_PRICES = _all_prices()
 
 
 def units_price(units: int) -> Decimal:
