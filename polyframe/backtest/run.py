@@ -28,7 +28,7 @@ from polyframe.model.exact import exactly
 from polyframe.model.series import Series, Window
 from polyframe.paper.account import start_cash
 from polyframe.paper.models import PaperModels
-from polyframe.recording.reader import Recording
+from polyframe.recording.reader import Recording, skipped_since
 from polyframe.recording.tape import TapeMarket
 from polyframe.report.values import Report
 from polyframe.scheduler import MarketScheduler
@@ -290,7 +290,7 @@ class _Job:
             exchange.paths,
             cash=exchange.cash,
             models=self.models,
-            skipped=Counter(self.data.skipped) - skipped,
+            skipped=skipped_since(self.data, skipped),
             doubtful=Counter(self.data.doubtful) - doubtful,
         )
         # Not returned: asyncio would write out the result of its main task, all of it, for nobody.

@@ -68,6 +68,21 @@ class Columnar(Protocol):
         ...
 
 
+FILES = frozenset({"unreadable", "schema_version", "duplicate"})
+"""Reasons for which a whole file is skipped, when markets are listed: once in the life of a recording."""
+
+
+def skipped_since(data: Recording, before: Mapping[str, int]) -> Counter[str]:
+    """Return what a recording has left out since `before`.
+
+    Files that it skipped when it listed its markets concern each run on it, whichever was the first.
+    """
+    now = Counter(data.skipped)
+    found = now - Counter(before)
+    found.update({reason: now[reason] - found[reason] for reason in FILES & now.keys()})
+    return found
+
+
 def checked(events: Iterable[TapeEvent], doubtful: Counter[str]) -> Iterator[TapeEvent]:
     """Yield `events` in order of ``received_ms``, and count what looks wrong.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from polyframe.errors import ConfigError
 from polyframe.paths import local_path
 from polyframe.report.payload import payload
-from polyframe.report.render import IDLE, NOT_RECORDED, failed_text, is_idle, number
+from polyframe.report.render import IDLE, NOT_RECORDED, failed_text, is_idle, number, oddities
 
 if TYPE_CHECKING:
     from polyframe.report.values import Part, Report
@@ -236,9 +236,7 @@ def _facts(report: Report) -> str:
     rows = [("strategies", ran), ("models", models), ("cash at the end, USD", cash)]
     if is_idle(report):
         rows.insert(1, ("what they did", IDLE))
-    for label, counts in (("rows skipped", report.skipped), ("rows doubtful", report.doubtful)):
-        told = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
-        rows.append((label, told or "none"))
+    rows += ({"rows skipped": "none", "rows doubtful": "none"} | dict(oddities(report))).items()
     items = "".join(f"<dt>{escape(label)}</dt><dd>{escape(told)}</dd>" for label, told in rows)
     return f"<dl>{items}</dl>"
 

@@ -17,7 +17,7 @@ from polyframe.model.order import Order, OrderRequest
 from polyframe.model.series import Series
 from polyframe.model.trade import Fill, TradeStatus
 from polyframe.paper.book import PaperBook
-from polyframe.recording.reader import Recording
+from polyframe.recording.reader import Recording, skipped_since
 from polyframe.recording.tape import TapeMarket, Timed
 from polyframe.report.conversions import NOTE, confirmed
 from polyframe.report.failures import NOTE as FAILED
@@ -84,7 +84,7 @@ def ledger_report(
         cash=None,
         models=None,
         failures=failures,
-        skipped=after[0] - before[0],
+        skipped={} if data is None else skipped_since(data, before[0]),
         doubtful=after[1] - before[1],
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from polyframe.model.market import Outcome
 from polyframe.paths import local_path
+from polyframe.recording.reader import FILES
 
 if TYPE_CHECKING:
     from polyframe.report.orders import ReportedOrder
@@ -119,6 +120,16 @@ IDLE = (
 )
 
 
+def oddities(report: Report) -> Iterable[tuple[str, str]]:
+    """Yield what the recording left out, or passed on although it looks wrong, with a label each."""
+    files = {reason: count for reason, count in report.skipped.items() if reason in FILES}
+    rows = {reason: count for reason, count in report.skipped.items() if reason not in FILES}
+    labels = ("files skipped", files), ("rows skipped", rows), ("rows doubtful", report.doubtful)
+    for label, counts in labels:
+        if counts:
+            yield label, ", ".join(f"{reason} {count}" for reason, count in counts.items())
+
+
 def failed_text(report: Report) -> str:
     """Return which strategies failed, and how often."""
     told = ", ".join(f"{name} {count}" for name, count in report.failures.items())
@@ -177,8 +188,7 @@ def text(report: Report) -> str:
         lines.append(f"modelled with {report.models}")
     lines += [failed_text(report)] if report.failures else []
     lines += _counts("refused", figures.refusals.items())
-    lines += _counts("rows skipped", report.skipped.items())
-    lines += _counts("rows doubtful", report.doubtful.items())
+    lines += [f"{label}: {told}" for label, told in oddities(report)]
     if figures.profit is None:
         known = number(report.known_profit)
         lines.append(f"net profit not known yet; {known} USD where it is known")

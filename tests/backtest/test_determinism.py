@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -26,7 +27,10 @@ from polyframe.paper.book import PaperBook
 from polyframe.paper.matching import PaperMarket
 from polyframe.paper.models import PaperModels
 from polyframe.paper.queues import CancelsBehind, Power2, ProRata, QueueModel, Touch
+from polyframe.recording.parquet import ParquetRecording, write_market
 from polyframe.recording.tape import TapeEvent, TapeMarket, Timed
+from polyframe.report.html import page
+from polyframe.report.ledgers import ledger_report
 from polyframe.strategy import Strategy
 from tests.backtest.kit import MODELS, Eager, Made, both, level, make_entry, wandering
 from tests.backtest.noted import got
@@ -134,6 +138,22 @@ def test_what_earlier_runs_skipped_is_not_in_a_report() -> None:
     assert first.skipped == second.skipped == {"crossed": 2}
     assert first.text() == second.text()
     assert "rows skipped: crossed 2" in first.text()
+
+
+def test_files_that_were_skipped_are_in_each_report(tmp_path: Path) -> None:
+    """A file that is no recording, or has a market twice, is told by text and page of every run on it."""
+    made = wandering(2, cycles=1)
+    for part in ("a", "b"):
+        write_market(tmp_path / part, made.markets()[0], made.events(made.markets()[0]))
+    (tmp_path / "mine.parquet").touch()
+    data, path = ParquetRecording(tmp_path), tmp_path / "trades.sqlite"
+    first, second = (run_backtest(Eager(), data=data, ledger=each) for each in (path, None))
+    assert first.skipped == second.skipped == {"duplicate": 1, "unreadable": 1}
+    assert first.text() == second.text()
+    assert "files skipped: duplicate 1, unreadable 1\n" in first.text()
+    assert "<dt>files skipped</dt><dd>duplicate 1, unreadable 1</dd>" in page(first)
+    for each in (data, data, ParquetRecording(tmp_path)):
+        assert ledger_report(path, data=each).skipped == first.skipped
 
 
 def test_a_window_that_was_not_recorded_pauses_trading_without_a_warning(
