@@ -39,7 +39,7 @@ from polyframe.paper.models import Chance, PaperModels
 from polyframe.paper.schedule import NEVER
 from polyframe.paper.values import MATCHED, Cancelled, PaperOrder, Placed, Told
 from polyframe.recording.gather import pieces_of
-from polyframe.recording.reader import Recording
+from polyframe.recording.reader import Recording, with_own_names
 from polyframe.recording.tape import TapeMarket
 from polyframe.report.prices import PricePath
 
@@ -104,7 +104,7 @@ class ReplayExchange(ConvertsOnPaper):
         self._resolved_after = resolved_after
         self._venue = PaperVenue(self._models, start_cash(cash), self._chance, self._ignore)
         self._markets: dict[tuple[Series, Window], TapeMarket] = {}
-        for entry in recording.markets():
+        for entry in with_own_names(recording.markets()):
             key = (entry.market.series, entry.market.window)
             if key in self._markets:
                 msg = f"data: {entry.market.slug} is recorded twice; leave one of them out"

@@ -28,7 +28,7 @@ from polyframe.model.exact import exactly
 from polyframe.model.series import Series, Window
 from polyframe.paper.account import start_cash
 from polyframe.paper.models import PaperModels
-from polyframe.recording.reader import Recording, skipped_since
+from polyframe.recording.reader import Recording, skipped_since, with_own_names
 from polyframe.recording.tape import TapeMarket
 from polyframe.report.values import Report
 from polyframe.scheduler import MarketScheduler
@@ -425,7 +425,12 @@ def _chosen(
     """
     expect_recording("data", data)
     found: dict[Series, list[TapeMarket]] = {}
-    for entry in data.markets():
+    markets = data.markets()
+    own = with_own_names(markets)
+    if left_out := len(markets) - len(own):
+        text = "data: left out, because an earlier market has the same name: %d (New York's hour twice)"
+        log.warning(text, left_out)
+    for entry in own:
         found.setdefault(entry.market.series, []).append(entry)
     if not found:
         told = ", ".join(f"{count} {reason}" for reason, count in data.skipped.items())

@@ -68,6 +68,21 @@ class Columnar(Protocol):
         ...
 
 
+def with_own_names(markets: Iterable[TapeMarket]) -> list[TapeMarket]:
+    """Return markets in their order, without the second of two windows that have one slug.
+
+    That is the hour that New York repeats in autumn. Cycles are told apart by their slugs: those of the
+    two would be one story, with one result.
+    """
+    starts: dict[str, int] = {}
+    return [
+        entry
+        for entry in markets
+        if starts.setdefault(entry.market.slug, entry.market.window.start)
+        == entry.market.window.start
+    ]
+
+
 FILES = frozenset({"unreadable", "schema_version", "duplicate"})
 """Reasons for which a whole file is skipped, when markets are listed: once in the life of a recording."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing_extensions import override
 
 from polyframe.backtest.exchange import ReplayExchange
 from polyframe.backtest.progress import Progress
-from polyframe.backtest.run import _tell_outside, backtest, run_backtest
+from polyframe.backtest.run import CASH, _tell_outside, backtest, run_backtest
 from polyframe.backtest.sweeps.sweeping import sweep
 from polyframe.clock import Clock, VirtualClock, WallClock
 from polyframe.counters import Count, Counters
@@ -505,6 +506,39 @@ def test_rows_say_who_won_where_nothing_else_does(at: float, due: int) -> None:
     data.rows[0] = (evolve(first, winner=Outcome.DOWN), data.rows[0][1])
     report = run_backtest(Curious(), data=data, models=MODELS, services=[[]])
     assert report.cycles[0].winner is Outcome.DOWN
+
+
+def test_of_the_hour_that_comes_twice_one_is_played(caplog: pytest.LogCaptureFixture) -> None:
+    """Two windows of one slug would be one cycle with one result: the later one is left out, and told."""
+    series = Series.parse("btc-updown-1h")
+    midnight = int(datetime(2026, 11, 1, 4, tzinfo=UTC).timestamp())  # in New York
+    data = Made()
+    for number in range(4):
+        window = series.window_at(midnight + 3600 * number)
+        plain = make_entry(number, Outcome.DOWN if number == 2 else Outcome.UP)
+        market = evolve(plain.market, series=series, window=window, slug=series.slug(window))
+        entry = evolve(plain, market=market)
+        data.add(entry, (0, both(entry, 50, 51)), (2, both(entry, 55, 56)))
+    assert data.rows[1][0].market.slug == data.rows[2][0].market.slug
+    report = run_backtest(BuysOnce(), data=data, models=MODELS)
+    assert [cycle.start - midnight for cycle in report.cycles] == [0, 3600, 3 * 3600]
+    assert {cycle.winner for cycle in report.cycles} == {Outcome.UP}
+    assert report.profit is not None
+    assert report.cash == CASH + report.profit
+    assert "an earlier market has the same name: 1" in caplog.text
+
+
+@define
+class BuysOnce(Strategy):
+    """Buys Up once in a cycle."""
+
+    @override
+    async def run(self) -> None:
+        """Buy."""
+        await self.clock.sleep(1)
+        price = self.session.price(Outcome.UP).ask
+        assert price is not None
+        await self.trading.buy(Outcome.UP, price=price, size=Decimal(10), order_type=OrderType.FAK)
 
 
 def test_guards_of_a_strategy_hold_in_a_back_test() -> None:
