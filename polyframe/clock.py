@@ -39,6 +39,12 @@ _MOST_AT_ONCE = 10_000
 """Callbacks, and pieces of idle work, after which the loop is given back: a task that never waits for
 anything would keep signals out."""
 
+_MOMENT = 1.0
+"""Real seconds that a socket is given when nothing else can go on, before that is a deadlock."""
+
+_MOST_MOMENTS = 60
+"""How many of them a process is given: one that is kept for later must not hide a deadlock for ever."""
+
 IdleWork = Callable[[], bool]
 """Does what is due next, if that is before the next timer; says whether it did anything."""
 
@@ -190,6 +196,8 @@ class VirtualClock:
         self._watch: Watch | None = None
         self._alarm: _Alarm | None = None
         self._alarm_timer: asyncio.TimerHandle | None = None
+        self._calls: set[asyncio.Future[Any]] = set()
+        self._processes: set[asyncio.SubprocessTransport] = set()
 
     def time(self) -> float:
         """Return the simulated epoch seconds."""
@@ -406,6 +414,15 @@ class VirtualClock:
         asyncio.get_running_loop().call_soon(put_back)
         yield
 
+    def _is_awaited_outside(self, moments: int) -> bool:
+        """Return whether there is a thread to wait for, or a process that was not waited for too long."""
+        return bool(self._calls) or (moments < _MOST_MOMENTS and bool(self._running()))
+
+    def _running(self) -> set[asyncio.SubprocessTransport]:
+        alive = {one for one in self._processes if one.get_returncode() is None}
+        self._processes = alive
+        return alive
+
     def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, _VirtualLoop) or loop.clock is not self:
@@ -430,6 +447,7 @@ class _VirtualSelector(selectors.BaseSelector):
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self._skipped = 0
+        self._moments = 0
         self._real = selectors.DefaultSelector()
 
     @override
@@ -454,9 +472,11 @@ class _VirtualSelector(selectors.BaseSelector):
                 clock._take_turns()  # noqa: SLF001
             return []
         if timeout is None:
-            # Only another thread or a socket can go on from here; give those a moment.
-            ready = self._real.select(1.0)
-            if not ready:
+            # Only a thread, a process or a socket can go on from here.
+            ready = self._real.select(_MOMENT)
+            self._moments = 0 if ready else self._moments + 1
+            if self._moments and not clock._is_awaited_outside(self._moments):  # noqa: SLF001
+                self._moments = 0
                 msg = "VirtualClock: deadlock, every task waits and no timer is set"
                 raise RuntimeError(msg)
             return ready
@@ -495,6 +515,28 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
     @override
     def time(self) -> float:
         return self.clock.elapsed
+
+    @override
+    def run_in_executor(
+        self, executor: Any, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        future = super().run_in_executor(executor, func, *args)
+        calls = self.clock._calls  # noqa: SLF001
+        calls.add(future)
+        future.add_done_callback(calls.discard)
+        return future
+
+    @override
+    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
+        return self._started(await super().subprocess_exec(*args, **kwargs))
+
+    @override
+    async def subprocess_shell(self, *args: Any, **kwargs: Any) -> Any:
+        return self._started(await super().subprocess_shell(*args, **kwargs))
+
+    def _started(self, made: tuple[asyncio.SubprocessTransport, T]) -> Any:
+        self.clock._running().add(made[0])  # noqa: SLF001
+        return made
 
     @override
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import decimal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -179,6 +180,25 @@ class TestVirtualClock:
 
         clock.run(main())
         assert clock.time() == START
+
+    def test_a_process_hides_no_deadlock_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who waits for something else is told of it, although a process is kept for later."""
+        monkeypatch.setattr("polyframe.clock._MOMENT", 0.01)
+        monkeypatch.setattr("polyframe.clock._MOST_MOMENTS", 3)
+        clock = VirtualClock(START)
+
+        async def main() -> None:
+            idle = ("-c", "import time; time.sleep(60)")
+            process = await asyncio.create_subprocess_exec(sys.executable, *idle)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                monkeypatch.setattr("polyframe.clock._MOST_MOMENTS", 3000)
+                process.kill()
+                await process.wait()
+
+        with pytest.raises(RuntimeError, match="deadlock"):
+            clock.run(main())
 
     def test_goes_on_where_it_was(self) -> None:
         """A second run of the same clock begins at the time at which the first one ended."""

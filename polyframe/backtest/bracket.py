@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from typing_extensions import Unpack
 
-from polyframe.backtest.run import Options, run_backtest
+from polyframe.backtest.run import Options, run_backtest, telling_once
 from polyframe.paper.models import PaperModels
 from polyframe.paper.queues import CancelsBehind, ProRata
 from polyframe.recording.reader import Recording
@@ -13,6 +13,7 @@ from polyframe.report.values import Report
 from polyframe.strategy import Strategy
 
 
+@telling_once()
 def run_bracket(
     *strategies: Strategy, data: Recording, **options: Unpack[Options]
 ) -> dict[str, Report]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from attrs import evolve, frozen
 from typing_extensions import Unpack, override
 
-from polyframe.backtest.run import Options, markets_of, run_backtest
+from polyframe.backtest.run import Options, markets_of, run_backtest, telling_once
 from polyframe.checks import expect_count, expect_recording
 from polyframe.recording.excerpt import Excerpt
 from polyframe.recording.reader import Recording
@@ -56,6 +56,7 @@ class CutOff(Excerpt):
             yield event
 
 
+@telling_once()
 def find_look_ahead(
     *strategies: Strategy,
     data: Recording,

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from decimal import Decimal
-from functools import cache
 from math import inf
 from pathlib import Path
 from typing import Any, ParamSpec, TypedDict, TypeVar
@@ -355,27 +356,53 @@ class _ReplayTrader(Trader):
     _begins_with_comparison = False  # nothing is lost on the way here
 
 
+_OUTSIDE = (
+    "run_in_executor",
+    "create_connection",
+    "create_datagram_endpoint",
+    "create_unix_connection",
+    "subprocess_exec",
+    "subprocess_shell",
+)
+"""Methods of an event loop by which somebody waits for what simulated time does not wait for."""
+
+_told: ContextVar[list[str] | None] = ContextVar("told", default=None)
+
+
+@contextmanager
+def telling_once(told: list[str] | None = None) -> Iterator[None]:
+    """Let the back-tests within tell but once of what each of them would tell.
+
+    Args:
+        told: What was told already; is added to.
+    """
+    token = _told.set([] if told is None else told)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
 def _notice_outside(loop: asyncio.AbstractEventLoop) -> None:
-    """Say it if somebody waits for what simulated time does not wait for: a thread, or another machine."""
-    for name in ("run_in_executor", "create_connection"):
-        setattr(loop, name, _noticed(getattr(loop, name)))
+    """Say it once if somebody waits for a thread, a process, or another machine."""
+    told = _told.get()
+    told = [] if told is None else told
+    for name in _OUTSIDE:
+        setattr(loop, name, _noticed(getattr(loop, name), told))
 
 
-def _noticed(call: Callable[P, R]) -> Callable[P, R]:
+def _noticed(call: Callable[P, R], told: list[str]) -> Callable[P, R]:
     def noticed(*args: P.args, **kwargs: P.kwargs) -> R:
-        _tell_outside()
+        if not told:
+            told.append("outside")
+            log.warning(
+                "a strategy or service awaits a thread, a process or a socket: market time goes on "
+                "meanwhile, by as much as this machine needs, and no two runs are the same; compute in "
+                "the hook itself, or have it in memory before"
+            )
         return call(*args, **kwargs)
 
     return noticed
-
-
-@cache  # once in a process: a sweep has many back-tests
-def _tell_outside() -> None:
-    log.warning(
-        "a strategy or service awaits a thread, a process or a socket: market time goes on meanwhile, by "
-        "as much as this machine needs, and no two runs are the same; compute in the hook itself, or "
-        "have it in memory before"
-    )
 
 
 async def _until_failure(exchange: ReplayExchange, main: Coroutine[Any, Any, None]) -> None:

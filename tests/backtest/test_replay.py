@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +18,10 @@ from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
 from polyframe.backtest.exchange import ReplayExchange
+from polyframe.backtest.lookahead import find_look_ahead
 from polyframe.backtest.progress import Progress
-from polyframe.backtest.run import CASH, _tell_outside, backtest, run_backtest
+from polyframe.backtest.run import CASH, backtest, run_backtest
+from polyframe.backtest.sweeps import task
 from polyframe.backtest.sweeps.sweeping import sweep
 from polyframe.clock import Clock, VirtualClock, WallClock
 from polyframe.counters import Count, Counters
@@ -360,10 +365,21 @@ def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any], tex
         sweep(Eager, [{}], data=data, **options)
 
 
+@define
+class Threaded(Strategy):
+    """Waits for a thread."""
+
+    number: int = 0
+
+    async def on_cycle_start(self) -> None:
+        """Wait."""
+        await asyncio.to_thread(sum, range(3))
+
+
 def test_who_waits_for_a_thread_is_told_what_that_does_to_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Once: market time does not wait for it. Who computes in its hooks, or loads before, is told nothing."""
+    """Once a back-test: market time does not wait for it. Who computes in its hooks, or loads before, is told nothing."""
 
     class Loads(SharedService):
         async def open(self, clock: Clock, counters: Counters) -> None:
@@ -373,16 +389,53 @@ def test_who_waits_for_a_thread_is_told_what_that_does_to_time(
             pass
 
     @define
-    class Elsewhere(Strategy):
+    class Spawns(Strategy):
         async def on_cycle_start(self) -> None:
-            await asyncio.to_thread(sum, range(3))
+            with suppress(FileNotFoundError):
+                await asyncio.create_subprocess_exec("no-such-program")
 
     data = wandering(1, cycles=2)
-    _tell_outside.cache_clear()
     run_backtest(Eager(), data=data, services=[Loads()])
     assert "awaits a thread" not in caplog.text
-    run_backtest(Elsewhere(), data=data)
+    for strategy in (Threaded(), Spawns(), Threaded()):
+        caplog.clear()
+        run_backtest(strategy, data=data)
+        assert 1 == caplog.text.count("awaits a thread, a process or a socket")
+
+
+def test_many_back_tests_of_one_call_tell_it_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep says it once in each process, and the look for a look-ahead once."""
+    data = wandering(1, cycles=2)
+    find_look_ahead(Threaded(), data=data, cuts=1)
     assert 1 == caplog.text.count("awaits a thread, a process or a socket")
+    caplog.clear()
+    monkeypatch.setattr(task, "_TOLD", [])
+    with ThreadPoolExecutor(1) as executor:
+        sweep(Threaded, [{"number": 1}, {"number": 2}], data=data, executor=executor)
+    assert 1 == caplog.text.count("awaits a thread, a process or a socket")
+
+
+def test_services_may_take_their_time_to_open() -> None:
+    """A thread or a process that a service waits for is no deadlock, however long it takes."""
+
+    class Slow(SharedService):
+        async def open(self, clock: Clock, counters: Counters) -> None:
+            began = clock.time()
+            await asyncio.to_thread(threading.Event().wait, 0.1)
+            sleeper = "import time; time.sleep(0.1)"
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", sleeper)
+            assert await process.wait() == 0
+            assert clock.time() == began
+
+        async def close(self) -> None:
+            pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("polyframe.clock._MOMENT", 0.01)
+        patch.setattr("polyframe.clock._MOST_MOMENTS", 3000)
+        assert len(run_backtest(Eager(), data=wandering(1), services=[Slow()]).cycles) == 3
 
 
 def test_cancelling_the_awaited_form_ends_its_thread() -> None:

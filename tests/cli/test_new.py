@@ -37,7 +37,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_its_own_test_passes_as_it_is_made(project: Path) -> None:
     """Nothing has to be changed first, and nothing needs a network."""
-    done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"], project)
+    done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider"], project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "17 passed" in done.stdout
 
@@ -46,7 +46,7 @@ def test_its_own_test_passes_without_what_real_money_needs(project: Path, tmp_pa
     """The test that signs is passed over where the extra is missing; it is not a failure."""
     gone = 'import sys\nsys.modules |= {"coincurve": None, "eth_account": None}\n'
     (tmp_path / "unsigned.py").write_text(gone, encoding="utf-8")
-    arguments = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+    arguments = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
     places = [tmp_path] if CLEAN else [tmp_path, ROOT]
     done = run(
         [*arguments, "-p", "unsigned", "-k", "real_money"],
@@ -56,6 +56,27 @@ def test_its_own_test_passes_without_what_real_money_needs(project: Path, tmp_pa
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed, 1 skipped" in done.stdout
     assert "polyframe[live]" in done.stdout
+
+
+def test_its_own_test_passes_beside_pytest_asyncio(project: Path, tmp_path: Path) -> None:
+    """That plugin warns when it is configured, which is an error in the project: it is left out."""
+    plugin = (
+        "import warnings\n\ndef pytest_configure(config):\n    warnings.warn('no scope is set')\n"
+    )
+    (tmp_path / "noisy_asyncio.py").write_text(plugin, encoding="utf-8")
+    installed = tmp_path / "noisy_asyncio-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Name: noisy-asyncio\nVersion: 1.0\n", encoding="utf-8")
+    (installed / "entry_points.txt").write_text("[pytest11]\nasyncio = noisy_asyncio\n")
+    places = os.pathsep.join(map(str, [tmp_path] if CLEAN else [tmp_path, ROOT]))
+    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "settings_are_read"]
+    done = run(arguments, project, PYTHONPATH=places)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Without the line it would be one.
+    bare_ini = tmp_path / "bare.ini"
+    bare_ini.write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+    bare = run([*arguments, "-c", str(bare_ini), "--rootdir", "."], project, PYTHONPATH=places)
+    assert "no scope is set" in bare.stdout + bare.stderr
 
 
 def test_it_trades_at_the_local_venue(project: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypedDict
 from attrs import field, frozen
 from typing_extensions import override
 
-from polyframe.backtest.run import run_backtest
+from polyframe.backtest.run import run_backtest, telling_once
 from polyframe.errors import StrategyFailed
 from polyframe.model.market import Outcome
 from polyframe.model.series import Series
@@ -28,6 +28,9 @@ from polyframe.strategy import Strategy
 from polyframe.strategyrun import ErrorPolicy
 from polyframe.trader import TraderSettings
 from polyframe.trading.limits import RiskLimits
+
+_TOLD: list[str] = []
+"""What back-tests of this process have told: a sweep has many."""
 
 REMEMBERED = 150
 """Megabytes that a worker keeps of the markets at hand."""
@@ -163,7 +166,8 @@ def run_task(task: Task) -> TaskResult:
     except Exception as error:  # noqa: BLE001 - the sweeping process tells it
         return TaskResult(task.key, "unable", failure=Failure.of(error))
     try:
-        report = run_backtest(strategy, data=data, **options)
+        with telling_once(_TOLD):
+            report = run_backtest(strategy, data=data, **options)
     except Exception as error:  # noqa: BLE001 - the others go on
         seconds = time.perf_counter() - began
         # What a strategy raises comes as StrategyFailed: this was the disk's fault, or the memory's.
