@@ -116,7 +116,8 @@ def write(report: Report, folder: str | Path) -> None:
 
 IDLE = (
     "no strategy asked for anything: no order was placed, and none refused; what a strategy waited for "
-    "in vain, such as reference prices that nobody provided, is in its log"
+    "in vain, such as reference prices that nobody provided, is in its log; no price is known before both "
+    "outcomes have had a book"
 )
 
 

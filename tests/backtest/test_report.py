@@ -16,6 +16,7 @@ from polyframe.backtest.run import CASH, run_backtest
 from polyframe.model.events import BookSnapshot
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, Side
+from polyframe.report.html import page
 from polyframe.strategy import Strategy
 from tests.backtest.kit import MODELS, Eager, Made, book, both, make_entry, wandering
 
@@ -222,6 +223,17 @@ def test_a_report_says_what_ran(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert "Secretive(limit=0.45)" in page
     assert "hush" not in page
+
+
+def test_a_recording_of_one_outcome_trades_nothing_and_says_why() -> None:
+    """No price is known without Down's book: a strategy hears of nothing, and the report says so."""
+    entry = make_entry()
+    data = Made().add(entry, (-10, [book(entry, UP, 50, 51)]), (50, [book(entry, UP, 50, 52)]))
+    report = run_backtest(Eager(every=1), data=data, models=MODELS)
+    assert report.decisions == ()
+    told = "no price is known before both outcomes have had a book"
+    assert told in report.text()
+    assert told in page(report)
 
 
 def test_who_adds_up_the_table_of_trades_gets_the_profit_of_the_report() -> None:
