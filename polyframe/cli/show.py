@@ -99,10 +99,11 @@ class Show:
         left = env.settlement.open_order_ids()
         if self._trader is not None:
             left += _open_orders(self._trader)
-        return [
-            *(f"STILL OPEN: order {order}" for order in dict.fromkeys(left)),
-            f"Cash: {env.account.cash:,.2f} USD.",
-        ]
+        cash = f"Cash: {env.account.cash:,.2f} USD."
+        if env.account.claimable:
+            # A wallet is not paid by itself.
+            cash += f" Resolved markets owe {env.account.claimable:,.2f} USD more, to be redeemed."
+        return [*(f"STILL OPEN: order {order}" for order in dict.fromkeys(left)), cash]
 
     @asynccontextmanager
     async def follow(

@@ -20,6 +20,8 @@ from polyframe.errors import (
     StrategyFailed,
 )
 from polyframe.model.market import Outcome
+from polyframe.model.trade import TradeStatus
+from tests.support.fake import FakeExchange, make_market, trade_report
 from tests.support.stage import Recorder, Stage, play
 
 
@@ -44,6 +46,30 @@ def test_an_order_that_is_left_is_named(keeps: bool) -> None:
             stage.scheduler.switch(None)
 
     play(act, Recorder())
+
+
+def test_what_winning_shares_are_worth_is_told_beside_the_cash() -> None:
+    """Where the venue does not pay by itself, the cash alone would look like a loss."""
+    exchange = FakeExchange()
+    exchange.redeems = False
+    market = make_market()
+
+    async def act(stage: Stage) -> None:
+        console = Console(width=100, color_system=None, file=io.StringIO())
+        show = Show(Stopper(), console, PlainView(console), keeps_account=True)
+        show.env = stage.env
+        await stage.open_cycle()
+        trading = stage.trading.handle("Recorder")
+        order = await trading.buy(Outcome.UP, price=Decimal("0.50"), size=Decimal(10))
+        trade = trade_report(market, "t1", order.venue_id, status=TradeStatus.CONFIRMED)
+        exchange.trades.append(trade)
+        stage.scheduler.switch(None)
+        await stage.env.settlement.wait_settled()
+        with console.capture() as captured:
+            show.report()
+        assert "Resolved markets owe 10.00 USD more, to be redeemed." in captured.get()
+
+    play(act, Recorder(), exchange=exchange)
 
 
 def test_a_series_without_any_market_is_named() -> None:
