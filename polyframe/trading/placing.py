@@ -157,8 +157,8 @@ class Placing:
                     tried.append((request, self._register(cycle, strategy, request, call)))
                 except OrderDenied as denied:
                     tried.append((request, denied))
-        except Exception:
-            # Nothing may stay registered that does not leave.
+        except BaseException:
+            # Nothing may stay registered that does not leave, whatever a caller's iterator raises.
             self._withdraw(cycle.market, _sendings(tried), "another order cannot be signed")
             raise
         market, sendings = cycle.market, _sendings(tried)

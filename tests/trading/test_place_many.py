@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -339,3 +339,25 @@ def test_what_cannot_be_signed_leaves_nothing_behind() -> None:
         assert [one.error for one in placed] == [None, None, None]
 
     play(act, exchange=exchange, risk=limits)
+
+
+class PanicError(BaseException):
+    """What an extension in another language raises when it panics."""
+
+
+def test_an_iterator_that_panics_leaves_nothing_behind() -> None:
+    """Also if what escapes from the caller's own code is no exception."""
+
+    def requests() -> Iterator[OrderRequest]:
+        yield buy()
+        raise PanicError
+
+    async def act(stage: Stage) -> None:
+        trading = await handle(stage)
+        with pytest.raises(PanicError):
+            await trading.place_many(requests())
+        assert [order.status for order in trading.orders()] == [OrderStatus.REJECTED]
+        assert stage.env.account.reserved == 0
+        assert not stage.env.settlement.own.any_under_way
+
+    play(act)
