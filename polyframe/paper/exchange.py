@@ -176,7 +176,7 @@ class PaperExchange(ConvertsOnPaper):
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.keep([])
-            await keeper.flush()
+            await keeper.close()
             if self._store is not None:
                 self._store.close()
         for waiting in self._placing.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from polyframe.counters import Count, Counters
 from polyframe.paper.keeping import KEY
@@ -39,8 +40,10 @@ class Keeper:
         self._deliver = deliver
         self._counters = counters
         self._waiting: list[Told] = []
-        self._is_changed = False
+        self._is_changed = self._is_failing = False
         self._writer: asyncio.Task[None] | None = None
+        # Of its own: those that everybody shares may all be at work for a strategy.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="polyframe-paper")
 
     def keep(self, told: Sequence[Told]) -> None:
         """Keep the account as it is, then tell."""
@@ -61,6 +64,11 @@ class Keeper:
         if self._writer is not None:
             await asyncio.wait({self._writer})
 
+    async def close(self) -> None:
+        """Write what is left, tell it, and end the thread."""
+        await self.flush()
+        self._thread.shutdown()
+
     def _taken(self) -> list[Told]:
         taken, self._waiting = self._waiting, []
         return taken
@@ -74,7 +82,8 @@ class Keeper:
             while self._is_changed:
                 self._is_changed = False
                 taken, image = self._taken(), self._image()
-                await asyncio.to_thread(self._write, store, image)
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._thread, self._write, store, image)
                 self._tell(taken)
         finally:
             self._writer = None
@@ -82,6 +91,10 @@ class Keeper:
     def _write(self, store: Store, image: bytes) -> None:
         try:
             store.write(KEY, image)
+            self._is_failing = False
         except OSError as error:
             self._counters.add(Count.PAPER_SKIPPED, "not_kept")
-            log.error("the paper account could not be kept: %s", error)
+            # Once, not with every step of every order.
+            level = logging.DEBUG if self._is_failing else logging.ERROR
+            log.log(level, "the paper account could not be kept: %s", error)
+            self._is_failing = True
