@@ -150,13 +150,13 @@ class ReplayExchange(ConvertsOnPaper):
             raise ConfigError(msg)
         self._clock, self._counters = clock, counters
         self.failure = asyncio.get_running_loop().create_future()
-        self._player = Player(clock, self._failed)
+        self._player = Player(clock, self._come_due, self._failed)
 
     async def close(self) -> None:
         """Play nothing more."""
         if self._player is not None:
             self._player.stop()
-            self._player.appoint(NEVER, self._come_due)
+            self._player.appoint(NEVER)
         for stage in self._stages.values():
             stage.tape.stop()
         if self.failure is not None and self.failure.done() and not self.failure.cancelled():
@@ -342,10 +342,9 @@ class ReplayExchange(ConvertsOnPaper):
             self._tell(outbox.popleft(), player)
         due_ms = self._venue.schedule.first_ms
         if due_ms != player.appointed_ms:
-            player.appoint(due_ms, self._come_due)
+            player.appoint(due_ms)
 
     def _come_due(self) -> None:
-        self._parts()[2].appointed_ms = NEVER
         self._safely(self._step)
 
     def _safely(self, act: Callable[..., None], *arguments: object) -> None:

@@ -21,6 +21,7 @@ class Player:
 
     Args:
         clock: Simulated time.
+        come_due: Called when what was appointed is due; has to appoint anew.
         on_error: Told if a recording cannot be read on; nothing is played from there on.
 
     Attributes:
@@ -30,8 +31,14 @@ class Player:
         appointed_ms: When something is to be done beside it, see `appoint`.
     """
 
-    def __init__(self, clock: VirtualClock, on_error: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        clock: VirtualClock,
+        come_due: Callable[[], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
         self.clock = clock
+        self._come_due = come_due
         self._on_error = on_error
         # Simulated time of the loop and of the market differ by a constant, which is exact as
         # long as time began at a whole second.
@@ -56,17 +63,20 @@ class Player:
         """Return the event loop's time of an instant in epoch milliseconds."""
         return time_ms / 1000 - self.origin
 
-    def appoint(self, due_ms: int, act: Callable[[], None]) -> None:
-        """Let `act` be called at an instant, as by a timer that is set now, in place of what was to be.
+    def appoint(self, due_ms: int) -> None:
+        """Call `come_due` at an instant, as by a timer that is set now, in place of when it was to be.
 
         Comes after `interrupt`.
 
         Args:
-            due_ms: In epoch milliseconds; `NEVER` for nothing.
-            act: Has to appoint anew, or `NEVER`.
+            due_ms: In epoch milliseconds; `NEVER` for not at all.
         """
         self.appointed_ms = due_ms
-        self.clock.set_alarm(None if due_ms == NEVER else self.loop_time(due_ms), act)
+        self.clock.set_alarm(None if due_ms == NEVER else self.loop_time(due_ms), self._ring)
+
+    def _ring(self) -> None:
+        self.appointed_ms = NEVER
+        self._come_due()
 
     def interrupt(self) -> None:
         """Something else has happened: what was said of the rows to come may not hold any more."""
