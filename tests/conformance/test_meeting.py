@@ -10,11 +10,13 @@ from polyframe.counters import Counters
 from polyframe.exchange.polymarket import PolymarketExchange
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, Side
-from tests.conformance.harness import drive, open_scene
+from tests.conformance.harness import drive, interpreter, open_scene
 
 
 def test_two_clients_mint_shares_together() -> None:
     """One buys Down, the other Up, for 1 USD together: both are told of the same trade, each its part."""
+
+    interpreter("py-clob-client-v2")  # else it is skipped before anything is open
 
     async def main() -> None:
         async with open_scene() as scene:
