@@ -15,7 +15,6 @@ from tests.conformance.harness import drive, interpreter, open_scene
 
 def test_two_clients_mint_shares_together() -> None:
     """One buys Down, the other Up, for 1 USD together: both are told of the same trade, each its part."""
-
     interpreter("py-clob-client-v2")  # else it is skipped before anything is open
 
     async def main() -> None:
