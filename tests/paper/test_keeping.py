@@ -19,7 +19,7 @@ from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.paper import keeping
 from polyframe.paper.exchange import PaperExchange
 from polyframe.paper.keeping import KEY
-from polyframe.trading.snapshotstore import FolderStore, MemoryStore
+from polyframe.trading.snapshotstore import MemoryStore
 from tests.paper.kit import order
 from tests.paper.scene import play, scene, until
 from tests.support.fake import START, FakeExchange
@@ -160,15 +160,15 @@ def test_a_strategy_that_uses_all_threads_holds_up_no_order(tmp_path: Path) -> N
     async def act() -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(1))
-        computing = asyncio.create_task(asyncio.to_thread(go.wait))
-        try:
-            async with scene(ScaledClock(1, start=START), FolderStore(tmp_path / "kept")) as found:
+        async with scene(ScaledClock(1, start=START), tmp_path / "kept") as found:
+            computing = asyncio.create_task(asyncio.to_thread(go.wait))
+            try:
                 async with asyncio.timeout(10):
                     _, answer = await found.place(order("0.40", 10))
                 assert answer.result is PlaceResult.LIVE
-        finally:
-            go.set()
-            await computing
+            finally:
+                go.set()
+                await computing
 
     asyncio.run(act())
 
