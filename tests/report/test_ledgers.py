@@ -118,6 +118,36 @@ class Clumsy(Strategy):
             raise ZeroDivisionError
 
 
+POISONED: list[str] = []
+"""Not empty once `Unmade` cannot be made any more."""
+
+
+@define
+class Unmade(Strategy):
+    """Can be made for the first cycle and for no other."""
+
+    def __attrs_post_init__(self) -> None:
+        """Raise, or not."""
+        if POISONED:
+            raise LookupError(*POISONED)
+
+    @override
+    async def run(self) -> None:
+        """Have the next one raise."""
+        POISONED.append("no more")
+
+
+def test_reports_tell_of_strategies_that_cannot_be_made(path: Path) -> None:
+    """Its construction is named where there is no hook yet."""
+    data = wandering(1, cycles=3, rows=10)
+    try:
+        run = run_backtest(Unmade(), data=data, ledger=path, on_error="skip_cycle")
+    finally:
+        POISONED.clear()
+    assert run.failures == {"Unmade: LookupError in its construction": 2}
+    assert ledger_report(path).failures == run.failures
+
+
 def test_reports_tell_of_strategies_that_failed(path: Path) -> None:
     """Who sits out cycles earns nothing there: text, page, notebook and ledger say so, and who it was."""
     data = wandering(1, cycles=4, rows=30)
