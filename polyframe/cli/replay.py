@@ -162,9 +162,12 @@ def open_recording(name: str) -> Recording:
         msg = f"data: {name} is no folder; name one with recordings, a URL, or {Source.REAL}"
         raise ConfigError(msg)
     shelf = open_shelf(name)
-    if shelf.names(".csv") and not shelf.names(".parquet"):
+    has_csv = bool(shelf.names(".csv"))
+    if has_csv and not shelf.names(".parquet"):
         return CsvRecording(name)
-    return ParquetRecording(name)
+    recording = ParquetRecording(name)
+    # Tables of somebody else's may lie beside recordings.
+    return CsvRecording(name) if has_csv and not recording.markets() else recording
 
 
 def _more(options: ReplayOptions) -> SweepOptions:

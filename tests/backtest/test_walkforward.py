@@ -221,7 +221,10 @@ def test_a_fold_without_a_choice_and_a_test_that_fails_are_told() -> None:
     assert none.profit is None
     assert "no variant could be chosen" in none.text()
     assert "No test came to an end." in none.text()
-    assert none.table().to_pylist()[0]["error"] == "no variant could be chosen"
+    told = "no variant could be chosen: LookupError: no <luck>"
+    assert none.table().to_pylist()[0]["error"] == told
+    assert f"after 1 of training: {told}\n" in none.text()
+    assert "Chosen ones in training: 0 USD on 0 markets." in none.text()
     data = wandering(1, cycles=2)
     data.rows[1] = (evolve(data.rows[1][0], winner=None), data.rows[1][1])
     open_end = walk(data, Eager, [{"every": 3}], train=1, test=1)

@@ -77,11 +77,15 @@ def replay(place: Path, command: str, *more: str, data: str = "data") -> Sequenc
 
 
 def test_a_url_is_opened_as_what_it_has(place: Path) -> None:
-    """Recordings at a URL are found as CSV or Parquet, as in a folder."""
+    """Recordings are found as CSV or Parquet, at a URL as in a folder, whatever lies beside them."""
     for name, kind in (("csv", CsvRecording), ("data", ParquetRecording)):
         recording = open_recording((place / name).as_uri())
         assert isinstance(recording, kind)
         assert len(recording.markets()) == 3
+    (place / "csv" / "mine.parquet").touch()
+    assert isinstance(open_recording(str(place / "csv")), CsvRecording)
+    (place / "data" / "mine.csv").touch()
+    assert isinstance(open_recording(str(place / "data")), ParquetRecording)
 
 
 def test_a_back_test_prints_its_report_and_writes_its_files(

@@ -33,12 +33,12 @@ class Sampler(Protocol):
         ...
 
 
-_bound = amount("a finite number", lambda _: True)
+_bound = amount("a finite number (whole numbers: range(…) instead)", lambda _: True)
 
 
 @frozen
 class Between:
-    """Steps from `low` to `high`, both included, for samplers.
+    """Steps from `low` to `high`, both included, for samplers; of whole numbers a ``range`` is one.
 
     Attributes:
         low, high: In the setting's own unit.

@@ -265,19 +265,20 @@ class WalkForward:
             f"{counted(runs, 'variant')} {'was' if runs == 1 else 'were'} tried in training, "
             f"{failed} failed."
         )
-        trained = [fold.chosen.profit for fold in self.folds if fold.chosen is not None]
-        known = [profit for profit in trained if profit is not None]
+        chosen = [fold for fold in self.folds if fold.chosen is not None]
+        profits = [fold.chosen.profit for fold in chosen if fold.chosen is not None]
+        known = [profit for profit in profits if profit is not None]
         # Beside each other they would mislead without this: trainings are longer, and may overlap.
         lines.append(
             f"Chosen ones in training: {number(sum(known, Decimal(0)))} USD on "
-            f"{counted(sum(len(fold.split.train) for fold in self.folds), 'market')}."
+            f"{counted(sum(len(fold.split.train) for fold in chosen), 'market')}."
         )
         if total is None:
             lines.append("No test came to an end.")
         else:
             lines.append(
                 f"The same in their tests: {number(self.profit) or 'not known'} USD on "
-                f"{counted(sum(len(fold.split.test) for fold in self.folds), 'market')}, "
+                f"{counted(sum(len(fold.split.test) for fold in chosen), 'market')}, "
                 f"{counted(total.trades, 'trade')}."
             )
         return "\n".join(lines) + "\n"
@@ -300,14 +301,15 @@ class WalkForward:
 
 def _trouble(fold: Fold) -> str:
     if fold.chosen is None:
-        return "no variant could be chosen"
+        first = next((each.failure_text for each in fold.trained.failures), "")
+        return f"no variant could be chosen{f': {first}' if first else ''}"
     failure = None if fold.tested is None else fold.tested.failure
     return "" if failure is None else f"{failure.kind}: {failure.text}"
 
 
 def _told(fold: Fold) -> str:
     if fold.chosen is None or fold.tested is None:
-        return "no variant could be chosen"
+        return _trouble(fold)
     if fold.tested.failure is not None:
         return f"{fold.chosen.label} FAILED: {_trouble(fold)}"
     return (
