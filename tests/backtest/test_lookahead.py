@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -12,8 +15,9 @@ from typing_extensions import override
 from polyframe.backtest.lookahead import find_look_ahead
 from polyframe.backtest.run import run_backtest
 from polyframe.errors import ConfigError
-from polyframe.model.market import Outcome
+from polyframe.model.market import Outcome, Resolution
 from polyframe.model.order import OrderType
+from polyframe.recording.tape import TapeMarket
 from polyframe.strategy import Strategy
 from tests.backtest.kit import Eager, Made, beside, both, make_entry, wandering
 from tests.backtest.test_favourite import Favourite
@@ -103,3 +107,44 @@ def test_only_the_series_that_is_wanted_is_tried() -> None:
         find_look_ahead(Eager(), data=data, series="sol-updown-5m")
     with pytest.raises(ConfigError, match="the recording has no markets"):
         find_look_ahead(Eager(), data=Made())
+
+
+@define
+class Spy(Strategy):
+    """Looks at everything public that it can reach, once, for what knows the end."""
+
+    @override
+    async def run(self) -> None:
+        """Note the way to each of them."""
+        await self.clock.sleep_until(self.market.window.start + 100)
+        found, seen, ways = self.env.get(list), set[int](), [("self", self, 0)]
+        while ways:
+            path, value, depth = ways.pop()
+            if id(value) in seen or depth > 5 or isinstance(value, str | int | type | MethodType):
+                continue
+            seen.add(id(value))
+            if isinstance(value, TapeMarket | Resolution | Made):
+                found.append(path)
+            ways += [(f"{path}.{name}", each, depth + 1) for name, each in parts(value)]
+        found.append(len(seen))
+
+
+def parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what is in a container, or the public attributes of anything else."""
+    if isinstance(value, Mapping):
+        yield from ((repr(key), each) for key, each in list(value.items())[:20])
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((str(place), each) for place, each in enumerate(list(value)[:20]))
+    else:
+        for name in dir(value):
+            if not name.startswith("_"):
+                with suppress(Exception):
+                    yield name, getattr(value, name)
+
+
+def test_nothing_public_that_a_strategy_can_reach_knows_the_end() -> None:
+    """Neither the recording nor an entry of it, nor a resolution, is behind any public attribute."""
+    found: list[Any] = []
+    run_backtest(Spy(), data=wandering(1, cycles=2, rows=40), services=[found])
+    assert len(found) == 2
+    assert all(isinstance(each, int) and each > 100 for each in found)
