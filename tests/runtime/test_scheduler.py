@@ -302,7 +302,7 @@ def test_run_says_what_is_missing() -> None:
             with pytest.raises(ConfigError, match="no strategy is mounted"):
                 await trader.run()
             trader.add(Recorder(), on="btc-updown-15m")
-            with pytest.raises(ConfigError, match="cycles: expected at least 1"):
+            with pytest.raises(ConfigError, match="cycles: expected a whole number from 1 on"):
                 await trader.run(cycles=0)
             with pytest.raises(ConfigError, match="series: nothing is mounted on eth-updown-15m"):
                 trader.trading("eth-updown-15m")
