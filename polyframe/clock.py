@@ -173,7 +173,8 @@ class VirtualClock:
 
     Run code under it with `run`, in place of ``asyncio.run``. Within, `asyncio.sleep`, time-outs and
     this clock all agree, and whenever no task can go on, time jumps to the next timer. Sockets are
-    served too, but time does not wait for them: use it with in-memory exchanges.
+    served too, but time does not wait for them: use it with in-memory exchanges. Nor does it wait for
+    threads and processes, unless nothing else can go on and no timer is set.
 
     Args:
         start: Epoch seconds at the beginning.

@@ -149,7 +149,7 @@ CALLS: list[tuple[Callable[..., Any], dict[str, list[Any]]]] = [
     (swept, {"chunk": [*ANY, 0, True], "workers": [*ANY, 0], "retry_failed": [*ANY, 1]}),
     (walked, {"variants": [3, None], "folder": ANY, "retry_failed": ANY, "services": [3]}),
     (looked, {"data": ANY, "cuts": [*ANY, 0, -1], "services": [3]}),
-    (sampled, {"space": [{}, {"a": []}, {"a": 3}, Weird()], "count": [*ANY, 0, True]}),
+    (sampled, {"space": [{}, {"a": []}, {"a": 3}, {"a": "x"}, Weird()], "count": [*ANY, 0, True]}),
     (stepped, dict.fromkeys(["low", "high", "step"], NO_NUMBER)),
     (paper, {"inner": ANY, "models": ANY, "store": [*ANY, 3]}),
     (recorder, {"exchange": ANY, "series": [3, "btc-updown-15m"], "folder": [*ANY, ""]}),

@@ -186,19 +186,23 @@ class TestVirtualClock:
         monkeypatch.setattr("polyframe.clock._MOMENT", 0.01)
         monkeypatch.setattr("polyframe.clock._MOST_MOMENTS", 3)
         clock = VirtualClock(START)
+        alive: list[bool] = []
 
         async def main() -> None:
-            idle = ("-c", "import time; time.sleep(60)")
+            idle = ("-c", "import time; time.sleep(10)")
             process = await asyncio.create_subprocess_exec(sys.executable, *idle)
             try:
                 await asyncio.Event().wait()
             finally:
                 monkeypatch.setattr("polyframe.clock._MOST_MOMENTS", 3000)
-                process.kill()
+                alive.append(process.returncode is None)
+                if alive == [True]:
+                    process.kill()
                 await process.wait()
 
         with pytest.raises(RuntimeError, match="deadlock"):
             clock.run(main())
+        assert alive == [True]
 
     def test_goes_on_where_it_was(self) -> None:
         """A second run of the same clock begins at the time at which the first one ended."""

@@ -36,6 +36,11 @@ class Sampler(Protocol):
 _bound = amount("a finite number (whole numbers: range(…) instead)", lambda _: True)
 
 
+def _is_list(values: object) -> bool:
+    is_mistake = isinstance(values, str | bytes | Mapping | type)
+    return hasattr(values, "__getitem__") and hasattr(values, "__len__") and not is_mistake
+
+
 @frozen
 class Between:
     """Steps from `low` to `high`, both included, for samplers; of whole numbers a ``range`` is one.
@@ -87,9 +92,7 @@ class RandomSampler:
         expect_count("count", count)
         given: Any = space
         values = list(given.values()) if isinstance(given, Mapping) else []
-        if not values or not all(
-            isinstance(one, Sequence | Between) and len(one) for one in values
-        ):
+        if not values or not all(_is_list(one) and len(one) for one in values):
             msg = f"space: expected settings by name, each with at least one value, got {space!r}"
             raise ConfigError(msg)
         self._space = dict(space)
