@@ -682,3 +682,8 @@ def doorbell() -> Doorbell:
     """Return a doorbell for a task of the running loop."""
     loop = asyncio.get_running_loop()
     return _IdleDoorbell(loop.clock) if isinstance(loop, _VirtualLoop) else Doorbell()
+
+
+def in_simulated_time() -> bool:
+    """Return whether the running loop is that of a `VirtualClock`."""
+    return isinstance(asyncio.get_running_loop(), _VirtualLoop)

@@ -116,6 +116,8 @@ class Count(StrEnum):
     """Tasks that outlived their cycle's deadline, by strategy."""
     EVENTS_DISCARDED = "events_discarded"
     """Events left in a strategy's queue when its cycle ended, by kind."""
+    LOOP_BLOCKED = "loop_blocked"
+    """Times that the event loop was held up, by hook."""
 
 
 class Cell:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,11 +17,12 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from polyframe.checks import expect
-from polyframe.clock import Clock, WallClock
+from polyframe.clock import Clock, WallClock, in_simulated_time
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
 from polyframe.exchange.base import DataStream, Exchange, PositionContracts
 from polyframe.logmode import close_mode, mark_loggers, open_mode
+from polyframe.loopwatch import SHORTEST, LoopWatch
 from polyframe.model.conversion import Receipt
 from polyframe.model.exact import exactly
 from polyframe.model.money import ZERO
@@ -75,6 +77,8 @@ class Environment:
             default. One environment uses it at a time.
         contracts: Who splits, merges and redeems; the exchange itself if it does. A `SharedService`
             among them is opened and closed with the environment.
+        block_limit: Real seconds that something may hold up the event loop before it is told and
+            counted (see `docs/run.md`); nobody looks with ``None``, nor in simulated time.
 
     Raises:
         ConfigError: An argument that is something else; names it, and what to give.
@@ -97,6 +101,7 @@ class Environment:
         reconcile: ReconcileSettings | None = None,
         snapshots: Store | str | Path | None = None,
         contracts: PositionContracts | None = None,
+        block_limit: float | None = 1.0,
     ) -> None:
         _expect("exchange", exchange, hasattr(exchange, "fetch_market"), "PolymarketExchange()")
         _expect("clock", clock, hasattr(clock, "sleep"), "WallClock()")
@@ -110,6 +115,8 @@ class Environment:
         _expect("snapshots", snapshots, is_store, "'snapshots', the name of a folder")
         does_convert = isinstance(contracts, PositionContracts)
         _expect("contracts", contracts, does_convert, "SdkContracts(…), or what does as it does")
+        example = f"1.0 (seconds, at least {SHORTEST}) or None"
+        _expect("block_limit", block_limit, _is_limit(block_limit), example)
         self.exchange = exchange
         self.clock: Clock = clock or WallClock()
         self.counters = counters or Counters()
@@ -160,6 +167,8 @@ class Environment:
         self.router = SessionEventRouter(self.counters, self.settlement)
         self._services: dict[type, Any] = {}
         self._user_stream: DataStream | None = None
+        self.loop_watch: LoopWatch | None = None
+        self._block_limit = block_limit
         self._is_open = False
         self._was_opened = False
         self._mode = ""
@@ -317,6 +326,9 @@ class Environment:
         try:
             await self.exchange.open(self.clock, self.counters)
             mark_loggers()  # it may have loaded more of us
+            if self._block_limit is not None and not in_simulated_time():
+                self.loop_watch = LoopWatch(self._block_limit, self.counters)
+                self.loop_watch.start()
             self._user_stream = self.exchange.user_stream(self.router)
             if self._user_stream is not None:
                 await self._open_account(self._user_stream)
@@ -400,6 +412,8 @@ class Environment:
             # Left in the opposite order, each one although another fails. The ledger comes last,
             # because until then something may happen; each row has been written at once.
             stack.callback(close_mode, self._mode)
+            if self.loop_watch is not None:
+                stack.callback(self.loop_watch.stop)
             stack.callback(self.ledger.close)
             if self.snapshots is not None:
                 stack.push_async_callback(self.snapshots.close)
@@ -430,6 +444,11 @@ def _fields_source(strategy: Strategy) -> Callable[[], msgspec.Raw]:
         return now
 
     return source
+
+
+def _is_limit(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and bool(SHORTEST <= value < inf)
 
 
 def _expect(name: str, value: object, is_right: bool, example: str) -> None:

@@ -93,6 +93,7 @@ class StrategyRun:
         self.session = session
         self.trading = trading
         self._counters = counters
+        self._loop_watch = env.loop_watch
         self._on_failed = on_failed
         self._is_leaving = is_leaving
         self._own: deque[OwnEvent] = deque()
@@ -172,7 +173,7 @@ class StrategyRun:
 
     def start(self) -> None:
         """Subscribe to the session and start the run's task. Synchronous: part of the barrier."""
-        self._add_task(self._deliver(), "events")
+        self._add_task(self._deliver(), "events", self._present_hook)
         self.session.subscribe(self)
 
     def spawn(self, coro: Coroutine[Any, Any, R], name: str = "") -> asyncio.Task[R | None]:
@@ -196,11 +197,20 @@ class StrategyRun:
         task.add_done_callback(lambda _: coro.close())
         return task
 
-    def _add_task(self, coro: Coroutine[Any, Any, Any], label: str) -> asyncio.Task[Any]:
+    def _add_task(
+        self, coro: Coroutine[Any, Any, Any], label: str, hook: Callable[[], str] | None = None
+    ) -> asyncio.Task[Any]:
         task = asyncio.create_task(coro, name=f"{self.name}/{label}@{self.session.slug}")
         self._tasks[task] = None
         task.add_done_callback(self._tasks.pop)
+        if self._loop_watch is not None:
+            self._loop_watch.own(
+                task, slug=self.session.slug, strategy=self.name, hook=hook or (lambda: label)
+            )
         return task
+
+    def _present_hook(self) -> str:
+        return self._hook or "on_cycle_start"
 
     async def _guard(
         self, call: Callable[[], Awaitable[Any]], label: str = "", *, is_hook: bool = True
@@ -225,7 +235,7 @@ class StrategyRun:
                 "its task was cancelled by the strategy itself, or by another part of the program"
             )
             why = text if was_asked else "a cancellation escaped from it"
-            self._fail(label or self._hook or "on_cycle_start", RuntimeError(why))
+            self._fail(label or self._present_hook(), RuntimeError(why))
         except StaleCycleError as error:
             # The switch came between an answer and its caller: no mistake of the strategy's.
             if not self._is_over:

@@ -91,6 +91,7 @@ def counter_table(counters: Counters) -> Table:
         ("late answers", Count.LATE_ANSWERS),
         ("strategy errors", Count.STRATEGY_ERRORS),
         ("tasks abandoned", Count.TASKS_OVERDUE),
+        ("event loop held up", Count.LOOP_BLOCKED),
         ("messages skipped", Count.WIRE_SKIPPED),
         ("messages lost", Count.USER_DROPPED),
     ):

@@ -193,6 +193,7 @@ def _trouble(scene: Scene) -> str:
     for label, count in (
         ("orders denied", Count.ORDERS_DENIED),
         ("strategy errors", Count.STRATEGY_ERRORS),
+        ("event loop held up", Count.LOOP_BLOCKED),
     ):
         if reasons := scene.env.counters.reasons(count):
             parts.append(f"{label} {sum(reasons.values()):,} ({', '.join(reasons)})")

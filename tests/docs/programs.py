@@ -26,8 +26,11 @@ LIMIT = 240.0
 AT_ONCE = 3
 """Programs that run side by side: most of their time they wait."""
 
-LATE = re.compile(r"\[paper\] \S+: (?:the next market is not there yet|no market came for).*\n")
-"""What is logged where the machine was too busy to open the next market in time; it is traded later."""
+LATE = re.compile(
+    r"\[paper\] (?:\S+: (?:the next market is not there yet|no market came for)"
+    r"|the event loop |the whole process stood still).*\n"
+)
+"""What is logged where the machine was too busy to open the next market in time, or to go on at all."""
 
 Done = subprocess.CompletedProcess[str]
 

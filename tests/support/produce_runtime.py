@@ -51,6 +51,7 @@ from tests.support.produce_events import (
 )
 from tests.support.produce_guards import GUARDS
 from tests.support.produce_ledger import LEDGER
+from tests.support.produce_loop import LOOP
 from tests.support.produce_reconcile import RECONCILE
 from tests.support.produce_risk import RISK
 from tests.support.produce_snapshots import SNAPSHOTS
@@ -463,4 +464,4 @@ CYCLES: dict[tuple[Count, str], Producer] = {
     (Count.EVENTS_DISCARDED, "market_trade"): discarded(lambda stage: push(stage, PRINT)),
 }
 
-RUNTIME = EVENTS | GUARDS | ORDERS | CYCLES | LEDGER | RECONCILE | RISK | SNAPSHOTS
+RUNTIME = EVENTS | GUARDS | ORDERS | CYCLES | LEDGER | LOOP | RECONCILE | RISK | SNAPSHOTS
