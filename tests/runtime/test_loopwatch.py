@@ -67,6 +67,12 @@ def hold_up(until: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
+def let_pass(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let real time jump, as it does for a machine that was asleep."""
+    now = polyframe.loopwatch._now
+    monkeypatch.setattr(polyframe.loopwatch, "_now", lambda: now() + seconds)
+
+
 def hold_for(seconds: float) -> None:
     """Block this thread."""
     time.sleep(seconds)
@@ -219,17 +225,52 @@ def test_code_of_polyframe_has_its_innermost_line(
     assert said.lines(HELD, "in hold_up: ")
 
 
-def test_what_is_short_is_not_told(said: Said) -> None:
+def test_what_is_short_is_not_told(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that is late by less than the limit is as busy as loops are."""
+    counters = Counters()
 
-    async def main() -> Counters:
-        async with Environment(FakeExchange(), block_limit=PATIENCE) as env:
-            hold_for(2 * LIMIT)
-            await asyncio.sleep(0)
-        return env.counters
+    async def main() -> None:
+        watch = LoopWatch(60.0, counters)
+        watch.start()
+        let_pass(monkeypatch, 31.0)  # a sign of life was due at 30
+        watch.stop()
 
-    assert {} == asyncio.run(main()).reasons(Count.LOOP_BLOCKED)
+    asyncio.run(main())
+    assert {} == counters.reasons(Count.LOOP_BLOCKED)
     assert [] == said.lines()
+
+
+class Pacer:
+    """Time of a thread that looks: it passes only while that waits, and ends after some looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.now = 0.0
+        self.looks: list[float] = []
+        self._left = looks
+
+    def wait(self, seconds: float) -> bool:
+        """Let time pass; say whether to end."""
+        self.now += seconds
+        self.looks.append(round(self.now, 3))
+        self._left -= 1
+        return self._left < 0
+
+
+def test_it_is_looked_right_when_the_limit_is_reached(
+    said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not half a limit later, when it may be over; and once more before it is told that it lasts."""
+    pacer = Pacer(looks=4)
+    monkeypatch.setattr(polyframe.loopwatch, "_now", lambda: pacer.now)
+    watch = LoopWatch(1.0, Counters())
+    watch._loop, watch._ident = asyncio.new_event_loop(), threading.get_ident()
+    watch._wait_anew()  # the sign of life is due at 0.5
+    pacer.now, watch._ended = 0.2, pacer  # type: ignore[assignment]
+    watch._watch()
+    watch._loop.close()
+    assert [0.7, 1.2, 1.5, 1.55, 2.05] == pacer.looks
+    (line,) = said.lines(HELD)
+    assert "for 1.1 s" in line or "for 1.0 s" in line
 
 
 def test_a_block_that_ends_with_the_watch_is_counted(said: Said) -> None:
@@ -246,6 +287,47 @@ def test_a_block_that_ends_with_the_watch_is_counted(said: Said) -> None:
     asyncio.run(main())
     assert said.lines(AGAIN)
     assert 1 == counters.get(Count.LOOP_BLOCKED)
+
+
+class Live(FakeExchange):
+    """One with real money."""
+
+    is_live = True
+
+
+def test_lines_say_whose_money_it_is(said: Said) -> None:
+    """With a paper and a live account in one program, each has lines of its own."""
+
+    async def main() -> None:
+        async with (
+            Environment(FakeExchange(), block_limit=None),
+            Environment(Live(), block_limit=LIMIT),
+        ):
+            hold_up(lambda: said.lines(HELD))
+            await wait_for(lambda: said.lines(AGAIN))
+
+    asyncio.run(main())
+    assert said.lines()
+    assert all(line.startswith("[live] ") for line in said.lines())
+
+
+def test_a_loop_that_nobody_runs_is_told_without_a_place(said: Said) -> None:
+    """Where the loop's thread has ended, nobody else's stack is shown."""
+
+    async def begin() -> None:
+        LoopWatch(LIMIT, Counters()).start()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(begin()))
+    before = watches()
+    thread.start()
+    thread.join()
+    hold_up(lambda: said.lines(HELD))
+    loop.close()
+    for watching in watches() - before:
+        watching.join(PATIENCE)
+    (line,) = said.lines(HELD)
+    assert line.endswith(": no task")
 
 
 # ------------------------------------------------------------------ again and again
@@ -272,6 +354,7 @@ def test_the_same_place_is_told_once_a_cycle_and_counted_each_time(said: Said) -
     for slug in ("one", "two"):
         assert 1 == len(said.lines(HELD, f"on {slug}", "in block: hold_for(seconds)"))
         assert 1 == len(said.lines(AGAIN, f"on_price() of Mine on {slug}"))
+        assert 2 == len(said.lines(f"on_price() of Mine on {slug}"))
 
 
 def test_the_same_place_is_told_again_if_it_takes_twice_as_long(said: Said) -> None:
@@ -284,6 +367,25 @@ def test_the_same_place_is_told_again_if_it_takes_twice_as_long(said: Said) -> N
 
     watched(act)
     assert 2 == len(said.lines(HELD, "in act: hold_up"))
+
+
+def test_places_are_not_remembered_for_ever(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of months does not grow by what blocked in each of its cycles."""
+    monkeypatch.setattr(polyframe.loopwatch, "_PLACES_KEPT", 2)
+
+    async def act(watch: LoopWatch, counters: Counters) -> None:
+        async def block(slug: str) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            watch.own(task, slug=slug, strategy="Mine", hook=lambda: "run")
+            hold_up(lambda: said.lines(HELD, f"on {slug}"))
+            await wait_for(lambda: said.lines(AGAIN, f"on {slug}"))
+
+        for number in range(4):
+            await asyncio.create_task(block(f"market-{number}"))
+            assert len(watch._longest) <= 2
+
+    watched(act)
 
 
 # ------------------------------------------------------------------ no block at all
@@ -338,10 +440,14 @@ def test_a_process_that_was_suspended_is_told_apart() -> None:
     assert not re.search(r"come round (for|again after) [1-9]", err)
 
 
-def suspend(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let real time jump, as it does for a machine that was asleep."""
-    now = polyframe.loopwatch._now
-    monkeypatch.setattr(polyframe.loopwatch, "_now", lambda: now() + seconds)
+def test_the_clock_goes_on_while_the_machine_is_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has such a clock it is used, elsewhere the ordinary one."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: 5.0}.__getitem__)
+        assert 5.0 == polyframe.loopwatch._now()
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0)
+    assert 7.0 == polyframe.loopwatch._now()
 
 
 def test_a_machine_that_was_asleep_is_told_apart(
@@ -350,7 +456,7 @@ def test_a_machine_that_was_asleep_is_told_apart(
     """A laptop that was closed for an hour is a process that stood still for an hour."""
 
     async def act(watch: LoopWatch, counters: Counters) -> None:
-        suspend(monkeypatch, 3600)
+        let_pass(monkeypatch, 3600)
         await wait_for(lambda: counters.get(Count.LOOP_BLOCKED, "stood_still"))
 
     watched(act)
@@ -364,7 +470,7 @@ def test_a_block_is_told_although_the_machine_slept_meanwhile(
     """The time asleep is not the hook's; what it takes besides is."""
 
     async def act(watch: LoopWatch, counters: Counters) -> None:
-        suspend(monkeypatch, 3600)
+        let_pass(monkeypatch, 3600)
         hold_up(lambda: said.lines(HELD))
         await wait_for(lambda: said.lines(AGAIN))
 
@@ -398,7 +504,8 @@ def test_no_thread_is_left_over() -> None:
     async def main() -> None:
         for _ in range(100):
             async with Environment(FakeExchange()):
-                assert 1 == len(watches() - before)
+                (thread,) = watches() - before
+                assert thread.daemon  # the end of a program waits for nobody's loop
             assert set() == watches() - before
 
     before = watches()
