@@ -51,7 +51,7 @@ class Eager(Strategy):
 
 async def watch(env: Environment, clock: ScaledClock) -> None:
     """Halt everything once a limit was met. Cancels still pass, and nothing else."""
-    while not env.counters.reasons(Count.ORDERS_DENIED) and clock.time() < START + 200:
+    while not env.counters.reasons(Count.ORDERS_DENIED):
         await clock.sleep(5)
     env.risk.halt("enough for today")
     print("halted:", env.risk.state.value)
@@ -59,15 +59,16 @@ async def watch(env: Environment, clock: ScaledClock) -> None:
 
 async def main() -> None:
     """Trade one cycle, and stop it on the way."""
-    clock = ScaledClock(speed=75, start=START)
+    clock = ScaledClock(speed=60, start=START)
     async with LocalVenue(SyntheticSource(SERIES, seed=7), clock=clock) as venue:
         exchange = PolymarketExchange.local(venue.url, venue.account)
         async with Environment(exchange, clock=clock, risk=LIMITS) as env:
             trader = Trader(env)
             trader.add(Eager(), on=SERIES)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(watch(env, clock))
-                tasks.create_task(trader.run(cycles=1))
+                watching = tasks.create_task(watch(env, clock))
+                await trader.run(cycles=1)
+                watching.cancel()
             for record in env.ledger:
                 rules = ", ".join(sorted(record.refusals))
                 print(f"{record.slug}: bought for {record.volume:.2f} USD; refused by: {rules}")
