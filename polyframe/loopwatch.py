@@ -20,7 +20,6 @@ from contextvars import copy_context
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from polyframe.counters import Count, Counters
 
@@ -108,7 +107,7 @@ class LoopWatch:
         self._limit = limit
         self._pause = limit / 2
         self._counters = counters
-        self._owners: WeakKeyDictionary[asyncio.Task[Any], _Owner] = WeakKeyDictionary()
+        self._owners: dict[asyncio.Task[Any], _Owner] = {}
         self._longest: dict[tuple[str, object], float] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -119,6 +118,7 @@ class LoopWatch:
     ) -> None:
         """Say whose `task` is, and what will tell which hook it is in."""
         self._owners[task] = _Owner(slug, strategy, hook)
+        task.add_done_callback(self._owners.pop)
 
     def start(self) -> None:
         """Watch the loop that runs in this thread."""

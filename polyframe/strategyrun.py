@@ -261,7 +261,7 @@ class StrategyRun:
             self.name,
             where,
             self.session.slug,
-            error,
+            words_of(error),
             _line_of(error, self.strategy) if is_refusal else "",
             exc_info=None if is_refusal else error,
         )
@@ -416,12 +416,20 @@ def as_failure(error: BaseException) -> Exception:
     """
     if isinstance(error, Exception):
         return error
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {words_of(error)}"
     if isinstance(error, SystemExit):
         text = f"sys.exit({error.code!r}) was called, which ends the run"
     failure = RuntimeError(text)
     failure.__cause__ = error
     return failure
+
+
+def words_of(error: BaseException) -> str:
+    """Return the text of an error; who made its class may have been wrong about that, too."""
+    try:
+        return str(error)
+    except Exception as failed:  # noqa: BLE001
+        return f"<its text cannot be made: {type(failed).__name__}>"
 
 
 async def _wait(tasks: set[asyncio.Task[Any]], timeout: float) -> None:

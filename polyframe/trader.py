@@ -22,7 +22,7 @@ from polyframe.model.series import Series
 from polyframe.scheduler import MarketScheduler, ScheduleSettings
 from polyframe.session import ExchangeSession, SessionState
 from polyframe.strategy import Strategy, fresh
-from polyframe.strategyrun import ErrorPolicy, StrategyRun, as_failure
+from polyframe.strategyrun import ErrorPolicy, StrategyRun, as_failure, words_of
 from polyframe.tasks import see_through
 from polyframe.trading.flatten import Flattener
 from polyframe.trading.guards import EntryGuards
@@ -417,7 +417,7 @@ class Trader:
     ) -> None:
         # What a cycle earned is half a story if one of its strategies sat out the rest of it.
         data = {"strategy": mount.name, "hook": where, "error": type(error).__name__}
-        self._env.ledger.note("strategy_failed", {**data, "text": str(error)}, session.market)
+        self._env.ledger.note("strategy_failed", {**data, "text": words_of(error)}, session.market)
 
     def _apply_policy(self, mount: _Mount, where: str, error: Exception) -> None:
         if mount.on_error == "halt":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -384,6 +386,28 @@ def test_places_are_not_remembered_for_ever(said: Said, monkeypatch: pytest.Monk
         for number in range(4):
             await asyncio.create_task(block(f"market-{number}"))
             assert len(watch._longest) <= 2
+
+    watched(act)
+
+
+def test_whose_a_task_is_is_not_remembered_for_ever() -> None:
+    """A strategy that has its own task in a field goes with its cycle all the same."""
+
+    class Owner:
+        task: asyncio.Task[None] | None = None
+
+        def hook(self) -> str:
+            return "run"
+
+    async def act(watch: LoopWatch, counters: Counters) -> None:
+        owner = Owner()
+        owner.task = asyncio.create_task(asyncio.sleep(0))
+        watch.own(owner.task, slug="one", strategy="Mine", hook=owner.hook)
+        await owner.task
+        seen = weakref.ref(owner)
+        del owner
+        gc.collect()
+        assert seen() is None
 
     watched(act)
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 from attrs import define, field
+from typing_extensions import override
 
 from polyframe.counters import Count
 from polyframe.definition import check_definition
@@ -268,6 +269,41 @@ def test_what_is_no_exception_ends_the_cycle_all_the_same(place: str) -> None:
         assert {place: 2} == stage.env.counters.reasons(Count.STRATEGY_ERRORS)
 
     play(act, Panics(place))
+
+
+class WordlessError(Exception):
+    """Its class is wrong about its text, too."""
+
+    @override
+    def __str__(self) -> str:
+        msg = "no words"
+        raise RuntimeError(msg)
+
+
+@define
+class Wordless(Recorder):
+    """Raises what cannot be told."""
+
+    async def on_price(self, event: PriceChanged) -> None:
+        raise WordlessError
+
+
+@pytest.mark.parametrize("policy", ["skip_cycle", "halt", "raise"])
+def test_an_error_that_has_no_text_is_dealt_with_all_the_same(policy: ErrorPolicy) -> None:
+    """It ends the cycle by its policy and is told by its class, whatever its ``__str__`` does."""
+
+    async def act(stage: Stage) -> None:
+        if policy == "raise":
+            with pytest.raises(StrategyFailed, match="on_price"):
+                await stage.trader.run(cycles=2)
+        else:
+            await stage.trader.run(cycles=2)
+        failed = stage.env.counters.get(Count.STRATEGY_ERRORS, "on_price")
+        assert (2 if policy == "skip_cycle" else 1) == failed
+        ends = [value for _, value in stage.diary.of(FIRST.generation, "end")]
+        assert [CycleEndReason.ERROR] == ends
+
+    play(act, Wordless(), on_error=policy)
 
 
 @define
@@ -899,6 +935,7 @@ def test_add_names_the_wrong_argument(kwargs: dict[str, Any], text: str) -> None
         ("skip_cycle", ValueError("no more")),
         ("raise", ValueError("no more")),
         ("skip_cycle", PanicError("no more")),
+        ("skip_cycle", WordlessError()),
         ("skip_cycle", SystemExit("no more")),  # means the program, whatever the policy
     ],
 )
