@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from polyframe.counters import Count, Counters
 from polyframe.paper.keeping import KEY
@@ -82,8 +83,9 @@ class Keeper:
             while self._is_changed:
                 self._is_changed = False
                 taken, image = self._taken(), self._image()
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._thread, self._write, store, image)
+                # In our context, so that its line in the log says the mode.
+                write, loop = copy_context().run, asyncio.get_running_loop()
+                await loop.run_in_executor(self._thread, write, self._write, store, image)
                 self._tell(taken)
         finally:
             self._writer = None

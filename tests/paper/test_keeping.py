@@ -14,12 +14,13 @@ from typing_extensions import override
 from polyframe.clock import ScaledClock, VirtualClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
+from polyframe.logmode import close_mode, open_mode
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.paper import keeping
 from polyframe.paper.exchange import PaperExchange
 from polyframe.paper.keeping import KEY
-from polyframe.trading.snapshotstore import MemoryStore
+from polyframe.trading.snapshotstore import FolderStore, MemoryStore
 from tests.paper.kit import order
 from tests.paper.scene import play, scene, until
 from tests.support.fake import START, FakeExchange
@@ -193,6 +194,26 @@ def test_a_full_disk_stops_no_trading(caplog: pytest.LogCaptureFixture) -> None:
             assert len([one for one in caplog.records if "could not be kept" in one.message]) == 1
 
     play(act)
+
+
+def test_a_full_disk_is_told_with_whose_money_it_is(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that writes speaks for its own account, also beside one with real money."""
+    monkeypatch.setattr(FolderStore, "write", FullStore.write)
+
+    async def act() -> None:
+        modes = [open_mode(is_live=True), open_mode(is_live=False)]  # the last one is ours
+        try:
+            async with scene(ScaledClock(1, start=START), tmp_path / "kept") as found:
+                await found.place(order("0.40", 10))
+        finally:
+            for mode in modes:
+                close_mode(mode)
+
+    asyncio.run(act())
+    (line,) = [one.getMessage() for one in caplog.records if "could not be kept" in one.message]
+    assert line.startswith("[paper] ")
 
 
 @pytest.mark.parametrize(
