@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing_extensions import override
 from polyframe.checks import expect, expect_list
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
 from polyframe.recording.files import Written, open_shelf
-from polyframe.recording.reader import checked
+from polyframe.recording.reader import checked, naming
 from polyframe.recording.rows import Row, RowReader, RowWriter
 from polyframe.recording.tape import TapeEvent, TapeMarket, base_units, file_name, shares
 
@@ -100,7 +101,7 @@ class CsvRecording:
 
     *Files that are skipped* are counted when the markets are listed: ``unreadable``, and ``duplicate``
     (another file has this market). *Rows that are skipped:* ``bad_row`` (what a column says makes no
-    sense, or the row ends early; the log says what is wrong with the first one of a file),
+    sense, or the file ends within the row; the log says what is wrong with the first one of a file),
     ``unknown_kind``. *Doubtful:* ``time_went_back`` and ``crossed``, see
     `polyframe.recording.reader.checked`.
 
@@ -176,7 +177,7 @@ class CsvRecording:
         return self._files
 
     def _read_market(self, name: str) -> TapeMarket:
-        with self._opened(name) as (lines, _):
+        with self._opened(name) as (lines, _, _):
             if missing := _NEEDED - set(lines.fieldnames or ()):
                 msg = f"expected a column {min(missing)}"
                 raise ValueError(msg)
@@ -184,7 +185,10 @@ class CsvRecording:
             return _decode(file.read())
 
     def _events(self, market: TapeMarket, name: str) -> Iterator[TapeEvent]:
-        with self._opened(name) as (lines, has_decimal_commas):
+        with (
+            naming(self._shelf.location(name)),
+            self._opened(name) as (lines, ending, has_decimal_commas),
+        ):
             is_told = False
 
             def on_bad(error: Exception) -> None:
@@ -194,12 +198,12 @@ class CsvRecording:
                     log.warning("%s: line %d is skipped: %s", name, lines.line_num + 1, _why(error))
 
             reader = RowReader(market.market, self._skipped, on_bad)
-            rows = _rows(lines, reader, has_decimal_commas=has_decimal_commas)
+            rows = _rows(lines, ending, reader, has_decimal_commas=has_decimal_commas)
             yield from checked(reader.events(rows), self._doubtful)
 
     @contextmanager
-    def _opened(self, name: str) -> Iterator[tuple[csv.DictReader[str], bool]]:
-        """Open a file; give its rows, and whether commas are decimal points in it."""
+    def _opened(self, name: str) -> Iterator[tuple[csv.DictReader[str], _Lines, bool]]:
+        """Open a file; give its rows, its lines, and whether commas are decimal points in it."""
         # A mark of the byte order is what some programs begin with. What is no UTF-8 spoils its row.
         with (
             self._shelf.opened(name) as file,
@@ -208,7 +212,8 @@ class CsvRecording:
             head = text.readline()
             between = max(_COMMAS, key=head.count)
             columns = [name.strip() for name in next(csv.reader([head], delimiter=between), [])]
-            yield csv.DictReader(text, columns, delimiter=between), between != ","
+            rest = _Lines(text)
+            yield csv.DictReader(rest, columns, delimiter=between), rest, between != ","
 
     @override
     def __repr__(self) -> str:
@@ -226,20 +231,44 @@ def _why(error: Exception) -> str:
     return f"{error} is unknown" if isinstance(error, KeyError) else str(error)
 
 
+class _Lines:
+    """The lines of a file.
+
+    Attributes:
+        is_whole: Whether the last one that was read has an end.
+    """
+
+    def __init__(self, text: Iterable[str]) -> None:
+        self._text = text
+        self.is_whole = True
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._text:
+            self.is_whole = line.endswith(("\n", "\r"))
+            yield line
+
+
 def _rows(
-    lines: csv.DictReader[str], reader: RowReader, *, has_decimal_commas: bool
+    lines: csv.DictReader[str], ending: _Lines, reader: RowReader, *, has_decimal_commas: bool
 ) -> Iterator[Row]:
     """Yield the rows of a file that can be understood."""
-    number = 0
-    while True:
+    for number in itertools.count():
         try:
             line = next(lines)
-            yield _row(line, number, has_decimal_commas=has_decimal_commas)
         except StopIteration:
             return
-        except (ValueError, TypeError, csv.Error) as error:
+        except csv.Error as error:
             reader.bad(error)
-        number += 1
+            continue
+        # A row may leave out what is empty at its end, as spreadsheets do. But what a value was cut to
+        # may look like one.
+        if None in line.values() and not ending.is_whole:
+            reader.bad(ValueError("the file ends within it"))
+            continue
+        try:
+            yield _row(line, number, has_decimal_commas=has_decimal_commas)
+        except (ValueError, TypeError) as error:
+            reader.bad(error)
 
 
 def _line(values: Iterable[str]) -> bytes:
@@ -290,10 +319,6 @@ def _levels_text(prices: list[int] | None, sizes: list[int] | None) -> str | Non
 
 
 def _row(line: Mapping[str, str | None], number: int, *, has_decimal_commas: bool) -> Row:
-    if None in line.values():  # what a value was cut to may look like one
-        msg = "it has fewer values than there are columns"
-        raise ValueError(msg)
-
     def of(name: str) -> str | None:
         text = (line.get(name) or "").strip()
         if has_decimal_commas and name != "reason":

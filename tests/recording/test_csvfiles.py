@@ -128,7 +128,7 @@ def test_a_row_that_makes_no_sense_is_skipped(line: str, reason: str, tmp_path: 
         (f"Up,change,{START_MS},,1,BUY,", "line 3 is skipped: a value that this kind of row needs"),
         (f"Up,change,{START_MS},1,1,BUY,", "line 3 is skipped: price: expected 1 to 9999 units"),
         ("Up,change,1.79E+12,0.4,1,BUY,", "line 3 is skipped: invalid literal for int()"),
-        (f"Up,change,{START_MS},0.4,1", "line 3 is skipped: it has fewer values than"),
+        (f"Up,change,{START_MS},0.4,1", "line 3 is skipped: a value that this kind of row needs"),
     ],
 )
 def test_the_first_bad_row_of_a_file_is_explained(
@@ -171,6 +171,36 @@ def test_a_file_that_was_cut_off_tells_nothing_that_was_not_there(tmp_path: Path
         path.write_bytes(whole[:end])
         found = list(CsvRecording(tmp_path).events(TAPE))
         assert found == list(EXAMPLES[: len(found)])
+
+
+def test_rows_may_leave_out_what_is_empty_at_their_end(tmp_path: Path) -> None:
+    """Excel writes no delimiters for columns that are empty in a block of rows; only a cut row is none."""
+    path = Path(write_csv(tmp_path, TAPE, EXAMPLES).location)
+    lines = [line.rstrip(",") for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text("\r\n".join([*lines, ""]), encoding="utf-8", newline="")
+    recording = CsvRecording(tmp_path)
+    assert list(recording.events(TAPE)) == list(EXAMPLES)
+    assert recording.skipped == {}
+
+
+def test_a_file_that_cannot_be_read_on_ends_in_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong with the file is no bad row: it would go wrong for ever."""
+    write_csv(tmp_path, TAPE, EXAMPLES)
+    recording = CsvRecording(tmp_path)
+    events = recording.events(TAPE)
+
+    def fail(*_: object) -> None:
+        msg = "the connection is closed"
+        raise ValueError(msg)
+
+    monkeypatch.setattr(csv.DictReader, "__next__", fail)
+    with pytest.raises(
+        OSError, match=rf"{MARKET.slug}.csv cannot be read to its end: the connection"
+    ):
+        list(events)
+    assert recording.skipped == {}
 
 
 def test_what_is_no_text_costs_its_row(tmp_path: Path) -> None:
