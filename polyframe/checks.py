@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from math import inf
+from numbers import Integral
 from typing import Any
 
 from attrs import Attribute
@@ -43,7 +44,10 @@ def expect_count(name: str, value: object, *, or_none: bool | str = False) -> No
     Raises:
         ConfigError: It is none.
     """
-    is_right = _is_count(value) or (or_none is not False and value is None)
+    # Those of numpy, and members of enumerations, are whole numbers as well.
+    given: Any = value
+    is_whole = not isinstance(given, bool) and isinstance(given, Integral) and int(given) >= 1
+    is_right = is_whole or (or_none is not False and value is None)
     expect(name, value, f"a whole number from 1 on{_told(or_none)}", is_right=is_right)
 
 
@@ -53,7 +57,9 @@ def expect_list(name: str, value: object, expected: str) -> None:
     Raises:
         ConfigError: It is none.
     """
-    is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    # What has `__getitem__` only can be gone through as well.
+    can_be = isinstance(value, Iterable) or hasattr(value, "__getitem__")
+    is_list = can_be and not isinstance(value, str | bytes | Mapping)
     expect(name, value, expected, is_right=is_list)
 
 

@@ -16,8 +16,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sized
 from contextvars import Context, copy_context
+from decimal import Decimal
 from heapq import heappush
-from math import inf
+from math import inf, isfinite
+from numbers import Real
 from typing import Any, Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
 from typing_extensions import override
@@ -139,7 +141,8 @@ class ScaledClock:
 
 
 def _start(start: Any) -> float:
-    if not isinstance(start, int | float) or isinstance(start, bool) or not -inf < start < inf:
+    is_number = isinstance(start, Real | Decimal) and not isinstance(start, bool)
+    if not is_number or not isfinite(start):
         msg = f"start: expected epoch seconds, got {start!r}"
         raise ConfigError(msg)
     return float(start)

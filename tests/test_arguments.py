@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any
+from enum import IntEnum
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 import polyframe as pf
@@ -14,6 +16,7 @@ from polyframe.clock import VirtualClock
 from polyframe.errors import ConfigError
 from polyframe.paper.queues import Touch
 from polyframe.recording.pmxt import PmxtArchive
+from polyframe.recording.tape import TapeEvent, TapeMarket
 from tests.backtest.kit import Eager, Made, both, make_entry
 from tests.support.fake import FakeExchange
 
@@ -129,7 +132,7 @@ def credentials(**given: Any) -> None:
 
 ANY: list[Any] = [Weird(), 3.5, {"a": 1}, [Weird()]]
 """Nobody takes any of these."""
-NO_NUMBER = [*ANY, 1, Decimal("NaN")]
+NO_NUMBER = [*ANY, True, Decimal("NaN")]
 NO_TEXT = [*ANY, 3, ""]
 
 CALLS: list[tuple[Callable[..., Any], dict[str, list[Any]]]] = [
@@ -216,6 +219,70 @@ def test_a_wrong_private_key_is_refused_without_its_value() -> None:
         with pytest.raises(ConfigError) as caught:
             call(**{name: ["s3cret"]})
         assert "s3cret" not in str(caught.value)
+
+
+class Two(IntEnum):
+    """A whole number with a name."""
+
+    TWO = 2
+
+
+class Listening:
+    """What can be called to tell progress, being a class."""
+
+    heard: ClassVar[list[object]] = []
+
+    def __init__(self, progress: object) -> None:
+        self.heard.append(progress)
+
+
+class Listed:
+    """A sequence as old as Python."""
+
+    def __init__(self, *values: object) -> None:
+        self._values = values
+
+    def __getitem__(self, index: int) -> object:
+        return self._values[index]
+
+
+class Bare:
+    """A recording that gives its markets one by one."""
+
+    skipped: ClassVar[dict[str, int]] = {}
+    doubtful: ClassVar[dict[str, int]] = {}
+
+    def markets(self) -> Iterator[TapeMarket]:
+        """Yield the only one."""
+        yield ENTRY
+
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        """Yield what was heard."""
+        return MADE.events(market)
+
+
+@pytest.mark.parametrize("count", [Two.TWO, np.int64(2)], ids=["named", "numpy"])
+def test_whole_numbers_of_others_are_whole_numbers(count: Any) -> None:
+    """Members of enumerations and numbers of numpy count."""
+    run(cycles=count)
+    sampled(count=count)
+    looked(cuts=count)
+    pf.Ledger(limit=count)
+    pf.PaperModels(seed=count)
+    assert pf.VirtualClock(count).time() == 2
+
+
+def test_what_was_right_before_it_was_looked_at_passes() -> None:
+    """Odd, but it works: a class that is called, a bare sequence, a bare recording, numbers of money."""
+    given: dict[str, Any] = {"services": Listed(Weird()), "progress": Listening}
+    report = pf.run_backtest(Eager(), **{"data": Bare(), **given})
+    assert len(report.cycles) == 1
+    assert Listening.heard
+    one: Any = Decimal("0.5")
+    assert pf.PaperModels(failed=one).failed == one
+    assert pf.VirtualClock(one).time() == 0.5
+    unset: Any = None
+    assert exchange(confirm_live=unset).confirm_live == ""
 
 
 def test_what_is_no_mistake_passes() -> None:

@@ -74,6 +74,8 @@ class ReplayExchange(ConvertsOnPaper):
     Attributes:
         blotter: All orders, for the report.
         paths: How the prices of each market moved that was played to its end, by slug; likewise.
+        told_ms: When the last row came that says who won a market of which nothing else does, in epoch
+            milliseconds.
         failure: Done with an exception if the recording cannot be read on, or a model raised; made by
             `open`.
 
@@ -99,6 +101,7 @@ class ReplayExchange(ConvertsOnPaper):
         self.blotter = Blotter()
         self.paths: dict[str, PricePath] = {}
         self.failure: asyncio.Future[None] | None = None
+        self.told_ms = 0
         self._recording = recording
         self._models = models or PaperModels()
         self._resolved_after = resolved_after
@@ -215,6 +218,7 @@ class ReplayExchange(ConvertsOnPaper):
         if (verdict := stage.verdict) is not None:
             verdict.read_on()
             left = max(left, verdict.told_ms / 1000 - stage.entry.market.window.end)
+            self.told_ms = max(self.told_ms, verdict.told_ms)
         self.paths[slug] = stage.floor.path
         del self._stages[slug]
         self._venue.advance(player.now_ms())

@@ -40,8 +40,9 @@ def check_progress(progress: object) -> None:
     Raises:
         ConfigError: It is neither a callable, nor ``True``, ``False`` or ``None``.
     """
-    is_right = callable(progress) or isinstance(progress, bool | None)
-    expect("progress", progress, "a callable, True, False or None", is_right=is_right)
+    if not callable(progress):  # a class may be one
+        is_right = isinstance(progress, bool | None)
+        expect("progress", progress, "a callable, True, False or None", is_right=is_right)
 
 
 class Meter:

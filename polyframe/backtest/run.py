@@ -280,7 +280,8 @@ class _Job:
             _notice_outside(self._loop)  # while services open, no time passes that matters
             await _until_failure(exchange, self._trade(env, chosen, settings))
             try:
-                async with asyncio.timeout(self.resolved_after + _PATIENCE):
+                left = max(self.resolved_after, exchange.told_ms / 1000 - clock.time())
+                async with asyncio.timeout(left + _PATIENCE):
                     await env.settlement.wait_settled()
             except TimeoutError:
                 pass  # the report says which cycles are not resolved
@@ -452,7 +453,7 @@ def _chosen(
     """
     expect_recording("data", data)
     found: dict[Series, list[TapeMarket]] = {}
-    markets = data.markets()
+    markets = list(data.markets())
     own = with_own_names(markets)
     if left_out := len(markets) - len(own):
         text = "data: left out, because an earlier market has the same name: %d (New York's hour twice)"

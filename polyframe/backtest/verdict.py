@@ -10,6 +10,9 @@ from polyframe.model.market import Market, Outcome
 from polyframe.recording.reader import Piece
 from polyframe.recording.tape import Timed
 
+LATEST = 86_400
+"""Seconds after the end of a window in which a row may say who won."""
+
 
 class Verdict:
     """Passes on what was heard of a market, and remembers what it says of who won.
@@ -42,6 +45,11 @@ class Verdict:
         return piece
 
     def read_on(self) -> None:
-        """Go on to the end: what tells who won most often comes behind the window."""
-        for _ in self:
-            pass
+        """Go on, for some time: what tells who won most often comes behind the window.
+
+        Not to the end, which what makes up its events as it goes may not have.
+        """
+        until_ms = (self._market.window.end + LATEST) * 1000
+        for piece in self:
+            if piece.received_ms > until_ms:
+                return

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
+from math import isfinite
+from numbers import Real
 from typing import Any, Protocol
 
 from attrs import Attribute, field, frozen
 
-from polyframe.checks import duration_ms, flag, must, number
+from polyframe.checks import duration_ms, flag, must
 from polyframe.errors import ConfigError
 from polyframe.paper.queues import Power2, QueueModel
 
@@ -79,8 +82,16 @@ class EmpiricalLatency:
         return self.samples_ms[int(chance.random() * len(self.samples_ms))]
 
 
-_probability = number("a probability from 0 to 1", lambda value: 0 <= value <= 1)
-_seed = must("a whole number or a text", lambda value: isinstance(value, int | str))
+def _is_probability(value: Any) -> bool:
+    # What chance says can be compared with a Decimal as well.
+    is_number = isinstance(value, Real | Decimal) and not isinstance(value, bool)
+    return is_number and bool(isfinite(value) and 0 <= value <= 1)
+
+
+_probability = must("a probability from 0 to 1", _is_probability)
+_seed = must(
+    "a number or a text", lambda value: value is None or isinstance(value, Real | Decimal | str)
+)
 _latency = must(
     "a latency, such as ConstantLatency(250)",
     lambda value: not isinstance(value, type) and hasattr(value, "sample_ms"),

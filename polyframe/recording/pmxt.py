@@ -98,6 +98,7 @@ class PmxtArchive:
 
     def __init__(self, folder: str | Path, markets: Sequence[TapeMarket]) -> None:
         expect_list("markets", markets, "a list of TapeMarket(…)")
+        markets = tuple(markets)
         for one in markets:
             expect("markets", one, "TapeMarket(…) in it", is_right=isinstance(one, TapeMarket))
         self._parquet = load_optional("pyarrow.parquet", "PmxtArchive")

@@ -26,7 +26,13 @@ from polyframe.backtest.sweeps.sweeping import sweep
 from polyframe.clock import Clock, VirtualClock, WallClock
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError, StrategyDefinitionError, StrategyFailed
-from polyframe.model.events import MarketMessage, MarketResolved, PriceChanged, StreamState
+from polyframe.model.events import (
+    MarketMessage,
+    MarketResolved,
+    PriceChanged,
+    StreamState,
+    TradePrint,
+)
 from polyframe.model.market import Market, Outcome, Resolution
 from polyframe.model.order import OrderRequest, OrderType, PlaceResult, Side
 from polyframe.model.series import Series
@@ -559,6 +565,36 @@ def test_rows_say_who_won_where_nothing_else_does(at: float, due: int) -> None:
     data.rows[0] = (evolve(first, winner=Outcome.DOWN), data.rows[0][1])
     report = run_backtest(Curious(), data=data, models=MODELS, services=[[]])
     assert report.cycles[0].winner is Outcome.DOWN
+
+
+@define(eq=False)
+class Endless(Made):
+    """A recording that goes on for days behind its last row, and is never to be read to its end."""
+
+    @override
+    def events(self, market: TapeMarket) -> Iterator[TapeEvent]:
+        """Yield the rows, and then a trade a minute."""
+        yield from super().events(market)
+        trade = TradePrint(market.market.condition_id, market.market.up_token, 5000, None, None, 0)
+        for minute in range(6, 3 * 1440):
+            yield Timed((market.market.window.start + 60 * minute) * 1000, 1, trade)
+        msg = "nobody needs so much"
+        raise AssertionError(msg)
+
+
+@pytest.mark.parametrize(("hours", "winner"), [(5, Outcome.UP), (None, None)])
+def test_who_won_is_looked_for_long_enough_but_not_for_ever(
+    hours: int | None, winner: Outcome | None
+) -> None:
+    """Hours behind the last window a row still settles it; what has no end is left after a day."""
+    entry = make_entry(0, winner=None)
+    rows: list[tuple[float, list[MarketMessage]]] = [(0, both(entry, 50, 51))]
+    if hours is not None:
+        message = MarketResolved(entry.market.condition_id, entry.market.up_token, 0)
+        rows.append((hours * 3600, [message]))
+    data = (Endless() if hours is None else Made()).add(entry, *rows)
+    report = run_backtest(BuysOnce(), data=data, models=MODELS)
+    assert [cycle.winner for cycle in report.cycles] == [winner]
 
 
 def test_of_the_hour_that_comes_twice_one_is_played(caplog: pytest.LogCaptureFixture) -> None:

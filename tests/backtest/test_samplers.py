@@ -39,11 +39,12 @@ def test_steps_between_two_bounds_are_exact() -> None:
         with pytest.raises(ConfigError, match="low, high, step: expected"):
             Between(*map(Decimal, wrong))
     with pytest.raises(
-        ConfigError, match=r"low: expected a Decimal, .*range\(…\) instead\), got 3"
+        ConfigError, match=r"low: expected a Decimal, or a whole number .*, got 0.1"
     ):
-        Between(3, 9, 2)  # type: ignore[arg-type]
-    whole = sampled(RandomSampler({"every": range(3, 10, 2)}, 9, 1))
-    assert {each.settings["every"] for each in whole.variants} <= {3, 5, 7, 9}
+        Between(0.1, 0.3, 0.1)  # type: ignore[arg-type]
+    for every in (range(3, 10, 2), Between(3, 9, 2)):
+        whole = sampled(RandomSampler({"every": every}, 9, 1))
+        assert {each.settings["every"] for each in whole.variants} <= {3, 5, 7, 9}
     found = sampled(RandomSampler({"limit": steps}, 9, 1), strategy=_buyer())
     assert {each.settings["limit"] for each in found.variants} == set(steps)
 

@@ -347,8 +347,8 @@ def test_a_grid_needs_lists(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("more", "match"),
     [
-        ({"workers": 2}, "workers: expected at least 1, and no executor beside it"),
-        ({"executor": None, "workers": 0}, "workers: expected at least 1"),
+        ({"workers": 2}, "workers: expected no executor beside it"),
+        ({"executor": None, "workers": 0}, "workers: expected a whole number from 1 on"),
         ({"executor": 5}, "executor: expected a concurrent.futures.Executor, got 5"),
         ({"chunk": 0}, "chunk: expected a whole number from 1 on, or None for all markets, got 0"),
         ({"counters": 1}, "counters: no option of a sweep; there are: cash, models"),

@@ -266,6 +266,13 @@ def test_hours_may_be_at_a_url(tmp_path: Path) -> None:
     assert there.identity(TAPE).startswith("polymarket_orderbook_2026-09-28T09.parquet ")
 
 
+def test_the_markets_may_come_from_a_generator(tmp_path: Path) -> None:
+    """What can be gone through but once is not used up before it is kept."""
+    write_hour(tmp_path, [])
+    markets: Any = (tape for tape in TAPES)
+    assert PmxtArchive(tmp_path, markets).markets() == PmxtArchive(tmp_path, TAPES).markets() != []
+
+
 def test_a_damaged_hour_is_named(tmp_path: Path) -> None:
     """Who reads an hour that is damaged is told which file it is."""
     path = write_hour(tmp_path, [change(1)])

@@ -51,13 +51,9 @@ class Means:
     retry_failed: bool = False
 
     def __attrs_post_init__(self) -> None:
-        workers: object = self.workers
-        is_count = type(workers) is int and workers >= 1
-        if workers is not None and (self.executor is not None or not is_count):
-            msg = (
-                f"workers: expected at least 1, and no executor beside it, got {workers!r}"
-                f" and {self.executor!r}"
-            )
+        expect_count("workers", self.workers, or_none="for one of each processor")
+        if self.workers is not None and self.executor is not None:
+            msg = f"workers: expected no executor beside it, got {self.executor!r}"
             raise ConfigError(msg)
         if self.executor is not None and not isinstance(self.executor, Executor):
             msg = (

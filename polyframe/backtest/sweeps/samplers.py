@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from polyframe.checks import amount, expect, expect_count
+from polyframe.checks import expect, expect_count, must
 from polyframe.errors import ConfigError
+from polyframe.model.money import is_sane
 
 if TYPE_CHECKING:
     from polyframe.backtest.sweeps.variantresult import VariantResult
@@ -33,7 +34,13 @@ class Sampler(Protocol):
         ...
 
 
-_bound = amount("a finite number (whole numbers: range(…) instead)", lambda _: True)
+def _is_exact(value: Any) -> bool:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return is_whole or (isinstance(value, Decimal) and is_sane(value))
+
+
+# Steps of floats would miss `high` by what they are off.
+_bound = must("a Decimal, or a whole number where the setting is one", _is_exact)
 
 
 def _is_list(values: object) -> bool:
@@ -43,7 +50,9 @@ def _is_list(values: object) -> bool:
 
 @frozen
 class Between:
-    """Steps from `low` to `high`, both included, for samplers; of whole numbers a ``range`` is one.
+    """Steps from `low` to `high`, both included, for samplers.
+
+    Of whole numbers it makes whole numbers; a ``range`` does so, too.
 
     Attributes:
         low, high: In the setting's own unit.
@@ -53,9 +62,9 @@ class Between:
         ConfigError: They are no range.
     """
 
-    low: Decimal = field(validator=_bound)
-    high: Decimal = field(validator=_bound)
-    step: Decimal = field(validator=_bound)
+    low: Decimal | int = field(validator=_bound)
+    high: Decimal | int = field(validator=_bound)
+    step: Decimal | int = field(validator=_bound)
 
     def __attrs_post_init__(self) -> None:
         if not self.low <= self.high or self.step <= 0:
@@ -65,10 +74,10 @@ class Between:
     def __len__(self) -> int:
         return int((self.high - self.low) // self.step) + 1
 
-    def __iter__(self) -> Iterator[Decimal]:
+    def __iter__(self) -> Iterator[Decimal | int]:
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: int) -> Decimal:
+    def __getitem__(self, index: int) -> Decimal | int:
         if not 0 <= index < len(self):
             raise IndexError(index)
         return self.low + index * self.step

@@ -70,6 +70,10 @@ def _credentials(_: object, attribute: Attribute[Any], value: object) -> None:
         raise ConfigError(msg)
 
 
+def _confirmation(value: Any) -> Any:
+    return "" if value is None else value  # a variable that is not set is None
+
+
 def _signer(_: object, attribute: Attribute[Any], value: object) -> None:
     if value is not None and (isinstance(value, type) or not hasattr(value, "maker")):
         msg = f"{attribute.name}: expected WalletSigner(…), or None, got {type(value).__name__}"
@@ -141,7 +145,9 @@ class PolymarketExchange:
         factory=StreamSettings, validator=instance(StreamSettings)
     )
     request_timeout: float = field(default=10.0, validator=a_time)
-    confirm_live: str = field(default="", kw_only=True, validator=instance(str))
+    confirm_live: str = field(
+        default="", kw_only=True, converter=_confirmation, validator=instance(str)
+    )
     proxy: str | None = field(default=None, kw_only=True, validator=check_proxy, repr=shown_proxy)
     rate_limits: RateLimits | None = field(
         default=None, kw_only=True, validator=instance(RateLimits, or_none=True)
