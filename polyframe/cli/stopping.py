@@ -1,5 +1,7 @@
 """Ctrl-C, SIGTERM and the loss of the terminal: the first asks for an orderly end, a second ends at once.
 
+Unless it is, or follows, the loss of the terminal: then nobody insists yet.
+
 The process never outlives a deadline, whatever a strategy does: one that swallows its cancellation,
 blocks the thread or left a thread behind is left to its fate, after the report was printed.
 """
@@ -75,9 +77,13 @@ class Stopper:
             self._let_go_of_terminal()
             if self.signal is not None:
                 return  # nobody insists: the system and the shell may both tell it
-        if self.signal is not None:
+        if self.signal is None:
+            self.stop(signal.Signals(number))
+        elif self.signal == HANG_UP:
+            # Nor does who ends a session: it lets terminals go first, and then its processes.
+            self.signal = signal.Signals(number)
+        else:
             leave(128 + number)
-        self.stop(signal.Signals(number))
 
     def _let_go_of_terminal(self) -> None:
         """Write to nowhere instead: each write to a terminal that is gone is an error."""

@@ -41,3 +41,31 @@ def test_a_worker_that_was_forked_ends_at_once_and_reports_nothing() -> None:
         check=False,
     )
     assert done.stdout.split() == [str(128 + signal.SIGTERM), "None"], done.stderr
+
+
+SESSION_ENDS = """
+import os, signal
+from polyframe.cli.stopping import Stopper
+stopper = Stopper(grace=30.0)
+stopper.install()
+for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+    os.kill(os.getpid(), number)
+print("goes on", flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+print("no more", flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal on this system")
+def test_a_session_that_ends_asks_for_an_orderly_end() -> None:
+    """Its terminal goes, then its processes are told to: orders have to be cancelled in between."""
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION_ENDS],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env=environment(),
+        check=False,
+    )
+    assert "goes on\n" == done.stdout, done.stderr
+    assert 128 + signal.SIGTERM == done.returncode
