@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -59,6 +59,18 @@ class _Stage:
     verdict: Verdict | None
 
 
+def _check_tokens(markets: Iterable[TapeMarket]) -> None:
+    """Refuse markets with a token in common: the shares of one cycle would be those of the next, too."""
+    owners: dict[str, str] = {}
+    for entry in markets:
+        slug = entry.market.slug
+        for token in (entry.market.up_token, entry.market.down_token):
+            other = owners.setdefault(token, slug)
+            if other != slug:
+                msg = f"data: {slug} has the token {token!r} of {other}; give each market its own"
+                raise ConfigError(msg)
+
+
 class ReplayExchange(ConvertsOnPaper):
     """An `Exchange` whose markets are those of a recording, and whose account is made up.
 
@@ -80,7 +92,8 @@ class ReplayExchange(ConvertsOnPaper):
             `open`.
 
     Raises:
-        ConfigError: No cash, or two recorded markets of one series have the same window.
+        ConfigError: No cash, or two recorded markets have the same window in one series, or a token in
+            common.
     """
 
     name = "replay"
@@ -113,6 +126,7 @@ class ReplayExchange(ConvertsOnPaper):
                 msg = f"data: {entry.market.slug} is recorded twice; leave one of them out"
                 raise ConfigError(msg)
             self._markets[key] = entry
+        _check_tokens(self._markets.values())
         self._by_condition = {
             entry.market.condition_id: entry.market for entry in self._markets.values()
         }

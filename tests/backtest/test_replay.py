@@ -315,6 +315,9 @@ def test_what_cannot_be_run_is_refused_by_name(tmp_path: Path) -> None:
     """No strategy, no data, a series that was not recorded, a market twice, a loop, a wrong clock."""
     data = wandering(1, cycles=1)
     twice = Made([*data.rows, *data.rows])
+    second = make_entry(1)
+    token = data.markets()[0].market.up_token
+    alike = Made([*data.rows]).add(evolve(second, market=evolve(second.market, down_token=token)))
 
     async def within() -> None:
         run_backtest(Eager(), data=data)
@@ -341,6 +344,8 @@ def test_what_cannot_be_run_is_refused_by_name(tmp_path: Path) -> None:
         run_backtest(Eager(), data=data, series="eth-updown-5m")
     with pytest.raises(ConfigError, match="recorded twice"):
         run_backtest(Eager(), data=twice)
+    with pytest.raises(ConfigError, match=f"has the token '{token}' of btc-updown-5m-.*its own"):
+        run_backtest(Eager(), data=alike)
     with pytest.raises(ConfigError, match="await backtest"):
         asyncio.run(within())
     with pytest.raises(ConfigError, match="needs a VirtualClock"):
