@@ -65,7 +65,9 @@ def ledger_report(
         cycles = _wanted(ledger.cycles(run=run, mode=mode), Path(path), series)
         # A recording counts what it skips as long as it lives; ours is what is new.
         before = (Counter[str](), Counter[str]()) if data is None else _oddities(data)
-        tapes = {} if data is None else {tape.market.slug: tape for tape in data.markets()}
+        markets = () if data is None else data.markets()
+        # A slug may be that of two windows: the hour that New York repeats in autumn.
+        tapes = {(tape.market.slug, tape.market.window.start): tape for tape in markets}
         shared = Counter(entry.record.slug for entry in ledger.cycles())
         converted = _conversions(ledger)
         failures = _failures(ledger, run, mode, {entry.record.slug for entry in cycles})
@@ -75,7 +77,7 @@ def ledger_report(
             # own orders; otherwise one story is told, whoever placed what.
             only = entry.run if shared[entry.record.slug] > 1 else None
             life = _life(ledger, entry, only, converted.get(entry.record.slug, ()))
-            tape = tapes.get(entry.record.slug)
+            tape = tapes.get((entry.record.slug, entry.record.generation))
             lives.append(life if data is None or tape is None else _seen(life, data, tape))
     after = before if data is None else _oddities(data)
     return reckon(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from attrs import define, fields
+from attrs import define, evolve, fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
@@ -18,6 +19,7 @@ from polyframe.counters import Counters
 from polyframe.errors import ConfigError, OrderError
 from polyframe.model.market import Outcome
 from polyframe.model.order import OrderType
+from polyframe.model.series import Series
 from polyframe.model.trade import TradeStatus
 from polyframe.recording.tape import Gap, TapeEvent
 from polyframe.report.html import page
@@ -27,7 +29,7 @@ from polyframe.strategies import Arbitrage
 from polyframe.strategy import Strategy
 from polyframe.testing import Regime, RegimeMarkets
 from polyframe.trading.ledger import CycleRecord, CycleStatus, Ledger
-from tests.backtest.kit import LENGTH, SERIES, START, Eager, Made, make_entry, wandering
+from tests.backtest.kit import LENGTH, SERIES, START, Eager, Made, both, make_entry, wandering
 
 UNKNOWN_TO_A_LEDGER = {"slippage_mid", "slippage_touch", "marked_drawdown"}
 
@@ -215,6 +217,22 @@ def test_with_the_recording_it_says_the_rest_as_well(
     assert_same_figures(run.total, told.total, set())
     # Another recording has nothing to say about these markets.
     assert ledger_report(path, data=Made()) == ledger_report(path)
+
+
+def test_of_the_hour_that_comes_twice_the_right_one_is_seen(path: Path) -> None:
+    """Two recorded windows have one slug: what the ledger has is shown beside the prices of its own."""
+    series = Series.parse("btc-updown-1h")
+    first = int(datetime(2026, 11, 1, 5, tzinfo=UTC).timestamp())  # the hour from 1 in New York
+    data = Made()
+    for number in range(2):
+        window, plain = series.window_at(first + 3600 * number), make_entry(number)
+        market = evolve(plain.market, series=series, window=window, slug=series.slug(window))
+        entry = evolve(plain, market=market)
+        data.add(entry, (0, both(entry, 50, 51)), (9, both(entry, 60 + number, 62 + number)))
+    assert len({entry.market.slug for entry in data.markets()}) == 1
+    run = run_backtest(Once(5.0), data=data, ledger=path)
+    told = ledger_report(path, data=data)
+    assert [cycle.path for cycle in told.cycles] == [cycle.path for cycle in run.cycles]
 
 
 def test_runs_of_the_same_markets_are_told_apart(path: Path) -> None:
