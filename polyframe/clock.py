@@ -11,6 +11,7 @@ soon as nothing else is left to do.
 from __future__ import annotations
 
 import asyncio
+import logging
 import selectors
 import time
 from collections import deque
@@ -25,6 +26,8 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple, runtime_checkable
 from typing_extensions import override
 
 from polyframe.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -483,6 +486,10 @@ class _VirtualSelector(selectors.BaseSelector):
                 self._moments = 0
                 msg = "VirtualClock: deadlock, every task waits and no timer is set"
                 raise RuntimeError(msg)
+            if self._moments == _MOST_MOMENTS:
+                # A thread may load something for long. If it never ends, this is all that is ever said.
+                waited = _MOST_MOMENTS * _MOMENT
+                log.warning("nothing has gone on for %.0f s: all wait for a thread to end", waited)
             return ready
         self._clock._advance(timeout)  # noqa: SLF001
         return []

@@ -181,6 +181,23 @@ class TestVirtualClock:
         clock.run(main())
         assert clock.time() == START
 
+    def test_a_thread_that_does_not_end_is_told_once(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is no deadlock, but who waits hears what for."""
+        monkeypatch.setattr("polyframe.clock._MOMENT", 0.01)
+        monkeypatch.setattr("polyframe.clock._MOST_MOMENTS", 3)
+
+        def work() -> None:
+            deadline = time.monotonic() + 30
+            while not caplog.records and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.1)  # some moments more
+
+        VirtualClock(START).run(asyncio.to_thread(work))
+        (line,) = caplog.messages
+        assert line.endswith("all wait for a thread to end")
+
     def test_a_process_hides_no_deadlock_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Who waits for something else is told of it, although a process is kept for later."""
         monkeypatch.setattr("polyframe.clock._MOMENT", 0.01)
