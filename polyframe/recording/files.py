@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from polyframe.checks import expect_path
 from polyframe.errors import ConfigError
+from polyframe.paths import local_path
 
 _PART = ".part"
 
@@ -87,14 +88,16 @@ def open_shelf(root: str | Path, *, must_exist: bool = False) -> Shelf:
     """Return the shelf at a path, or at a URL such as ``s3://bucket/recordings``.
 
     Raises:
-        ConfigError: It does not exist although it must, fsspec is not installed, or it has no such
-            kind of URL.
+        ConfigError: It does not exist although it must, fsspec is not installed, it has no such
+            kind of URL, or the URL is a path, which has lost a part of it.
     """
     expect_path("folder", root)
     if isinstance(root, str) and "://" in root:
         return _RemoteShelf(root)
     folder = Path(root)
-    if must_exist and not folder.is_dir():
+    if not must_exist:
+        local_path("folder", root, "give it as a text, not as a Path")
+    elif not folder.is_dir():
         msg = f"folder: {folder} is no folder; name the one that recordings are in"
         raise ConfigError(msg)
     return _FolderShelf(folder)

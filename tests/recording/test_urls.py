@@ -13,6 +13,8 @@ from polyframe.cli.outputs import check_file, check_folder
 from polyframe.errors import ConfigError
 from polyframe.exchange.polymarket import PolymarketExchange
 from polyframe.paths import local_path
+from polyframe.recording.csvfiles import write_csv
+from polyframe.recording.parquet import write_market
 from polyframe.recording.recorder import Recorder
 from polyframe.strategies import DataRecorder
 from tests.backtest.kit import Eager, wandering
@@ -29,6 +31,8 @@ def write(how: str) -> None:
 CALLS: dict[str, Callable[[], object]] = {
     "recorder": lambda: Recorder(PolymarketExchange(), ["btc-updown-15m"], URL),
     "recorder, a path": lambda: Recorder(PolymarketExchange(), ["btc-updown-15m"], Path(URL)),
+    "market": lambda: write_market(Path(URL), wandering(1, cycles=1).markets()[0], ()),
+    "market as CSV": lambda: write_csv(Path(URL), wandering(1, cycles=1).markets()[0], ()),
     "rows": lambda: DataRecorder(folder=URL),
     "sweep": lambda: sweep(Eager, [{}], data=wandering(1, cycles=1, rows=5), folder=URL),
     "text": lambda: write("write"),
