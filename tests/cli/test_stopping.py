@@ -21,7 +21,8 @@ there, here = os.pipe()
 worker = os.fork()
 if not worker:
     os.write(here, b".")
-    time.sleep(60)
+    for _ in range(600):  # a signal just before one long sleep would be seen after it
+        time.sleep(0.1)
 os.read(there, 1)
 os.kill(worker, signal.SIGTERM)
 _, status = os.waitpid(worker, 0)
