@@ -69,7 +69,8 @@ def expect_some_seconds(name: str, value: object) -> None:
     Raises:
         ConfigError: It is none.
     """
-    is_right = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
+    given: Any = value
+    is_right = is_number(given) and 0 < given < inf
     expect(name, value, "seconds above 0", is_right=is_right)
 
 
@@ -136,7 +137,7 @@ def number(expected: str, holds: Callable[[float], bool], *, or_none: bool | str
     """
 
     def is_right(value: Any) -> bool:
-        return _is_number(value) and -inf < value < inf and holds(value)
+        return is_number(value) and -inf < value < inf and holds(value)
 
     return _or_none(expected, is_right, or_none)
 
@@ -161,7 +162,8 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 1
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number of seconds or the like; ``True`` is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -183,8 +185,8 @@ not_negative = amount("at least 0", lambda value: value >= 0)
 a_price = amount("between 0 and 1", lambda value: 0 < value < 1)
 seconds = number("seconds, at least 0", lambda value: value >= 0)
 some_seconds = number("seconds above 0", lambda value: value > 0)
-a_wait = must("at least 0 seconds", lambda value: _is_number(value) and value >= 0)
-a_time = must("seconds above 0, inf for no end", lambda value: _is_number(value) and value > 0)
+a_wait = must("at least 0 seconds", lambda value: is_number(value) and value >= 0)
+a_time = must("seconds above 0, inf for no end", lambda value: is_number(value) and value > 0)
 duration_ms = must(
     "whole milliseconds of at least 0", lambda value: type(value) is int and value >= 0
 )

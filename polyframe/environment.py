@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from polyframe.checks import expect
+from polyframe.checks import expect, is_number
 from polyframe.clock import Clock, WallClock, in_simulated_time
 from polyframe.counters import Count, Counters
 from polyframe.errors import ConfigError
@@ -447,8 +447,7 @@ def _fields_source(strategy: Strategy) -> Callable[[], msgspec.Raw]:
 
 
 def _is_limit(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and bool(SHORTEST <= value < inf)
+    return is_number(value) and bool(SHORTEST <= value < inf)
 
 
 def _expect(name: str, value: object, is_right: bool, example: str) -> None:

@@ -217,9 +217,9 @@ class MarketScheduler:
                 self._counters.add(Count.MARKET_WAITS, "error")
                 log.exception("%s: asking for the next market failed", self.series)
             else:
-                if market is not None and not self._is_taken(market, level):
-                    return market
                 if market is not None:
+                    if not self._is_taken(market, level):
+                        return market
                     level = logging.INFO
             now = self._clock.time()
             if now >= last_call:

@@ -20,7 +20,7 @@ from typing_extensions import Unpack, override
 from polyframe.backtest.exchange import RESOLVED_AFTER, ReplayExchange
 from polyframe.backtest.progress import Meter, Tell, check_progress, listener
 from polyframe.backtest.reckoning import ReplayLedger, make_report
-from polyframe.checks import expect, expect_list, expect_path, expect_recording
+from polyframe.checks import expect, expect_list, expect_path, expect_recording, is_number
 from polyframe.clock import VirtualClock
 from polyframe.counters import Counters
 from polyframe.environment import Environment
@@ -190,9 +190,8 @@ def check_options(options: Mapping[str, Any]) -> None:
     check_progress(options.get("progress"))
     after = options.get("resolved_after", RESOLVED_AFTER)
     # Before the end nobody may know who has won.
-    if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after < inf:
-        msg = f"resolved_after: expected market seconds of at least 0, got {after!r}"
-        raise ConfigError(msg)
+    is_right = is_number(after) and 0 <= after < inf
+    expect("resolved_after", after, "market seconds of at least 0", is_right=is_right)
 
 
 @define(eq=False)

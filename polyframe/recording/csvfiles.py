@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from polyframe.checks import expect, expect_list
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
-from polyframe.recording.files import Written, open_shelf
+from polyframe.recording.files import Written, found_anywhere, open_shelf
 from polyframe.recording.reader import checked, naming
 from polyframe.recording.rows import Row, RowReader, RowWriter
 from polyframe.recording.tape import TapeEvent, TapeMarket, base_units, file_name, shares
@@ -143,8 +143,7 @@ class CsvRecording:
     @override
     def __reduce__(self) -> tuple[type[CsvRecording], tuple[str]]:
         # To another process goes where it is, not what was read: that process opens it anew.
-        is_url = "://" in self._folder
-        return type(self), (self._folder if is_url else str(Path(self._folder).resolve()),)
+        return type(self), (found_anywhere(self._folder),)
 
     @property
     def skipped(self) -> Mapping[str, int]:

@@ -103,6 +103,11 @@ def open_shelf(root: str | Path, *, must_exist: bool = False) -> Shelf:
     return _FolderShelf(folder)
 
 
+def found_anywhere(root: str) -> str:
+    """Return a path, or a URL, as it holds in a process of this machine that works in another folder."""
+    return root if "://" in root else str(Path(root).resolve())
+
+
 class _FolderShelf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -15,7 +15,7 @@ from polyframe.checks import expect, expect_list
 from polyframe.recording.batches import read_batches
 from polyframe.recording.changes import as_events
 from polyframe.recording.columns import ColumnReader
-from polyframe.recording.files import Written, open_shelf
+from polyframe.recording.files import Written, found_anywhere, open_shelf
 from polyframe.recording.reader import Checker, Piece, load_optional, naming
 from polyframe.recording.rows import COLUMNS, Row, RowReader, RowWriter, schema
 from polyframe.recording.tape import TapeEvent, TapeMarket, file_name
@@ -238,8 +238,7 @@ class ParquetRecording:
     @override
     def __reduce__(self) -> tuple[type[ParquetRecording], tuple[str]]:
         # To another process goes where it is, not what was read: that process opens it anew.
-        is_url = "://" in self._folder
-        return type(self), (self._folder if is_url else str(Path(self._folder).resolve()),)
+        return type(self), (found_anywhere(self._folder),)
 
     @override
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ from polyframe.model.events import (
 )
 from polyframe.model.money import PRICE_UNITS, price_units, size_decimal
 from polyframe.model.order import Side
-from polyframe.recording.files import Shelf, open_shelf
+from polyframe.recording.files import Shelf, found_anywhere, open_shelf
 from polyframe.recording.reader import checked, load_optional, naming
 from polyframe.recording.tape import Gap, TapeEvent, TapeMarket, Timed
 
@@ -132,9 +132,7 @@ class PmxtArchive:
     @override
     def __reduce__(self) -> tuple[type[PmxtArchive], tuple[str, tuple[TapeMarket, ...]]]:
         # To another process goes where it is, not what was read: that process opens it anew.
-        is_url = "://" in self._folder
-        folder = self._folder if is_url else str(Path(self._folder).resolve())
-        return type(self), (folder, self._markets)
+        return type(self), (found_anywhere(self._folder), self._markets)
 
     @property
     def skipped(self) -> Mapping[str, int]:

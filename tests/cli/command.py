@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +39,37 @@ def polyframe(*arguments: str, **changes: str) -> subprocess.CompletedProcess[st
         env=environment(**changes),
         check=False,
     )
+
+
+_ON_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "polyframe", *sys.argv[1:]])
+"""
+
+
+def on_terminal(
+    inside: int, *arguments: str, errors: int | IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start ``polyframe`` as the only program of a terminal, which becomes its own.
+
+    Or Ctrl-C would be a character only, and the loss of the terminal nothing at all.
+
+    Args:
+        inside: The program's side of the terminal; is closed here.
+        arguments: Of the command.
+        errors: Where standard error goes, if not to the terminal.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _ON_A_TERMINAL, *arguments],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside if errors is None else errors,
+        env=environment(),
+        start_new_session=True,
+    )
+    os.close(inside)
+    return process
 
 
 _LATE = re.compile(r"^WARNING [^\n]*\n", re.MULTILINE)

@@ -7,7 +7,6 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ from polyframe.paper.exchange import PaperExchange
 from polyframe.strategies import Threshold
 from polyframe.trading.ledger import Ledger
 from polyframe.trading.limits import RiskLimits
-from tests.cli.command import LIMIT, Command, environment, polyframe
+from tests.cli.command import LIMIT, Command, on_terminal, polyframe
 from tests.support.fake import FakeExchange
 
 pytest.importorskip("starlette")
@@ -157,13 +156,6 @@ def test_a_signal_in_mid_cycle_leaves_no_order(
     assert orders(tmp_path / "local.sqlite") == ["cancelled"]
 
 
-_ON_ITS_TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.executable, [sys.executable, "-m", "polyframe", *sys.argv[1:]])
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals on Windows")
 def test_a_terminal_that_goes_away_leaves_no_order(resting: str, tmp_path: Path) -> None:
     """Its loss ends a run as Ctrl-C does, also if it is told twice, and no write to it fails."""
@@ -172,15 +164,7 @@ def test_a_terminal_that_goes_away_leaves_no_order(resting: str, tmp_path: Path)
         more = ("--set", "size=100", "--venue", url, "--data", str(tmp_path))
         terminal, inside = os.openpty()
         with (tmp_path / "errors").open("wb") as errors:
-            run = subprocess.Popen(
-                [sys.executable, "-c", _ON_ITS_TERMINAL, "run", resting, "--on", series, *more],
-                stdin=inside,
-                stdout=inside,
-                stderr=errors,
-                env=environment(),
-                start_new_session=True,
-            )
-        os.close(inside)
+            run = on_terminal(inside, "run", resting, "--on", series, *more, errors=errors)
         try:
             seen, deadline = b"", time.monotonic() + LIMIT
             while b"accepted" not in seen:

@@ -12,7 +12,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from polyframe.cli.watch import Event, Watch
 from polyframe.counters import Count
 from polyframe.model.order import OrderType
 from polyframe.strategies import Threshold
-from tests.cli.command import LIMIT, environment, rows
+from tests.cli.command import LIMIT, on_terminal, rows
 from tests.cli.test_demo import PROMPT, SWALLOWER, strategy_file
 from tests.support.stage import Stage, play, settle
 
@@ -72,21 +71,7 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
     """Run the command as the only program of a new terminal."""
     primary, secondary = pty.openpty()
     fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-
-    # The terminal has to become the command's own, or Ctrl-C is only a character.
-    code = (
-        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-        "os.execv(sys.executable, [sys.executable, '-m', 'polyframe', *sys.argv[1:]])"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdin=secondary,
-        stdout=secondary,
-        stderr=secondary,
-        env=environment(),
-        start_new_session=True,
-    )
-    os.close(secondary)
+    process = on_terminal(secondary, *arguments)
     try:
         yield Terminal(primary, process)
     finally:

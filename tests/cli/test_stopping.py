@@ -11,6 +11,19 @@ import pytest
 
 from tests.cli.command import LIMIT, environment
 
+
+def run(program: str, limit: float = LIMIT) -> subprocess.CompletedProcess[str]:
+    """Run a program, for so many seconds at most."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        env=environment(),
+        check=False,
+    )
+
+
 FORKED = """
 import os, signal, time
 from polyframe.cli.stopping import Stopper
@@ -33,14 +46,7 @@ print(os.waitstatus_to_exitcode(status), stopper.signal)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_worker_that_was_forked_ends_at_once_and_reports_nothing() -> None:
     """It has the handlers of the program, and a pool that ends its workers does not wait for them."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT / 3,  # less than the grace period and the worker's sleep
-        env=environment(),
-        check=False,
-    )
+    done = run(FORKED, LIMIT / 3)  # less than the grace period and the worker's sleep
     assert done.stdout.split() == [str(128 + signal.SIGTERM), "None"], done.stderr
 
 
@@ -60,13 +66,6 @@ print("no more", flush=True)
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal on this system")
 def test_a_session_that_ends_asks_for_an_orderly_end() -> None:
     """Its terminal goes, then its processes are told to: orders have to be cancelled in between."""
-    done = subprocess.run(
-        [sys.executable, "-c", SESSION_ENDS],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        env=environment(),
-        check=False,
-    )
+    done = run(SESSION_ENDS)
     assert "goes on\n" == done.stdout, done.stderr
     assert 128 + signal.SIGTERM == done.returncode
